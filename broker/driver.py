@@ -1,0 +1,142 @@
+"""The contract of a driver: the code that talks to one type of source.
+
+A driver is found through the `broker.sources` entry-point group and made by the loader with
+`Driver.from_options(name, options, context)`. It raises only `broker.errors.BrokerError`; whatever
+its library raises is translated at its border. "I did not see it" means "gone" only after a
+complete enumeration: `machines()` is complete or an error, never a part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Protocol, Self, runtime_checkable
+
+from broker.clock import Clock, SystemClock
+from broker.model import Console, Machine, MachineId, MachineSpec, SourceName
+
+
+@dataclass(frozen=True, slots=True)
+class DriverContext:
+    """What a driver may use of the house it lives in.
+
+    Attributes:
+        config_dir: Where relative paths in its options start.
+        data_dir: Durable files of its own (local: `vms/NAME/`); exists, 0700.
+        runtime_dir: Sockets and pidfiles (local: `vms/ID/`); exists, 0700, paths stay short.
+        qemu: Name or path of the emulator for local VMs.
+    """
+
+    config_dir: Path
+    data_dir: Path
+    runtime_dir: Path
+    qemu: str = "qemu-system-x86_64"
+    clock: Clock = field(default_factory=SystemClock)
+
+
+class Driver(Protocol):
+    """One source of machines."""
+
+    type: ClassVar[str]
+    """The word after `type:` in sources.yaml."""
+
+    @classmethod
+    def from_options(
+        cls, name: SourceName, options: Mapping[str, object], context: DriverContext
+    ) -> Self:
+        """A driver for one entry of sources.yaml.
+
+        Args:
+            options: The entry without `source` and `type`, as YAML gave it.
+
+        Raises:
+            ConfigError: An option is unknown, missing or of the wrong type.
+        """
+        ...
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd about the source without stopping it; one sentence each."""
+        ...
+
+    async def machines(self) -> Sequence[Machine]:
+        """All machines the source shows now; complete or an error.
+
+        Raises:
+            SourceUnreachable: It does not answer.
+            SourceDenied: It refuses our credentials.
+        """
+        ...
+
+    async def console(self, machine_id: MachineId) -> Console:
+        """Where that machine's SPICE server is now, with a ticket good for one session.
+
+        Raises:
+            NotFound: No such machine.
+            NoConsole: It is off, or has no SPICE display; `fix` says what to do.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Give back connections; nothing is called afterwards."""
+        ...
+
+
+@runtime_checkable
+class PowerControl(Protocol):
+    """A driver that can switch machines. Asking for what already is, is not an error."""
+
+    async def start(self, machine_id: MachineId) -> None:
+        """Power on; returns when it runs.
+
+        Raises:
+            VmStartFailed: It did not start, with the hypervisor's own words.
+        """
+        ...
+
+    async def stop(self, machine_id: MachineId, *, timeout: float) -> None:
+        """Ask the guest to power off, and end it when it has not after `timeout` seconds."""
+        ...
+
+    async def kill(self, machine_id: MachineId) -> None:
+        """Power off at once."""
+        ...
+
+
+@runtime_checkable
+class Provisioner(Protocol):
+    """A driver that holds definitions of machines."""
+
+    async def define(self, spec: MachineSpec) -> None:
+        """Store a new machine.
+
+        Raises:
+            UsageError: The name is taken, or the spec cannot work (a missing image, say).
+        """
+        ...
+
+    async def spec(self, machine_id: MachineId) -> MachineSpec:
+        """What a machine was defined as.
+
+        Raises:
+            NotFound: No such machine.
+        """
+        ...
+
+    async def delete(self, machine_id: MachineId, *, keep_disks: bool = True) -> None:
+        """Forget a machine that is off; disks outside our own directory are never touched.
+
+        Raises:
+            UsageError: It is running.
+        """
+        ...
+
+
+@runtime_checkable
+class LogKeeper(Protocol):
+    """A driver that keeps the logs of its machines."""
+
+    async def log(self, machine_id: MachineId, *, serial: bool = False) -> str:
+        """QEMU's own output of the current or last run, or the guest's serial output."""
+        ...

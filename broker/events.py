@@ -1,0 +1,56 @@
+"""What happened: one frozen noun for the bus, the audit log and `broker events`. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from broker.model import MachineKey, SessionId
+
+
+class Kind(StrEnum):
+    """What an event is about. Stable names: scripts filter on them."""
+
+    TOKEN_ISSUED = "token.issued"  # noqa: S105 - an event's name
+    TOKEN_REVOKED = "token.revoked"  # noqa: S105 - an event's name
+    SESSION_OPENED = "session.opened"
+    SESSION_CLOSED = "session.closed"
+    SESSION_REFUSED = "session.refused"
+    CHANNEL_OPENED = "channel.opened"
+    CHANNEL_CLOSED = "channel.closed"
+    CHANNEL_REFUSED = "channel.refused"
+    MACHINE_DEFINED = "machine.defined"
+    MACHINE_STARTED = "machine.started"
+    MACHINE_STOPPED = "machine.stopped"
+    MACHINE_FAILED = "machine.failed"
+    MACHINE_DELETED = "machine.deleted"
+    SOURCE_FAILED = "source.failed"
+    SOURCE_RECOVERED = "source.recovered"
+    PROXY_STARTED = "proxy.started"
+    PROXY_STOPPED = "proxy.stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the audit log.
+
+    Attributes:
+        text: A sentence for people, no secret in it.
+        id: The store's running number; 0 until it is stored.
+        key: The machine it is about, if any.
+        console: That machine's name at the time.
+        client: The viewer's address, if any.
+        reason: Stable kebab-case reason of a refusal or an end.
+    """
+
+    at: datetime
+    kind: Kind
+    text: str
+    id: int = 0
+    source: str = ""
+    key: MachineKey | None = None
+    console: str = ""
+    session: SessionId | None = None
+    client: str = ""
+    reason: str = ""

@@ -1,0 +1,357 @@
+"""The nouns: what the rooms hand to each other. Frozen, checked by the type checker, no I/O.
+
+Words are those of ARCHITECTURE.md: a *source* yields *machines*; a *console* is where a machine's
+screen can be reached now; a *ticket* is the hypervisor's password (ours to use, never to show); a
+*token* is what a viewer gets as its password; a *session* is one person at one machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+SourceName = NewType("SourceName", str)
+MachineId = NewType("MachineId", str)
+"""A machine's uuid inside its source, lower case; unique only together with the source."""
+SessionId = NewType("SessionId", str)
+"""Twelve lower-case letters and digits; names one session in lists, logs and `disconnect`."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class MachineKey:
+    """What names a machine for the store: the same uuid may live in two sources."""
+
+    source: SourceName
+    uuid: MachineId
+
+
+class State(StrEnum):
+    """The state a machine was last seen in. Issue-wide words; JSON shows these values."""
+
+    UNKNOWN = "unknown"
+    """The source cannot tell (a static entry)."""
+    STOPPED = "stopped"
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SUSPENDED = "suspended"
+    SHUTDOWN = "shutdown"
+    """The guest is off, its QEMU process is not."""
+    BUSY = "busy"
+    MIGRATING = "migrating"
+    CRASHED = "crashed"
+    ERROR = "error"
+    UNRESPONSIVE = "unresponsive"
+
+
+class Power(StrEnum):
+    """The power a person asked for."""
+
+    ON = "on"
+    OFF = "off"
+
+
+class Protocol(StrEnum):
+    """What is spoken on a console."""
+
+    SPICE = "spice"
+    NONE = "none"
+    """The machine has no screen that can be reached."""
+
+
+# --- where a screen is -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TcpTarget:
+    """A SPICE server on TCP. At least one of the ports is set; TLS is used when `tls_port` is.
+
+    A TLS leg is verified against `ca_pem`; `host_subject`, when set, must equal the certificate's
+    subject (every attribute, same order), otherwise the certificate must carry `host`.
+    """
+
+    host: str
+    port: int | None = None
+    tls_port: int | None = None
+    ca_pem: str | None = None
+    host_subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnixTarget:
+    """A SPICE server on a unix socket of this host."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandOverTarget:
+    """A local QEMU without a listener: each channel is handed over by QMP `add_client`.
+
+    Attributes:
+        control_path: The VM's `ctl.sock`, a QMP monitor used for nothing else.
+    """
+
+    control_path: str
+
+
+Target = TcpTarget | UnixTarget | HandOverTarget
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """Where and how a machine's screen can be reached now.
+
+    Attributes:
+        ticket: The hypervisor's SPICE password, or None when none is needed. Never shown.
+    """
+
+    target: Target
+    protocol: Protocol = Protocol.SPICE
+    ticket: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A VM as its source shows it.
+
+    Attributes:
+        hypervisor: The name of the host it runs on, as people know it.
+        hypervisor_ip: That host's address, when the source tells one.
+        protocol: What its console speaks, or NONE.
+        reason: Why it is in trouble (`crashed`, `error`, `unresponsive`), else empty.
+        pid: The QEMU process of a local VM.
+        started_at: When that process started.
+        target: Where its screen is, as far as the source knows without being asked for a ticket.
+        defined: True for VMs this broker can start, stop and delete.
+    """
+
+    key: MachineKey
+    name: str
+    state: State
+    hypervisor: str = ""
+    hypervisor_ip: str = ""
+    protocol: Protocol = Protocol.SPICE
+    reason: str = ""
+    pid: int | None = None
+    started_at: datetime | None = None
+    target: Target | None = None
+    defined: bool = False
+
+    @property
+    def full_name(self) -> str:
+        """`source/name`, which names it on the command line."""
+        return f"{self.key.source}/{self.name}"
+
+
+# --- sources -----------------------------------------------------------------------------------
+
+
+class Health(StrEnum):
+    """How a source does."""
+
+    OK = "ok"
+    FAILED = "failed"
+    """The last look failed; what was known before is kept and marked stale."""
+    NEW = "new"
+    """Configured, not looked at yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """A configured source and how it does.
+
+    Attributes:
+        problem: What the last look failed with; empty when it did not.
+        fix: What to do about it.
+        warnings: Things that did not stop the source (duplicates, odd values).
+        machines: How many machines are known from it.
+        listed_at: When its list was last read without an error.
+    """
+
+    name: SourceName
+    type: str
+    health: Health
+    problem: str = ""
+    fix: str = ""
+    warnings: tuple[str, ...] = ()
+    machines: int = 0
+    listed_at: datetime | None = None
+
+
+# --- a local VM --------------------------------------------------------------------------------
+
+
+class Accel(StrEnum):
+    """How the guest's CPU is run."""
+
+    AUTO = "auto"
+    """KVM when a real probe says that it works, else TCG."""
+    KVM = "kvm"
+    TCG = "tcg"
+
+
+class Firmware(StrEnum):
+    """What the machine boots with."""
+
+    BIOS = "bios"
+    UEFI = "uefi"
+
+
+class Display(StrEnum):
+    """The emulated graphics card."""
+
+    STD = "std"
+    QXL = "qxl"
+    VIRTIO = "virtio"
+    NONE = "none"
+
+
+class Network(StrEnum):
+    """How the guest is connected."""
+
+    NONE = "none"
+    USER = "user"
+    """QEMU's own NAT; the guest can go out, nobody can come in but through `forwards`."""
+
+
+class DiskBus(StrEnum):
+    """The bus a disk hangs on."""
+
+    VIRTIO = "virtio"
+    SATA = "sata"
+    FLOPPY = "floppy"
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """One disk image.
+
+    Attributes:
+        path: Absolute path of an existing image.
+        format: `qcow2`, `raw`, …; always said, never probed by QEMU.
+        snapshot: Writes go to a temporary file and are gone when QEMU ends.
+    """
+
+    path: str
+    format: str = "qcow2"
+    bus: DiskBus = DiskBus.VIRTIO
+    snapshot: bool = False
+    readonly: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSpec:
+    """A local VM as it was asked for; what `vm define` stores and `vm start` launches.
+
+    Attributes:
+        name: 1 to 63 of letters, digits, `.`, `_`, `-`; starts with a letter or digit.
+        uuid: Lower-case uuid; also QEMU's `-uuid` and the machine's id in the local source.
+        memory: MiB.
+        cpus: Virtual CPUs.
+        cdrom: Absolute path of an ISO image.
+        forwards: `PORT:GUESTPORT` pairs of the user network, bound to 127.0.0.1.
+        serial: COM1 goes to a socket and a log in the VM's runtime directory.
+        agent: The SPICE agent's virtio-serial port (clipboard, resize).
+        usb_redirections: How many USB redirection slots it has.
+        sound: An HDA card over SPICE.
+        extra_args: Further QEMU arguments, appended as they are.
+    """
+
+    name: str
+    uuid: MachineId
+    memory: int = 1024
+    cpus: int = 1
+    accel: Accel = Accel.AUTO
+    firmware: Firmware = Firmware.BIOS
+    disks: tuple[Disk, ...] = ()
+    cdrom: str | None = None
+    display: Display = Display.STD
+    network: Network = Network.USER
+    forwards: tuple[tuple[int, int], ...] = ()
+    serial: bool = True
+    agent: bool = True
+    usb_redirections: int = 2
+    sound: bool = False
+    extra_args: tuple[str, ...] = ()
+
+
+# --- tokens and sessions ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token at rest: its digest, what it opens, and until when. Never the token itself.
+
+    Attributes:
+        digest: SHA-256 of the token, 32 bytes.
+        label: Whom it was made for; shown in the audit log.
+        session: The session it opened; a token opens one.
+    """
+
+    digest: bytes = field(repr=False)
+    key: MachineKey
+    created_at: datetime
+    expires_at: datetime
+    label: str = ""
+    used_at: datetime | None = None
+    revoked_at: datetime | None = None
+    session: SessionId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelInfo:
+    """One live channel of a session.
+
+    Attributes:
+        name: `main`, `display.0`, `inputs`, …
+    """
+
+    name: str
+    opened_at: datetime
+    bytes_to_client: int = 0
+    bytes_to_server: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One person at one machine: all channels admitted by one token.
+
+    Attributes:
+        console: The machine's name when the session began.
+        client: The viewer's address, `host:port` of its main channel.
+        worker: Process id of the relay worker that holds it.
+        end_reason: Why it ended; empty while it lives.
+    """
+
+    id: SessionId
+    key: MachineKey
+    console: str
+    client: str
+    worker: int
+    started_at: datetime
+    channels: tuple[ChannelInfo, ...] = ()
+    bytes_to_client: int = 0
+    bytes_to_server: int = 0
+    label: str = ""
+    ended_at: datetime | None = None
+    end_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyStatus:
+    """Whether a proxy serves on this host, and where viewers reach it.
+
+    Attributes:
+        host: What a .vv file names: `public_host`, or the address it listens on.
+        pid: The process that supervises the relay workers.
+        workers: Process ids of the relay workers.
+    """
+
+    serving: bool
+    host: str = ""
+    tls_port: int | None = None
+    pid: int | None = None
+    workers: tuple[int, ...] = ()

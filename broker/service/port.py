@@ -1,0 +1,207 @@
+"""The one port every face asks: TUI, CLI and, later, HTTP.
+
+All calls are coroutines of one event loop and raise only `broker.errors.BrokerError`. Lists come
+from what is stored, so they answer at once; `refresh` asks the sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from broker.events import Event
+from broker.model import (
+    Machine,
+    MachineKey,
+    MachineSpec,
+    ProxyStatus,
+    Session,
+    SessionId,
+    SourceStatus,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleInfo:
+    """One row of `list` and of the TUI's table.
+
+    Attributes:
+        stale: Its source failed since it was last seen.
+        sessions: Live sessions on it.
+        startable: It is a VM this broker can start, stop and delete.
+    """
+
+    machine: Machine
+    stale: bool = False
+    sessions: int = 0
+    startable: bool = False
+    seen_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """How a .vv file should be made.
+
+    Attributes:
+        profile: `remote-viewer`, `ryll` or `minimal`.
+        ttl: Seconds the token is good for; None takes the setting.
+        host: What the file names as host; None takes `public_host`.
+        label: Whom it is for; shown in the audit log.
+        direct: Point at the backend with its real ticket instead of at the proxy.
+        elsewhere: The file is meant for another machine, so a loopback host is refused.
+    """
+
+    profile: str = "remote-viewer"
+    ttl: float | None = None
+    host: str | None = None
+    label: str = ""
+    direct: bool = False
+    elsewhere: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A rendered .vv file.
+
+    Attributes:
+        text: The file, a secret in it: write it 0600 or to stdout on request.
+        expires_at: When its token stops opening a session; None for a direct file.
+        tls_port: The proxy's port, or the backend's TLS port in a direct file.
+        notes: Things to say on stderr (no proxy serves; a direct file holds the real ticket).
+    """
+
+    text: str = field(repr=False)
+    key: MachineKey
+    name: str
+    host: str
+    tls_port: int | None
+    expires_at: datetime | None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A viewer that was started.
+
+    Attributes:
+        pid: The viewer's process.
+        command: What was run, for people; no secret in it.
+    """
+
+    pid: int
+    command: tuple[str, ...]
+    name: str
+
+
+class Service(Protocol):
+    """Everything a person can ask for."""
+
+    # -- consoles
+    async def consoles(self) -> Sequence[ConsoleInfo]:
+        """All known consoles of all sources, ordered by name then source."""
+        ...
+
+    async def find(self, reference: str) -> ConsoleInfo:
+        """The console called `name`, `source/name` or uuid.
+
+        Raises:
+            NotFound: Nothing is called so; `fix` offers the nearest name.
+            Ambiguous: Several are; the candidates are listed.
+        """
+        ...
+
+    async def export_vv(self, key: MachineKey, request: ExportRequest) -> Exported:
+        """Mint a token for that console and render a .vv file. The hypervisor is not asked."""
+        ...
+
+    async def open_viewer(self, key: MachineKey) -> Opened:
+        """Start the configured viewer on a fresh .vv; the proxy must be serving.
+
+        Raises:
+            ViewerMissing: No viewer or no display; `fix` says what to do from elsewhere.
+        """
+        ...
+
+    # -- machines
+    async def define(self, spec: MachineSpec) -> Machine:
+        """Store a new local VM."""
+        ...
+
+    async def spec(self, key: MachineKey) -> MachineSpec:
+        """What a local VM was defined as."""
+        ...
+
+    async def start(self, key: MachineKey) -> Machine:
+        """Power on and wait until it runs; VmStartFailed has QEMU's own words."""
+        ...
+
+    async def stop(self, key: MachineKey, *, timeout: float | None = None) -> Machine:
+        """Ask the guest to power off; end it when it has not after `timeout` seconds."""
+        ...
+
+    async def kill(self, key: MachineKey) -> Machine:
+        """Power off at once."""
+        ...
+
+    async def delete(self, key: MachineKey, *, keep_disks: bool = True) -> None:
+        """Forget a local VM that is off."""
+        ...
+
+    async def machine_log(self, key: MachineKey, *, serial: bool = False) -> str:
+        """QEMU's own output of the current or last run, or the guest's serial output."""
+        ...
+
+    # -- sessions
+    async def sessions(self) -> Sequence[Session]:
+        """Live sessions, oldest first."""
+        ...
+
+    async def disconnect(self, session: SessionId) -> None:
+        """End a session in the order that is safe for its VM.
+
+        Raises:
+            NotFound: No live session has that id (a unique prefix will do).
+        """
+        ...
+
+    # -- sources
+    async def sources(self) -> Sequence[SourceStatus]:
+        """Every configured source and how it does, in the order of sources.yaml."""
+        ...
+
+    async def refresh(self) -> Sequence[SourceStatus]:
+        """Read sources.yaml if it changed, ask every source, store what they show."""
+        ...
+
+    # -- what happened
+    async def events(self, *, limit: int = 200, after: int = 0) -> Sequence[Event]:
+        """The newest `limit` events with an id above `after`, oldest first."""
+        ...
+
+    def changes(self) -> AsyncIterator[None]:
+        """Yields once at once and then each time something stored changed, coalesced."""
+        ...
+
+    # -- the proxy
+    async def proxy_status(self) -> ProxyStatus:
+        """Whether a proxy is serving, and where."""
+        ...
+
+    async def host_proxy(self) -> ProxyStatus:
+        """Have a proxy serving: the one that is, or one of our own for as long as we live."""
+        ...
+
+    async def leave_proxy(self, *, keep_sessions: bool) -> None:
+        """Stop hosting. A proxy that others host is left alone.
+
+        Args:
+            keep_sessions: Let live sessions go on until they end by themselves; the proxy stays
+                up for them and then goes. Otherwise they are ended in the VM-safe order.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Give back what was opened; hosting ends with sessions kept."""
+        ...
