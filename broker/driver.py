@@ -134,6 +134,18 @@ class Provisioner(Protocol):
 
 
 @runtime_checkable
+class KeptConsoles(Protocol):
+    """A driver whose consoles are told whole by `machines()` and these tickets.
+
+    They are stored, the tickets sealed, so that no driver is asked when a viewer arrives.
+    """
+
+    def kept_tickets(self) -> Mapping[MachineId, str]:
+        """Tickets of the machines last listed; a machine without one needs none."""
+        ...
+
+
+@runtime_checkable
 class LogKeeper(Protocol):
     """A driver that keeps the logs of its machines."""
 

@@ -1,0 +1,1 @@
+"""The terminal face: thin, asks `broker.service.port.Service` and shows what it says."""
