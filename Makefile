@@ -1,0 +1,77 @@
+# Console Broker: every task is one `make` target; `make help` lists them. CI runs the same ones.
+#
+# `make run` and `make test` need a Debian 12 (or another Linux) with Python 3.11 or later, make,
+# and nothing else: the scripts in .ci/ make .venv and bring system packages, and are quick when
+# there is nothing to do.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+export VENV
+
+PY := $(VENV)/bin/python
+# pytest-xdist takes one worker per CPU. NUMPROCESSES=0 runs in one process (for a debugger).
+NUMPROCESSES ?= auto
+# Further arguments for pytest: make test ARGS="-k static"
+ARGS ?=
+SOURCES := broker tui sources tests bench
+
+.PHONY: help run test test-slow check format bench picture coverage lowest lock system-run system-test venv-run venv-dev clean
+
+help:  ## Say what there is
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+run: system-run venv-run  ## Open the TUI with a demo guest; without a terminal, run `broker smoke`
+	@if [ -t 0 ] && [ -t 1 ]; then exec $(VENV)/bin/broker tui --demo; else exec $(VENV)/bin/broker smoke; fi
+
+test: system-test venv-dev  ## Run the tests, with real QEMU and real viewers
+	$(PY) -m pytest -n $(NUMPROCESSES) --dist worksteal -m "not slow" $(ARGS)
+
+test-slow: system-test venv-dev  ## Run the tests that take minutes
+	$(PY) -m pytest -m slow --timeout 600 $(ARGS)
+
+check: venv-dev  ## Format, lint, types, import contracts, docs
+	$(VENV)/bin/ruff format --check $(SOURCES)
+	$(VENV)/bin/ruff check $(SOURCES)
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(PY) -m pytest -q tests/test_docs.py
+
+format: venv-dev  ## Rewrite the sources in the one format, and mend what ruff can mend
+	$(VENV)/bin/ruff format $(SOURCES)
+	$(VENV)/bin/ruff check --fix $(SOURCES)
+
+bench: system-run venv-dev  ## Measure start-up, first paint and launch; prints what docs/performance.md holds
+	$(PY) -m bench $(ARGS)
+
+picture: system-test venv-dev  ## Take docs/img/tui.png from the real program in a real terminal
+	.ci/picture docs/img/tui.png
+
+coverage: system-test venv-dev  ## Run the tests and report what they did not reach
+	$(PY) -m coverage run -m pytest -m "not slow" $(ARGS)
+	$(PY) -m coverage report
+
+lowest: system-test venv-dev  ## Run the tests with the lowest versions that pyproject.toml allows
+	.ci/lowest $(ARGS)
+
+lock: venv-dev  ## Write requirements/*.txt anew; UPGRADE=1 takes the newest versions
+	.ci/lock
+
+system-run:
+	@.ci/system-packages run
+
+system-test:
+	@.ci/system-packages test
+
+venv-run: system-run
+	@.ci/venv run
+
+venv-dev:
+	@.ci/venv dev
+
+clean:  ## Remove what the other targets made; VMs and settings of yours are not touched
+	rm -rf $(VENV) .venv-lowest bench/out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	  .import_linter_cache .coverage .coverage.*
+	find broker tui sources tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
