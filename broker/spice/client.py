@@ -1,0 +1,242 @@
+"""A small client without a window: enough of SPICE to prove that a console works.
+
+One `ChannelClient` is one connection. MAIN asks for the list of channels by itself; DISPLAY asks
+for uncached, uncompressed pictures and reports surfaces and drawing without decoding a pixel;
+INPUTS sends keys. Pings and acknowledgements are answered here.
+
+Source: spice-gtk 0.42; trials on QEMU 7.2.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Final
+
+from broker.spice.client_link import ClientLink, LinkAccepted, LinkOffered, LinkRefused
+from broker.spice.constants import (
+    COMMON_CAPS,
+    MAIN_CAPS,
+    MAX_SERVER_BODY,
+    Base,
+    ChannelType,
+    ClientBase,
+    ClientDisplay,
+    ClientInputs,
+    ClientMain,
+    Compression,
+    Display,
+    DisplayCap,
+    Main,
+    caps_of,
+)
+from broker.spice.errors import LocalProtocolError, RemoteProtocolError
+from broker.spice.stream import ByteStream, Steps
+from broker.spice.ticket import seal
+from broker.spice.wire import (
+    U32,
+    DisplayInit,
+    Header,
+    LinkMess,
+    MainInit,
+    SurfaceCreate,
+    decode_channels,
+    message,
+    release_of,
+)
+
+KEPT_BODY_BYTES: Final = 4096
+"""Of larger bodies only the start is kept: MAIN's network test sends 256 kB of zeros."""
+CHANNEL_CAPS: Final = {
+    ChannelType.MAIN: MAIN_CAPS,
+    ChannelType.DISPLAY: caps_of(DisplayCap.MONITORS_CONFIG),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """The ticket was accepted; messages flow."""
+
+
+@dataclass(frozen=True, slots=True)
+class MainReady:
+    """MAIN INIT came; `init.session_id` is what other channels connect with."""
+
+    init: MainInit
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelsListed:
+    """The channels this session may open."""
+
+    channels: tuple[tuple[int, int], ...]
+    """Type and id of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class SurfaceCreated:
+    """There is a surface to draw on."""
+
+    surface: SurfaceCreate
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReceived:
+    """Any other message that is not answered here; drawing on DISPLAY, for one."""
+
+    type: int
+    size: int
+
+
+Event = Linked | MainReady | ChannelsListed | SurfaceCreated | MessageReceived | LinkRefused
+
+
+class ChannelClient:
+    """One channel of a session, as a viewer has it: bytes in, events out, bytes to send.
+
+    Args:
+        channel_type: What to open.
+        ticket: The password, at most 59 bytes.
+        connection_id: 0 for MAIN; else the session id of MAIN INIT.
+        channel_id: Which of several channels of this type.
+
+    Never raises at its caller for what a server sent: `failure` is set.
+    """
+
+    def __init__(
+        self,
+        channel_type: ChannelType,
+        ticket: bytes,
+        *,
+        connection_id: int = 0,
+        channel_id: int = 0,
+    ) -> None:
+        self.channel_type = channel_type
+        self.failure: RemoteProtocolError | None = None
+        """What the server did wrong; close."""
+        self.linked = False
+        self.refusal: LinkRefused | None = None
+        self._ticket = ticket
+        self._link = ClientLink(
+            LinkMess(
+                connection_id,
+                channel_type,
+                channel_id,
+                COMMON_CAPS,
+                CHANNEL_CAPS.get(channel_type, 0),
+            )
+        )
+        self._stream = ByteStream()
+        self._events: list[Event] = []
+        self._outgoing = bytearray(self._link.data_to_send())
+        self._serial = 0
+        self._window = 0
+        self._unacknowledged = 0
+        self._steps = self._messages()
+
+    def receive_data(self, data: bytes) -> list[Event]:
+        """Take bytes as they came; return what they completed, oldest first."""
+        if self.failure is None and self.refusal is None:
+            try:
+                if not self.linked:
+                    self._run_link(data)
+                else:
+                    self._stream.feed(data)
+                if self.linked:
+                    next(self._steps)
+            except RemoteProtocolError as exc:
+                self.failure = exc
+        events, self._events = self._events, []
+        return events
+
+    def data_to_send(self) -> bytes:
+        """Take what is to go to the server."""
+        data = bytes(self._outgoing)
+        self._outgoing.clear()
+        return data
+
+    def send(self, kind: int, body: bytes = b"") -> None:
+        """Queue a message.
+
+        Raises:
+            LocalProtocolError: The link stage is not over.
+        """
+        if not self.linked:
+            raise LocalProtocolError("messages follow the link stage")
+        self._serial += 1
+        mini = self._link.mini_header
+        self._outgoing += message(kind, body, mini=mini, serial=self._serial)
+
+    def press(self, code: int) -> None:
+        """Queue a key's way down and up.
+
+        Args:
+            code: See `wire.scancode`.
+
+        Raises:
+            LocalProtocolError: The link stage is not over.
+        """
+        self.send(ClientInputs.KEY_DOWN, U32.pack(code))
+        self.send(ClientInputs.KEY_UP, U32.pack(release_of(code)))
+
+    def _run_link(self, data: bytes) -> None:
+        for event in self._link.receive_data(data):
+            if isinstance(event, LinkOffered):
+                self._link.present(seal(self._ticket, event.reply.public_key))
+            elif isinstance(event, LinkAccepted):
+                self.linked = True
+                self._events.append(Linked())
+                self._stream.feed(self._link.trailing())
+                if self.channel_type is ChannelType.DISPLAY:
+                    self.send(ClientDisplay.INIT, DisplayInit().encode())
+                    self.send(ClientDisplay.PREFERRED_COMPRESSION, bytes([Compression.OFF]))
+            else:
+                self.refusal = event
+                self._events.append(event)
+        if self._link.failure is not None:
+            raise self._link.failure
+        self._outgoing[:0] = self._link.data_to_send()
+
+    def _messages(self) -> Steps:
+        mini = self._link.mini_header
+        while True:
+            head = yield from self._stream.exactly(Header.length(mini=mini))
+            header = Header.decode(head, mini=mini)
+            if header.size > MAX_SERVER_BODY:
+                raise RemoteProtocolError(
+                    f"a message of {header.size} bytes, expected at most {MAX_SERVER_BODY}"
+                )
+            yield from self._message(header)
+
+    def _message(self, header: Header) -> Generator[None, None, None]:
+        body = yield from self._stream.exactly(min(header.size, KEPT_BODY_BYTES))
+        yield from self._stream.skip(header.size - len(body))
+        if header.type == Base.SET_ACK:
+            generation, self._window = _two(body)
+            self._unacknowledged = 0
+            self.send(ClientBase.ACK_SYNC, U32.pack(generation))
+            return
+        self._unacknowledged += 1
+        if self._window and self._unacknowledged >= self._window:
+            self._unacknowledged = 0
+            self.send(ClientBase.ACK)
+        if header.type == Base.PING:
+            self.send(ClientBase.PONG, body[:12])
+        else:
+            self._events.append(self._understand(header, body))
+
+    def _understand(self, header: Header, body: bytes) -> Event:
+        match self.channel_type, header.type:
+            case ChannelType.MAIN, Main.INIT if len(body) == MainInit.SIZE:
+                self.send(ClientMain.ATTACH_CHANNELS)
+                return MainReady(MainInit.decode(body))
+            case ChannelType.MAIN, Main.CHANNELS_LIST:
+                return ChannelsListed(decode_channels(body))
+            case ChannelType.DISPLAY, Display.SURFACE_CREATE if len(body) == SurfaceCreate.SIZE:
+                return SurfaceCreated(SurfaceCreate.decode(body))
+            case _:
+                return MessageReceived(header.type, header.size)
+
+
+def _two(body: bytes) -> tuple[int, int]:
+    if len(body) != 2 * U32.size:
+        raise RemoteProtocolError(f"an acknowledgement window in {len(body)} bytes")
+    return U32.unpack_from(body)[0], U32.unpack_from(body, U32.size)[0]

@@ -1,0 +1,259 @@
+"""Which messages may pass, by channel and direction, and how large they may be.
+
+Each table says what a relay forwards; whatever is missing ends the channel. The tables protect
+the virtual machine: several inputs kill spice-server 0.15, and none of them is in here. What a
+link's policy takes away (typing, USB, ...) is taken from these tables.
+
+Source: spice-common `spice.proto`; trials on spice-server 0.15.1.
+"""
+
+import struct
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from broker.spice.constants import (
+    GLZ_WINDOW_MAX,
+    MAX_SERVER_BODY,
+    Base,
+    ChannelType,
+    ClientBase,
+    ClientDisplay,
+    ClientInputs,
+    ClientMain,
+    ClientRecord,
+    Compression,
+    Inputs,
+    Main,
+    Vmc,
+)
+from broker.spice.wire import DisplayInit, MainInit, decode_channels, encode_channels
+
+MIB: Final = 1024 * 1024
+VMC_BODY_MAX: Final = 16 * MIB
+"""USB redirection sends up to 1 MiB; sizes of 2 GiB and above overrun spice-server's heap."""
+PORT_BODY_MAX: Final = MIB
+WEBDAV_BODY_MAX: Final = 128 * 1024
+AGENT_BODY_MAX: Final = 2048
+RECORD_BODY_MAX: Final = 32 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Looks at the start of a body before any of the message is let through."""
+
+    need: int
+    """Bytes of the body to have in hand; a shorter body is looked at whole."""
+    accepts: Callable[[bytes], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What may pass in one direction of one channel."""
+
+    largest: Mapping[int, int]
+    """Allowed types, and the largest body of each."""
+    smallest: Mapping[int, int] = field(default_factory=dict)
+    """For types whose body has a least size."""
+    checks: Mapping[int, Check] = field(default_factory=dict)
+    swallow: frozenset[int] = frozenset()
+    """Allowed types that end here without a word; for client messages only, never on
+    display or cursor towards the client, where every message counts for the ACK window."""
+    rewrites: Mapping[int, Callable[[bytes], bytes]] = field(default_factory=dict)
+    """Types whose whole body is replaced; each needs a small `largest`."""
+
+
+CLIENT_BASE: Final[Mapping[int, int]] = {
+    ClientBase.ACK_SYNC: 4,
+    ClientBase.ACK: 0,
+    ClientBase.PONG: 12,
+    ClientBase.DISCONNECTING: 12,
+}
+"""Exact sizes. 4 and 5 belong to migration; the first aborts a server that does not migrate."""
+
+
+def _rules(
+    exact: Mapping[int, int],
+    upto: Mapping[int, int] | None = None,
+    checks: Mapping[int, Check] | None = None,
+) -> Rules:
+    """Rules of a client: the base messages, some of one exact size, some up to a size."""
+    fixed = {**CLIENT_BASE, **exact}
+    return Rules(
+        {**fixed, **(upto or {})},
+        {kind: size for kind, size in fixed.items() if size},
+        checks or {},
+    )
+
+
+_COMPRESSED = struct.Struct("<BI")
+
+
+def _is_lz4_within(limit: int) -> Callable[[bytes], bool]:
+    def accepts(start: bytes) -> bool:
+        if len(start) < _COMPRESSED.size:
+            return False
+        kind, raw_size = _COMPRESSED.unpack_from(start)
+        return bool(kind == 1 and raw_size <= limit)
+
+    return accepts
+
+
+def _vmc(limit: int) -> Rules:
+    return _rules(
+        {},
+        {Vmc.DATA: limit, Vmc.COMPRESSED_DATA: limit},
+        checks={Vmc.COMPRESSED_DATA: Check(_COMPRESSED.size, _is_lz4_within(limit))},
+    )
+
+
+def _port(limit: int) -> Rules:
+    return _rules(
+        {Vmc.CLIENT_PORT_EVENT: 1},
+        {Vmc.DATA: limit, Vmc.COMPRESSED_DATA: limit},
+        checks={Vmc.COMPRESSED_DATA: Check(_COMPRESSED.size, _is_lz4_within(limit))},
+    )
+
+
+FROM_CLIENT: Final[Mapping[ChannelType, Rules]] = {
+    ChannelType.MAIN: _rules(
+        {
+            ClientMain.ATTACH_CHANNELS: 0,
+            ClientMain.MOUSE_MODE_REQUEST: 2,
+            ClientMain.AGENT_START: 4,
+            ClientMain.AGENT_TOKEN: 4,
+        },
+        {ClientMain.AGENT_DATA: AGENT_BODY_MAX},
+    ),
+    # INIT is not in the table: the one INIT of a link is handled before the relay begins, and a
+    # second one aborts the server.
+    ChannelType.DISPLAY: _rules(
+        {ClientDisplay.STREAM_REPORT: 32, ClientDisplay.PREFERRED_COMPRESSION: 1},
+        {ClientDisplay.PREFERRED_VIDEO_CODEC_TYPE: 16},
+        checks={
+            ClientDisplay.PREFERRED_COMPRESSION: Check(
+                1, lambda body: Compression.OFF <= body[0] <= Compression.LZ4
+            )
+        },
+    ),
+    ChannelType.INPUTS: _rules(
+        {
+            ClientInputs.KEY_DOWN: 4,
+            ClientInputs.KEY_UP: 4,
+            ClientInputs.KEY_MODIFIERS: 2,
+            ClientInputs.MOUSE_MOTION: 10,
+            ClientInputs.MOUSE_POSITION: 11,
+            ClientInputs.MOUSE_PRESS: 3,
+            ClientInputs.MOUSE_RELEASE: 3,
+        },
+        {ClientInputs.KEY_SCANCODE: 64},
+    ),
+    ChannelType.CURSOR: _rules({}),
+    ChannelType.PLAYBACK: _rules({}),
+    ChannelType.RECORD: _rules(
+        {ClientRecord.START_MARK: 4},
+        {ClientRecord.DATA: RECORD_BODY_MAX, ClientRecord.MODE: RECORD_BODY_MAX},
+    ),
+    ChannelType.USBREDIR: _vmc(VMC_BODY_MAX),
+    ChannelType.PORT: _port(PORT_BODY_MAX),
+    ChannelType.WEBDAV: _port(WEBDAV_BODY_MAX),
+}
+"""Client to server. SMARTCARD and TUNNEL are missing: nobody may open them."""
+
+HIDDEN: Final = frozenset({ChannelType.SMARTCARD, ChannelType.TUNNEL})
+"""Never relayed, so taken out of CHANNELS_LIST."""
+
+INPUT_MESSAGES: Final = frozenset(
+    {
+        ClientInputs.KEY_DOWN,
+        ClientInputs.KEY_UP,
+        ClientInputs.KEY_MODIFIERS,
+        ClientInputs.KEY_SCANCODE,
+        ClientInputs.MOUSE_MOTION,
+        ClientInputs.MOUSE_POSITION,
+        ClientInputs.MOUSE_PRESS,
+        ClientInputs.MOUSE_RELEASE,
+    }
+)
+"""What a link that only looks on may not send; swallowed, so that its viewer stays content."""
+
+_SERVER_BASE = (
+    Base.SET_ACK,
+    Base.PING,
+    Base.WAIT_FOR_CHANNELS,
+    Base.DISCONNECTING,
+    Base.NOTIFY,
+    Base.LIST,
+)
+
+
+def _server(*kinds: int, limits: Mapping[int, int] | None = None) -> Rules:
+    largest = dict.fromkeys((*_SERVER_BASE, *kinds), MAX_SERVER_BODY)
+    return Rules({**largest, **(limits or {})})
+
+
+_VMC_SERVER: Final = (Vmc.DATA, Vmc.COMPRESSED_DATA)
+FROM_SERVER: Final[Mapping[ChannelType, Rules]] = {
+    ChannelType.MAIN: _server(
+        *range(Main.MOUSE_MODE, Main.AGENT_TOKEN + 1),
+        Main.NAME,
+        Main.UUID,
+        Main.AGENT_CONNECTED_TOKENS,
+        limits={Main.INIT: 32, Main.CHANNELS_LIST: 1024},
+    ),
+    ChannelType.DISPLAY: _server(
+        *range(101, 109),
+        *range(122, 127),
+        *range(302, 320),
+        322,
+    ),
+    ChannelType.INPUTS: _server(Inputs.INIT, Inputs.KEY_MODIFIERS, Inputs.MOUSE_MOTION_ACK),
+    ChannelType.CURSOR: _server(*range(101, 109)),
+    ChannelType.PLAYBACK: _server(*range(101, 108)),
+    ChannelType.RECORD: _server(*range(101, 105)),
+    ChannelType.USBREDIR: _server(*_VMC_SERVER),
+    ChannelType.PORT: _server(*_VMC_SERVER, Vmc.PORT_INIT, Vmc.PORT_EVENT),
+    ChannelType.WEBDAV: _server(*_VMC_SERVER, Vmc.PORT_INIT, Vmc.PORT_EVENT),
+}
+"""Server to client. Migration messages would lead the viewer round the broker, and 320 and 321 of
+DISPLAY carry file descriptors: none of them is in the tables."""
+
+
+def is_safe_display_init(body: bytes) -> bool:
+    """Whether spice-server survives this DISPLAY INIT."""
+    if len(body) != DisplayInit.SIZE:
+        return False
+    init = DisplayInit.decode(body)
+    return init.cache_pixels >= 0 and 0 <= init.glz_window_pixels <= GLZ_WINDOW_MAX
+
+
+def looking_on(rules: Rules) -> Rules:
+    """The rules of INPUTS for a link that may see and not touch."""
+    return replace(rules, swallow=rules.swallow | INPUT_MESSAGES)
+
+
+def main_from_server(
+    connection_id: int, hidden: Collection[int], learn: Callable[[int], None]
+) -> Rules:
+    """The rules of MAIN towards the client.
+
+    Args:
+        connection_id: The session id that the client gets instead of the server's.
+        hidden: Channel types taken out of CHANNELS_LIST.
+        learn: Told the server's own session id when MAIN INIT passes.
+    """
+
+    def rewrite_init(body: bytes) -> bytes:
+        init = MainInit.decode(body)
+        learn(init.session_id)
+        return replace(init, session_id=connection_id).encode()
+
+    def rewrite_channels(body: bytes) -> bytes:
+        listed = decode_channels(body)
+        return encode_channels(tuple(pair for pair in listed if pair[0] not in hidden))
+
+    return replace(
+        FROM_SERVER[ChannelType.MAIN],
+        smallest={Main.INIT: MainInit.SIZE},
+        rewrites={Main.INIT: rewrite_init, Main.CHANNELS_LIST: rewrite_channels},
+    )

@@ -1,0 +1,49 @@
+"""A buffer that straight-line generator code can wait on.
+
+A step says `yield from stream.exactly(16)`; it is resumed by `next()` whenever bytes came in.
+The caller checks every length against a named limit before it asks for it here.
+"""
+
+from collections.abc import Generator
+
+Steps = Generator[None, None, None]
+"""A protocol's script: it pauses whenever it needs bytes or a decision."""
+
+
+class ByteStream:
+    """Bytes as they came, handed out in the sizes the protocol has."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self.missing = 0
+        """Bytes that the waiting step still lacks; 0 when no step waits for bytes."""
+
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        """Append what a peer sent."""
+        self._buffer += data
+
+    def exactly(self, size: int) -> Generator[None, None, bytes]:
+        """Wait for `size` bytes and take them."""
+        while len(self._buffer) < size:
+            self.missing = size - len(self._buffer)
+            yield
+        self.missing = 0
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return taken
+
+    def skip(self, size: int) -> Steps:
+        """Wait until `size` bytes have passed, keeping none of them."""
+        while len(self._buffer) < size:
+            size -= len(self._buffer)
+            self._buffer.clear()
+            self.missing = size
+            yield
+        self.missing = 0
+        del self._buffer[:size]
+
+    def rest(self) -> bytes:
+        """Take everything that no step has asked for."""
+        taken = bytes(self._buffer)
+        self._buffer.clear()
+        return taken
