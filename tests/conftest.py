@@ -1,0 +1,74 @@
+"""What every test stands on: a home of its own, nobody's locale, and how hard hypothesis tries."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from broker.config.locations import Locations
+
+settings.register_profile(
+    "fast", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile(
+    "deep", max_examples=5000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+
+@pytest.fixture(autouse=True)
+def broker_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A BROKER_HOME for this test alone, with a path short enough for unix sockets.
+
+    The developer's configuration, home, locale and settings in the environment are hidden.
+    """
+    base = Path(tempfile.mkdtemp(prefix="cb", dir="/tmp"))
+    for variable in list(os.environ):
+        if variable.startswith(("BROKER_", "XDG_", "LC_")) or variable in ("NO_COLOR", "LANGUAGE"):
+            monkeypatch.delenv(variable)
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    monkeypatch.setenv("HOME", str(base / "home"))
+    (base / "home").mkdir()
+    monkeypatch.setenv("BROKER_HOME", str(base))
+    yield base
+    shutil.rmtree(base, ignore_errors=True)
+
+
+@pytest.fixture
+def locations(broker_home: Path) -> Locations:
+    """Our four directories for this test, made."""
+    found = Locations.from_env()
+    found.prepare()
+    return found
+
+
+class FakeClock:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 11, 21, 8, 15, tzinfo=UTC)
+        self.seconds = 1000.0
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def forward(self, seconds: float) -> None:
+        """Let time pass."""
+        self.time += timedelta(seconds=seconds)
+        self.seconds += seconds
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that stands at 2026-11-21 08:15 UTC."""
+    return FakeClock()
