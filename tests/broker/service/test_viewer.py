@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from broker.errors import StoreError, ViewerMissing
+from broker.model import MachineId, MachineKey, SourceName
+from broker.service.port import Exported
+from broker.service.viewer import Viewers, ended, find_viewer, has_display
+
+EXPORTED = Exported(
+    text="[virt-viewer]\ntype=spice\npassword=s3cret\n",
+    key=MachineKey(SourceName("here"), MachineId("0")),
+    name="web-01",
+    host="127.0.0.1",
+    tls_port=5920,
+    expires_at=None,
+)
+DISPLAY = {"DISPLAY": ":0", "PATH": os.environ["PATH"]}
+
+
+def python(code: str) -> tuple[str, ...]:
+    """A viewer made of a line of Python; the file is its first argument."""
+    return (sys.executable, "-c", code)
+
+
+def wait(pid: int, poll_seconds: float = 0.2) -> None:
+    """Wait for the end of a process, for ten seconds at most."""
+
+    async def waited() -> None:
+        async with asyncio.timeout(10):
+            await ended(pid, poll_seconds=poll_seconds)
+
+    asyncio.run(waited())
+
+
+def never(name: str) -> str | None:
+    del name
+    return None
+
+
+def test_the_first_known_viewer_is_taken() -> None:
+    assert find_viewer(None, lambda name: f"/usr/bin/{name}") == ("/usr/bin/remote-viewer",)
+
+
+def test_a_configured_viewer_keeps_its_arguments() -> None:
+    found = find_viewer(("ryll", "--full-screen"), lambda name: f"/opt/{name}")
+    assert found == ("/opt/ryll", "--full-screen")
+
+
+def test_a_configured_viewer_that_is_missing_is_named() -> None:
+    with pytest.raises(ViewerMissing, match=r"viewer\.command names ryll"):
+        find_viewer(("ryll",), never)
+
+
+def test_no_viewer_at_all_says_what_to_install() -> None:
+    with pytest.raises(ViewerMissing, match="apt install virt-viewer"):
+        find_viewer(None, never)
+
+
+@pytest.mark.parametrize(
+    ("environ", "platform", "expected"),
+    [
+        ({"DISPLAY": ":0"}, "linux", True),
+        ({"WAYLAND_DISPLAY": "wayland-0"}, "linux", True),
+        ({"DISPLAY": ""}, "linux", False),
+        ({}, "linux", False),
+        ({}, "darwin", True),
+    ],
+    ids=["x11", "wayland", "empty", "none", "mac"],
+)
+def test_a_display_is_x11_or_wayland(
+    environ: dict[str, str], platform: str, expected: bool
+) -> None:
+    assert has_display(environ, platform) is expected
+
+
+def test_no_display_tells_the_way_from_another_machine(tmp_path: Path) -> None:
+    viewers = Viewers(python("pass"), tmp_path, environ={})
+    with pytest.raises(ViewerMissing) as caught:
+        viewers.check("web-01")
+    assert caught.value.fix.endswith("broker export-vv web-01 -o - | remote-viewer -")
+
+
+def test_no_viewer_also_tells_the_way_from_another_machine(tmp_path: Path) -> None:
+    with pytest.raises(ViewerMissing, match="broker export-vv NAME -o -"):
+        Viewers(None, tmp_path, environ=DISPLAY, which=never).check()
+
+
+def test_the_viewer_gets_a_private_file(tmp_path: Path) -> None:
+    copy = tmp_path / "seen"
+    code = f"import sys, time; open({str(copy)!r}, 'w').write(sys.argv[1]); time.sleep(30)"
+    opened = Viewers(python(code), tmp_path / "run", environ=DISPLAY).start(EXPORTED)
+    try:
+        file = Path(copy.read_text())
+        assert file.read_text() == EXPORTED.text
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+        assert "s3cret" not in " ".join(opened.command)
+    finally:
+        os.kill(opened.pid, 15)
+    wait(opened.pid)
+
+
+def test_the_file_goes_where_the_command_wants_it(tmp_path: Path) -> None:
+    copy = tmp_path / "seen"
+    code = f"import sys; open({str(copy)!r}, 'w').write(' '.join(sys.argv[1:]))"
+    Viewers((*python(code), "--file={file}", "-x"), tmp_path, environ=DISPLAY).start(EXPORTED)
+    assert copy.read_text().startswith(f"--file={tmp_path}")
+    assert copy.read_text().endswith(".vv -x")
+
+
+def test_a_viewer_that_ends_at_once_is_quoted(tmp_path: Path) -> None:
+    code = "import sys; print('cannot open display', file=sys.stderr); sys.exit(3)"
+    with pytest.raises(ViewerMissing, match='with code 3: "cannot open display"'):
+        Viewers(python(code), tmp_path, environ=DISPLAY).start(EXPORTED)
+    assert list((tmp_path / "viewer").glob("*.vv")) == []
+
+
+def test_a_runtime_directory_that_cannot_be_used_is_said(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(StoreError, match="cannot be started"):
+        Viewers(python("pass"), blocked, environ=DISPLAY).start(EXPORTED)
+
+
+def test_left_over_files_are_removed(tmp_path: Path) -> None:
+    old = tmp_path / "viewer" / "old.vv"
+    old.parent.mkdir()
+    old.write_text("old")
+    os.utime(old, (1, 1))
+    Viewers(python("pass"), tmp_path, environ=DISPLAY).start(EXPORTED)
+    assert not old.exists()
+
+
+def test_waiting_for_a_process_that_is_gone_returns() -> None:
+    gone = subprocess.Popen([sys.executable, "-c", "pass"])
+    gone.wait()
+    wait(gone.pid)
+
+
+def test_waiting_works_without_pidfd(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(pid: int) -> int:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", missing)
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.2)"])
+    wait(process.pid, poll_seconds=0.02)
+    process.returncode = 0
