@@ -113,7 +113,7 @@ class Viewers:
             raise ViewerMissing(exc.what, fix=f"{exc.fix}. {from_elsewhere(name)}") from exc
         if not has_display(self._environ):
             raise ViewerMissing(
-                "There is no display to show a viewer on (neither DISPLAY nor WAYLAND_DISPLAY is set)",
+                "There is no display here: neither DISPLAY nor WAYLAND_DISPLAY is set",
                 fix=from_elsewhere(name),
             )
 
@@ -197,7 +197,7 @@ async def ended(pid: int, *, poll_seconds: float = _POLL_SECONDS) -> None:
     except ProcessLookupError:
         return
     except (AttributeError, OSError):  # not Linux, or an old kernel
-        while _is_running(pid):
+        while _is_running(pid):  # noqa: ASYNC110 - nothing else tells of it
             await asyncio.sleep(poll_seconds)
         return
     over = asyncio.Event()

@@ -1,0 +1,309 @@
+"""What the sources show, kept in the store; and the drivers that are asked.
+
+A failure of one source marks it failed with its reason and stops nobody else. What is gone from a
+complete, error-free listing is forgotten; what a failing source showed before is kept and marked
+stale. A sources.yaml that cannot be read changes nothing but the error that is shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Protocol
+
+from broker.errors import BrokerError, NotFound, SourceUnreachable
+from broker.events import Event, Kind
+from broker.model import Health, Machine, MachineId, MachineKey, SourceName, SourceStatus
+from broker.reconcile.loop import Loop
+
+if TYPE_CHECKING:
+    from broker.clock import Clock
+    from broker.config.sources_file import SourceEntry, SourcesFile
+    from broker.driver import Driver
+
+log = logging.getLogger(__name__)
+
+FILE_ROW = SourceName("sources.yaml")
+"""The name under which a sources.yaml that cannot be read is shown among the sources."""
+
+LISTED_AT_EVERY = timedelta(seconds=30)
+"""How old a stored `listed_at` may grow before it is written anew.
+
+Every write wakes every reader of the store, so a listing that shows nothing new stays quiet.
+"""
+
+FILE_EVERY = 1.0
+"""Seconds between looks at sources.yaml's modification time."""
+
+
+class InventoryStore(Protocol):
+    """What is needed of the store."""
+
+    def put_configured(self, sources: Sequence[tuple[SourceName, str]]) -> None: ...
+
+    def put_source_status(self, status: SourceStatus) -> None: ...
+
+    def sources(self) -> Sequence[SourceStatus]: ...
+
+    def put_machines(
+        self,
+        source: SourceName,
+        machines: Sequence[Machine],
+        *,
+        tickets: Mapping[MachineId, str],
+        kept: bool,
+    ) -> set[MachineKey]: ...
+
+    def mark_stale(self, source: SourceName) -> None: ...
+
+    def add_event(self, event: Event) -> object: ...
+
+    def put_file_fingerprint(self, fingerprint: str) -> None: ...
+
+
+class Inventory:
+    """Sources as configured, their drivers, and what they show.
+
+    Args:
+        read_file: Parses sources.yaml; ConfigError when it cannot.
+        fingerprint: Something cheap that changes when sources.yaml does.
+        make_driver: The driver of one entry; ConfigError when its options are wrong.
+        time_out: Seconds one source may take to list its machines.
+        every: Seconds between looks at a source nobody wakes, by type; `""` is the default.
+    """
+
+    def __init__(
+        self,
+        store: InventoryStore,
+        clock: Clock,
+        *,
+        read_file: Callable[[], SourcesFile],
+        fingerprint: Callable[[], str],
+        make_driver: Callable[[SourceEntry], Driver],
+        time_out: float,
+        every: Mapping[str, float],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._read_file = read_file
+        self._fingerprint = fingerprint
+        self._make_driver = make_driver
+        self._time_out = time_out
+        self._every = every
+        self._entries: dict[SourceName, SourceEntry] = {}
+        self._drivers: dict[SourceName, Driver] = {}
+        self._seen_fingerprint: str | None = None
+        self._reading = asyncio.Lock()
+        self._looking: dict[SourceName, asyncio.Lock] = {}
+        self._loop: Loop[SourceName] = Loop(self._look, every=every.get("", 30.0))
+
+    async def refresh(self) -> Sequence[SourceStatus]:
+        """Read sources.yaml if it changed, ask every source, store what they show."""
+        await self.read_file()
+        async with asyncio.TaskGroup() as group:
+            for name in self._entries:
+                group.create_task(self._refresh_quietly(name), name=f"refresh {name}")
+        return await asyncio.to_thread(self._store.sources)
+
+    async def refresh_source(self, name: SourceName) -> None:
+        """Ask one source, store what it shows.
+
+        Raises:
+            NotFound: No such source is configured.
+            BrokerError: It failed; its status says so too.
+        """
+        await self.read_file()
+        if name not in self._entries:
+            raise NotFound(f"There is no source called {name}", fix="See: broker sources")
+        async with self._looking.setdefault(name, asyncio.Lock()):
+            await self._list(name)
+
+    async def driver(self, name: SourceName) -> Driver:
+        """The driver of a source.
+
+        Raises:
+            NotFound: No such source is configured.
+            ConfigError: Its options are wrong.
+        """
+        await self.read_file()
+        return self._driver(name)
+
+    async def run(self) -> None:
+        """Keep looking until cancelled: at the file every second, at each source in its turn."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._loop.run(), name="inventory loop")
+            while True:
+                await self.read_file()
+                self._loop.set_keys(self._entries)
+                await asyncio.sleep(FILE_EVERY)
+
+    def wake(self, name: SourceName) -> None:
+        """Look at that source soon."""
+        self._loop.wake(name)
+
+    async def aclose(self) -> None:
+        """Give back all drivers."""
+        drivers, self._drivers = self._drivers, {}
+        for driver in drivers.values():
+            await driver.aclose()
+
+    # -- sources.yaml
+
+    async def read_file(self) -> None:
+        """Read sources.yaml when it is not what was read last; a broken one changes nothing."""
+        async with self._reading:
+            fingerprint = await asyncio.to_thread(self._fingerprint)
+            if fingerprint == self._seen_fingerprint:
+                return
+            try:
+                file = await asyncio.to_thread(self._read_file)
+            except BrokerError as problem:
+                log.warning("%s", problem)
+                await asyncio.to_thread(self._show_broken_file, problem)
+                if self._seen_fingerprint is None:
+                    await self._start_from_last_good()
+                self._seen_fingerprint = fingerprint
+                return
+            entries = {entry.name: entry for entry in file.entries}
+            stale = [name for name, entry in self._entries.items() if entries.get(name) != entry]
+            self._entries = entries
+            for name in stale:
+                if (driver := self._drivers.pop(name, None)) is not None:
+                    await driver.aclose()
+            await asyncio.to_thread(self._write_configured, file, fingerprint)
+            self._seen_fingerprint = fingerprint
+            self._loop.set_keys(self._entries)
+            self._loop.wake_all()
+
+    def _write_configured(self, file: SourcesFile, fingerprint: str) -> None:
+        self._store.put_configured([(entry.name, entry.type) for entry in file.entries])
+        self._store.put_file_fingerprint(fingerprint)
+
+    def _show_broken_file(self, problem: BrokerError) -> None:
+        self._store.put_source_status(
+            SourceStatus(
+                name=FILE_ROW,
+                type="file",
+                health=Health.FAILED,
+                problem=problem.what,
+                fix=problem.fix,
+            )
+        )
+
+    async def _start_from_last_good(self) -> None:
+        """The file was broken from the start: what needs no options of it goes on."""
+        from broker.config.sources_file import default_entries
+
+        self._entries = {entry.name: entry for entry in default_entries()}
+
+    # -- one source
+
+    def _driver(self, name: SourceName) -> Driver:
+        if (driver := self._drivers.get(name)) is not None:
+            return driver
+        if (entry := self._entries.get(name)) is None:
+            raise NotFound(f"There is no source called {name}", fix="See: broker sources")
+        driver = self._drivers[name] = self._make_driver(entry)
+        return driver
+
+    async def _refresh_quietly(self, name: SourceName) -> None:
+        async with self._looking.setdefault(name, asyncio.Lock()):
+            try:
+                await self._list(name)
+            except BrokerError as problem:
+                log.info("%s: %s", name, problem)
+            except Exception:  # a driver's bug must not stop the other sources
+                log.exception("listing %s failed", name)
+
+    async def _look(self, name: SourceName) -> float | None:
+        async with self._looking.setdefault(name, asyncio.Lock()):
+            if name not in self._entries:
+                return None
+            await self._list(name)
+            return self._every.get(self._entries[name].type)
+
+    async def _list(self, name: SourceName) -> None:
+        """One complete listing into the store.
+
+        Raises:
+            BrokerError: The source failed; its status says so and its machines are marked stale.
+        """
+        entry = self._entries[name]
+        try:
+            driver = self._driver(name)
+            try:
+                async with asyncio.timeout(self._time_out):
+                    machines = await driver.machines()
+            except TimeoutError as exc:
+                raise SourceUnreachable(
+                    f"{name} did not list its machines within {self._time_out:g} seconds",
+                    fix="Check the way to it, or raise sources.timeout",
+                ) from exc
+        except BrokerError as problem:
+            await asyncio.to_thread(self._write_failure, entry, problem.what, problem.fix)
+            raise
+        except Exception as bug:
+            await asyncio.to_thread(
+                self._write_failure,
+                entry,
+                f"The {entry.type} driver broke: {type(bug).__name__}",
+                "Please report it with the log",
+            )
+            raise
+        await asyncio.to_thread(self._write_listing, entry, driver, machines)
+
+    def _write_failure(self, entry: SourceEntry, problem: str, fix: str) -> None:
+        before = self._status(entry.name)
+        self._store.mark_stale(entry.name)
+        self._store.put_source_status(
+            SourceStatus(
+                name=entry.name,
+                type=entry.type,
+                health=Health.FAILED,
+                problem=problem,
+                fix=fix,
+                machines=before.machines if before else 0,
+                listed_at=before.listed_at if before else None,
+            )
+        )
+        if before is None or before.health is not Health.FAILED or before.problem != problem:
+            self._event(Kind.SOURCE_FAILED, entry.name, problem)
+
+    def _write_listing(
+        self, entry: SourceEntry, driver: Driver, machines: Sequence[Machine]
+    ) -> None:
+        from broker.driver import KeptConsoles
+
+        before = self._status(entry.name)
+        kept = isinstance(driver, KeptConsoles)
+        tickets = driver.kept_tickets() if isinstance(driver, KeptConsoles) else {}
+        self._store.put_machines(entry.name, machines, tickets=tickets, kept=kept)
+        status = SourceStatus(
+            name=entry.name,
+            type=entry.type,
+            health=Health.OK,
+            warnings=tuple(driver.warnings),
+            machines=len(machines),
+            listed_at=self._clock.now(),
+        )
+        if before is None or not _is_fresh(before, status):
+            self._store.put_source_status(status)
+        if before is not None and before.health is Health.FAILED:
+            self._event(Kind.SOURCE_RECOVERED, entry.name, f"{entry.name} answers again")
+
+    def _status(self, name: SourceName) -> SourceStatus | None:
+        return next((status for status in self._store.sources() if status.name == name), None)
+
+    def _event(self, kind: Kind, source: SourceName, text: str) -> None:
+        self._store.add_event(Event(at=self._clock.now(), kind=kind, text=text, source=source))
+
+
+def _is_fresh(stored: SourceStatus, now: SourceStatus) -> bool:
+    """Whether `stored` says what `now` does, and not too long ago."""
+    if stored.listed_at is None or now.listed_at is None:
+        return False
+    same = replace(stored, listed_at=None) == replace(now, listed_at=None)
+    return same and abs(now.listed_at - stored.listed_at) < LISTED_AT_EVERY

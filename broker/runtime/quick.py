@@ -1,0 +1,113 @@
+"""The quick path: `list` and `export-vv` without waking SQLAlchemy, pydantic, YAML or asyncio.
+
+It answers only when what is stored is known to be good: the database is of our version,
+sources.yaml is as it was when it was last read, and every local VM that was seen running still
+has its process. Otherwise the caller takes the full service, which is slower and right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from broker.clock import SystemClock
+from broker.config.load import load_settings
+from broker.config.locations import Locations
+from broker.config.sources_file import fingerprint
+from broker.runtime.certificate import certificate_for
+from broker.runtime.proxy_file import read_status
+from broker.service.consoles import Consoles
+from broker.store.hot import HotStore, open_hot
+
+if TYPE_CHECKING:
+    from broker.model import Machine, MachineKey, ProxyStatus
+    from broker.service.port import ConsoleInfo, Exported, ExportRequest
+
+
+class Quick:
+    """What can be answered at once. See `broker.service.port.Service` for each answer."""
+
+    def __init__(self, consoles: Consoles, store: HotStore, locations: Locations) -> None:
+        self._consoles = consoles
+        self._store = store
+        self._locations = locations
+
+    def consoles(self) -> Sequence[ConsoleInfo]:
+        """All known consoles, ordered by name then source."""
+        return self._consoles.all()
+
+    def find(self, reference: str) -> ConsoleInfo:
+        """The console called `name`, `source/name` or uuid."""
+        return self._consoles.find(reference)
+
+    def export_vv(self, key: MachineKey, request: ExportRequest) -> Exported:
+        """A .vv file for that console; direct ones need the full service."""
+        return self._consoles.export_vv(key, request)
+
+    def proxy_status(self) -> ProxyStatus:
+        """Whether a proxy serves on this host."""
+        return read_status(self._locations.proxy_json)
+
+    def close(self) -> None:
+        """Give back the database."""
+        self._store.close()
+
+
+def quick() -> Quick | None:
+    """The quick path, or None when only the full service can answer.
+
+    Raises:
+        ConfigError: broker.yaml is wrong, or a directory is not ours.
+        StoreError: A directory cannot be used.
+    """
+    locations = Locations.from_env()
+    locations.prepare()
+    settings = load_settings(locations).settings
+    if settings.store.url is not None:
+        return None
+    store = open_hot(locations.database)
+    if store is None:
+        return None
+    if store.file_fingerprint() != fingerprint(locations.sources_yaml) or not _all_alive(store):
+        store.close()
+        return None
+    consoles = Consoles(
+        store,
+        settings.proxy,
+        SystemClock(),
+        certificate=lambda: certificate_for(locations, settings.proxy),
+        proxy_status=lambda: read_status(locations.proxy_json),
+    )
+    return Quick(consoles, store, locations)
+
+
+def quick_list() -> Sequence[ConsoleInfo] | None:
+    """What the TUI paints first: the list as stored, or None. Never an error."""
+    from broker.errors import BrokerError
+
+    try:
+        answers = quick()
+    except BrokerError:
+        return None
+    if answers is None:
+        return None
+    try:
+        return answers.consoles()
+    finally:
+        answers.close()
+
+
+def _all_alive(store: HotStore) -> bool:
+    return all(_is_alive(stored.machine) for stored in store.machines())
+
+
+def _is_alive(machine: Machine) -> bool:
+    """Whether a VM that was seen with a process still has it; others are taken as they are."""
+    if machine.pid is None:
+        return True
+    try:
+        line = Path(f"/proc/{machine.pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return machine.key.uuid.encode() in line

@@ -1,0 +1,205 @@
+"""The supervisor: binds the port, starts relay workers, restarts them, and lets go in order.
+
+`broker serve` runs it in the foreground; a face that needs a proxy starts it as a process of its
+own (`hosting`), tied to the face by a lease. It relays nothing itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+
+from broker.errors import BrokerError
+from broker.events import Event, Kind
+from broker.model import ProxyStatus
+from broker.runtime import announce
+from broker.runtime.binding import bind
+from broker.runtime.hosting import END, worker_alive
+from broker.runtime.proxy_file import remove_status, serving_lock, write_status
+from broker.runtime.unwrap import unwrapped
+from broker.runtime.wiring import House, open_house
+from broker.runtime.workers import Workers
+
+log = logging.getLogger(__name__)
+
+DRAIN_EVERY = 0.5
+"""Seconds between looks whether the last session has ended."""
+
+
+async def serve(
+    *,
+    listen: str | None = None,
+    tls_port: int | None = None,
+    lease_fd: int | None = None,
+    ready: Callable[[ProxyStatus], None] = lambda _: None,
+) -> None:
+    """Run the proxy until SIGTERM or SIGINT, or until the lease is given up.
+
+    Args:
+        listen: Overrides `proxy.listen`.
+        tls_port: Overrides `proxy.tls_port`; 0 takes any free port.
+        lease_fd: Read end of the lease; see `hosting`.
+        ready: Called once viewers can connect.
+
+    Raises:
+        AlreadyServing: Another process of this user hosts the proxy.
+        UsageError: The port is busy, or the address is not ours.
+        StoreError: Keys, database or directories cannot be used.
+    """
+    async with open_house() as house, unwrapped():
+        proxy = house.settings.proxy
+        supervisor = Supervisor(house, proxy.listen if listen is None else listen)
+        await supervisor.run(
+            proxy.tls_port if tls_port is None else tls_port,
+            fall_back=lease_fd is not None and not house.port_was_set,
+            lease_fd=lease_fd,
+            ready=ready,
+        )
+
+
+class Supervisor:
+    """Holds the lock and the sockets, keeps the workers, and lets go in order."""
+
+    def __init__(self, house: House, listen: str) -> None:
+        self._house = house
+        self._listen = listen
+        self._port = 0
+        self._stopping = asyncio.Event()
+        self._workers: Workers | None = None
+
+    async def run(
+        self,
+        tls_port: int,
+        *,
+        fall_back: bool,
+        lease_fd: int | None,
+        ready: Callable[[ProxyStatus], None],
+    ) -> None:
+        """Serve until told to stop, and put everything back."""
+        path = self._house.locations.proxy_json
+        with serving_lock(path), contextlib.ExitStack() as opened:
+            sockets = bind(self._listen, tls_port, fall_back=fall_back)
+            for bound in sockets:
+                opened.callback(bound.close)
+            self._port = sockets[0].getsockname()[1]
+            await asyncio.to_thread(self._house.identity)
+            await self._end_orphans()
+            opened.callback(remove_status, path)
+            opened.enter_context(self._signals())
+            self._workers = Workers(
+                [bound.fileno() for bound in sockets],
+                self._house.clock,
+                changed=self._on_worker,
+            )
+            await self._serve(self._workers, lease_fd, ready)
+            await self._end_orphans()
+            await self._event(Kind.PROXY_STOPPED, "The proxy stopped")
+
+    async def _serve(
+        self, workers: Workers, lease_fd: int | None, ready: Callable[[ProxyStatus], None]
+    ) -> None:
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(workers.keep(number), name=f"relay worker {number}")
+                for number in range(self._house.settings.proxy.workers)
+            ]
+            tasks.append(group.create_task(self._house.inventory.run(), name="inventory"))
+            tasks.append(group.create_task(self._announce(workers, ready), name="announce"))
+            if lease_fd is not None:
+                tasks.append(group.create_task(self._hold_lease(lease_fd), name="lease"))
+            await self._stopping.wait()
+            await workers.end()
+            for task in tasks:
+                task.cancel()
+
+    async def _announce(self, workers: Workers, ready: Callable[[ProxyStatus], None]) -> None:
+        await workers.first_ready.wait()
+        status = self._write_status()
+        await self._event(Kind.PROXY_STARTED, f"Serving on {self._listen}, port {self._port}")
+        ready(status)
+
+    async def _on_worker(self, gone: int | None) -> None:
+        """Keep proxy.json and the sessions true when a worker came or went."""
+        if gone is not None:
+            await self._end_orphans()
+        await asyncio.to_thread(self._write_status)
+
+    def _write_status(self) -> ProxyStatus:
+        status = ProxyStatus(
+            serving=True,
+            host=self._house.settings.proxy.public_host or self._listen,
+            tls_port=self._port,
+            pid=os.getpid(),
+            workers=self._workers.pids if self._workers else (),
+        )
+        write_status(self._house.locations.proxy_json, status)
+        return status
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    async def _hold_lease(self, descriptor: int) -> None:
+        """Stop when the face says so; when it is gone, once the last session has ended."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
+        )
+        try:
+            said = await reader.read()
+        finally:
+            transport.close()
+        if END not in said:
+            while await asyncio.to_thread(self._house.store.sessions):
+                await asyncio.sleep(DRAIN_EVERY)
+                await self._end_orphans()
+        self._stopping.set()
+
+    async def _end_orphans(self) -> None:
+        """Close the sessions of workers that died without a word."""
+        now = self._house.clock.now()
+        await asyncio.to_thread(self._house.store.end_orphans, worker_alive, now)
+
+    async def _event(self, kind: Kind, text: str) -> None:
+        event = Event(at=self._house.clock.now(), kind=kind, text=text)
+        with contextlib.suppress(BrokerError):
+            await asyncio.to_thread(self._house.store.add_event, event)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The supervisor as a process of its own, started by `hosting`; talks to its log only."""
+    parser = argparse.ArgumentParser(prog="broker-serving")
+    parser.add_argument("--lease-fd", type=int, required=True)
+    parser.add_argument("--ready-fd", type=int, required=True)
+    options = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        asyncio.run(
+            serve(
+                lease_fd=options.lease_fd,
+                ready=lambda status: announce.say_ready(options.ready_fd, port=status.tls_port),
+            )
+        )
+    except BrokerError as problem:
+        log.error("%s", problem)
+        announce.say_failed(options.ready_fd, problem)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

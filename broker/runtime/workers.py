@@ -1,0 +1,122 @@
+"""Relay workers as processes: start them, start them again when they crash, end them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+
+from broker.clock import Clock
+from broker.errors import BrokerError
+from broker.runtime import announce
+
+log = logging.getLogger(__name__)
+
+PAUSES = (0.0, 1.0, 2.0, 5.0, 15.0)
+"""Seconds before a crashed worker is started again: the first time at once, then growing."""
+
+STEADY_SECONDS = 60.0
+"""A worker that lived this long is started again at once."""
+
+END_SECONDS = 8.0
+"""How long a worker may take to end its sessions before it is killed."""
+
+
+class Workers:
+    """The relay workers that share the listening sockets.
+
+    Args:
+        descriptors: The listening sockets, inherited by every worker.
+        changed: Called when a worker came or went; with its process id when it went.
+    """
+
+    def __init__(
+        self,
+        descriptors: Sequence[int],
+        clock: Clock,
+        *,
+        changed: Callable[[int | None], Awaitable[None]],
+    ) -> None:
+        self._descriptors = tuple(descriptors)
+        self._clock = clock
+        self._changed = changed
+        self._processes: dict[int, asyncio.subprocess.Process] = {}
+        self._ending = False
+        self.first_ready = asyncio.Event()
+        """Set once viewers can connect."""
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Process ids of the workers that live."""
+        return tuple(sorted(p.pid for p in self._processes.values() if p.returncode is None))
+
+    async def keep(self, number: int) -> None:
+        """Have worker `number` running until `end` is called.
+
+        Raises:
+            BrokerError: It could not start, and no worker ever did.
+        """
+        failures = 0
+        while not self._ending:
+            began = self._clock.monotonic()
+            try:
+                process = await self._start(number)
+            except BrokerError as problem:
+                if not self.first_ready.is_set():
+                    raise
+                log.error("relay worker %d did not start: %s", number, problem)
+            else:
+                self._processes[number] = process
+                self.first_ready.set()
+                await self._changed(None)
+                code = await process.wait()
+                if self._ending:
+                    return
+                log.error("relay worker %d (process %d) ended with %d", number, process.pid, code)
+                await self._changed(process.pid)
+            steady = self._clock.monotonic() - began > STEADY_SECONDS
+            failures = 0 if steady else failures + 1
+            await asyncio.sleep(PAUSES[min(max(failures - 1, 0), len(PAUSES) - 1)])
+
+    async def end(self) -> None:
+        """End all sessions in the order that is safe for their VMs, then the workers."""
+        self._ending = True
+        alive = [p for p in self._processes.values() if p.returncode is None]
+        for process in alive:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+        try:
+            async with asyncio.timeout(END_SECONDS):
+                await asyncio.gather(*(process.wait() for process in alive))
+        except TimeoutError:
+            for process in alive:
+                if process.returncode is None:
+                    log.error("relay worker %d did not end and is killed", process.pid)
+                    with contextlib.suppress(ProcessLookupError):
+                        process.kill()
+
+    async def _start(self, number: int) -> asyncio.subprocess.Process:
+        ready_read, ready_write = os.pipe()
+        command = [sys.executable, "-P", "-m", "broker.worker"]
+        command += ["--listen-fds", ",".join(map(str, self._descriptors))]
+        command += ["--ready-fd", str(ready_write)]
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.PIPE,  # its end tells the worker that we have gone
+                pass_fds=(*self._descriptors, ready_write),
+                start_new_session=True,
+            )
+        finally:
+            os.close(ready_write)
+        document = await announce.hear(ready_read)
+        if document is not None and "ready" in document:
+            log.info("relay worker %d is process %d", number, process.pid)
+            return process
+        await process.wait()
+        if document is not None:
+            raise announce.failure(document)
+        raise BrokerError(f"Relay worker {number} ended before it was ready", fix="See the log")

@@ -1,0 +1,154 @@
+"""Who may reach what: the only place that decides it.
+
+A token opens one session on one machine. Later channels of that session are admitted by the relay
+worker that holds it, for as long as it lives; that needs no decision here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from broker import tokens
+from broker.clock import Clock
+from broker.errors import NoConsole, NotFound, Refused
+from broker.events import Event, Kind
+from broker.model import Console, Machine, MachineKey, Session, SessionId, Token
+from broker.model import Protocol as Spoken
+
+TOKEN_LENGTH_MAX = 59
+"""Characters; spice-server keeps no more of a password, and so no viewer sends more."""
+
+
+class AdmissionStore(Protocol):
+    """What is needed of the store to decide."""
+
+    def token(self, digest: bytes) -> Token | None:
+        """The token with that digest."""
+        ...
+
+    def machine(self, key: MachineKey) -> Machine:
+        """The machine; NotFound when it is gone."""
+        ...
+
+    def open_session(self, digest: bytes, session: Session) -> Token:
+        """Use the token up for that session, in one transaction; Refused when it is no good."""
+        ...
+
+    def close_session(self, session: SessionId, reason: str, at: datetime) -> None:
+        """End a session."""
+        ...
+
+    def kept_console(self, key: MachineKey) -> Console | None:
+        """The stored console; None when its driver must be asked."""
+        ...
+
+    def add_event(self, event: Event) -> object:
+        """Write one line of the audit log."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A session that was opened.
+
+    Attributes:
+        console: Where the screen is; None when the machine's driver must be asked for it.
+    """
+
+    session: Session
+    token: Token
+    machine: Machine
+    console: Console | None = field(default=None, repr=False)
+
+
+class Admission:
+    """Decides, writes down what it decided, and says why."""
+
+    def __init__(self, store: AdmissionStore, clock: Clock, *, worker: int) -> None:
+        self._store = store
+        self._clock = clock
+        self._worker = worker
+
+    def admit(self, secret: str, client: str) -> Admitted:
+        """Open a session for whoever shows a good token.
+
+        Args:
+            secret: What the viewer sent as its password.
+            client: The viewer's address, `host:port`.
+
+        Raises:
+            Refused: The token is unknown, used, revoked or expired, or its machine is gone.
+        """
+        try:
+            return self._open(secret, client)
+        except Refused as refusal:
+            token = self._store.token(tokens.digest(secret)) if secret else None
+            self._store.add_event(
+                Event(
+                    at=self._clock.now(),
+                    kind=Kind.SESSION_REFUSED,
+                    text=refusal.what,
+                    source=token.key.source if token else "",
+                    key=token.key if token else None,
+                    client=client,
+                    reason=refusal.reason,
+                )
+            )
+            raise
+
+    def _open(self, secret: str, client: str) -> Admitted:
+        if not secret or len(secret) > TOKEN_LENGTH_MAX:
+            raise Refused(
+                "No token was sent" if not secret else "What was sent is no token of ours",
+                reason="token-unknown",
+                fix="Use a file made by: broker export-vv",
+            )
+        digest = tokens.digest(secret)
+        token = self._store.token(digest)
+        if token is None:
+            raise Refused(
+                "The token is not known here",
+                reason="token-unknown",
+                fix="Make a new file: broker export-vv",
+            )
+        try:
+            machine = self._store.machine(token.key)
+        except NotFound as gone:
+            raise Refused(
+                "The machine this token was made for is no longer known",
+                reason="machine-unknown",
+                fix="See what there is: broker list",
+            ) from gone
+        now = self._clock.now()
+        session = Session(
+            id=tokens.session_id(),
+            key=token.key,
+            console=machine.name,
+            client=client,
+            worker=self._worker,
+            started_at=now,
+            label=token.label,
+        )
+        self._store.open_session(digest, session)
+        try:
+            if machine.protocol is Spoken.NONE:
+                raise NoConsole(f"{machine.full_name} has no graphical console")
+            console = self._store.kept_console(token.key)
+        except NoConsole as none:
+            self._store.close_session(session.id, "no-console", now)
+            raise Refused(none.what, reason="no-console", fix=none.fix) from none
+        self._store.add_event(
+            Event(
+                at=now,
+                kind=Kind.SESSION_OPENED,
+                text=f"{client} opened {machine.full_name}",
+                source=token.key.source,
+                key=token.key,
+                console=machine.name,
+                session=session.id,
+                client=client,
+            )
+        )
+        return Admitted(session=session, token=token, machine=machine, console=console)

@@ -1,0 +1,342 @@
+"""Consoles: what they are called, and how one gets into a .vv file.
+
+Everything here is synchronous and light to import, because `broker list` and `broker export-vv`
+run it straight from the command line; the long-lived faces call it in a thread.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
+
+from broker import human, tokens, vv
+from broker.errors import Ambiguous, NoConsole, NotFound, UsageError
+from broker.events import Event, Kind
+from broker.model import (
+    Console,
+    HandOverTarget,
+    Machine,
+    MachineKey,
+    ProxyStatus,
+    TcpTarget,
+    Token,
+    UnixTarget,
+)
+from broker.model import Protocol as Spoken
+from broker.service.port import ConsoleInfo, Exported, ExportRequest
+
+if TYPE_CHECKING:
+    from broker.clock import Clock
+    from broker.config.settings import ProxySettings
+
+NO_PROXY = (
+    "No proxy is serving now, so nobody can connect with this file yet; start one: broker serve"
+)
+REAL_TICKET = (
+    "This file holds the hypervisor's own ticket and goes round the proxy; "
+    "whoever has it can open the console"
+)
+
+
+class StoredMachine(Protocol):
+    """A machine as a store hands it out."""
+
+    @property
+    def machine(self) -> Machine:
+        """The machine as it was last seen."""
+        ...
+
+    @property
+    def stale(self) -> bool:
+        """Its source failed since."""
+        ...
+
+    @property
+    def seen_at(self) -> datetime | None:
+        """When it was last seen."""
+        ...
+
+    @property
+    def sessions(self) -> int:
+        """Live sessions on it."""
+        ...
+
+
+class ConsoleStore(Protocol):
+    """What is needed of a store here; the quick and the full one both have it."""
+
+    def machines(self) -> Sequence[StoredMachine]:
+        """All machines, ordered by name then source."""
+        ...
+
+    def add_token(self, token: Token) -> None:
+        """Keep a token's digest."""
+        ...
+
+    def add_event(self, event: Event) -> object:
+        """Write one line of the audit log."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What a .vv file says of the proxy's certificate.
+
+    Attributes:
+        ca_pem: Our CA, for the viewer to trust.
+        host_subject: The leaf's subject in SPICE's notation; replaces the host name check.
+    """
+
+    ca_pem: str
+    host_subject: str
+
+
+class Consoles:
+    """The use cases of consoles.
+
+    Args:
+        certificate: Our proxy's certificate; made when there is none yet.
+        proxy_status: Whether a proxy serves on this host.
+        kept_console: The stored console with its ticket, or None; needed for direct files only.
+    """
+
+    def __init__(
+        self,
+        store: ConsoleStore,
+        settings: ProxySettings,
+        clock: Clock,
+        *,
+        certificate: Callable[[], Certificate],
+        proxy_status: Callable[[], ProxyStatus],
+        kept_console: Callable[[MachineKey], Console | None] = lambda _: None,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._clock = clock
+        self._certificate = certificate
+        self._proxy_status = proxy_status
+        self._kept_console = kept_console
+
+    def all(self) -> list[ConsoleInfo]:
+        """All known consoles, ordered by name then source."""
+        return [_info(stored) for stored in self._store.machines()]
+
+    def find(self, reference: str) -> ConsoleInfo:
+        """The console called `name`, `source/name` or uuid.
+
+        Raises:
+            NotFound: Nothing is called so.
+            Ambiguous: Several are.
+        """
+        return find(reference, self.all())
+
+    def by_key(self, key: MachineKey) -> ConsoleInfo:
+        """The console of that machine.
+
+        Raises:
+            NotFound: It is no longer known.
+        """
+        for info in self.all():
+            if info.machine.key == key:
+                return info
+        raise NotFound(f"{key.source}/{key.uuid} is no longer known", fix="See: broker list")
+
+    def export_vv(self, key: MachineKey, request: ExportRequest) -> Exported:
+        """Mint a token for that console and render a .vv file; the hypervisor is not asked.
+
+        Raises:
+            NotFound: The machine is no longer known.
+            NoConsole: It has no screen, or a direct file was asked of one without a listener.
+            UsageError: The file would name a host that its reader cannot reach.
+        """
+        info = self.by_key(key)
+        machine = info.machine
+        if machine.protocol is Spoken.NONE:
+            raise NoConsole(
+                f"{machine.full_name} has no graphical console",
+                fix="Give it a display, or read its serial port: broker vm log --serial",
+            )
+        return self._direct(machine, request) if request.direct else self._proxied(machine, request)
+
+    def _proxied(self, machine: Machine, request: ExportRequest) -> Exported:
+        status = self._proxy_status()
+        host = self._host_for(request)
+        tls_port = status.tls_port if status.serving else self._settings.tls_port
+        ttl = self._settings.token_ttl if request.ttl is None else request.ttl
+        if not 0 < ttl <= self._settings.token_ttl_max:
+            longest = self._settings.token_ttl_max
+            raise UsageError(
+                f"A token cannot live {ttl:g} seconds; up to {longest:g} are allowed",
+                fix="Ask for less, or raise proxy.token_ttl_max",
+            )
+        if not tls_port:
+            raise UsageError(
+                "proxy.tls_port is 0 and no proxy is serving, so the port is not known yet",
+                fix="Start one first: broker serve",
+            )
+        certificate = self._certificate()
+        secret = tokens.mint()
+        now = self._clock.now()
+        expires_at = now + timedelta(seconds=ttl)
+        self._store.add_token(
+            Token(
+                digest=tokens.digest(secret),
+                key=machine.key,
+                created_at=now,
+                expires_at=expires_at,
+                label=request.label,
+            )
+        )
+        self._store.add_event(
+            Event(
+                at=now,
+                kind=Kind.TOKEN_ISSUED,
+                text=f"Token {human.hint(secret)} issued for {machine.full_name}"
+                + (f" to {request.label}" if request.label else ""),
+                source=machine.key.source,
+                key=machine.key,
+                console=machine.name,
+            )
+        )
+        text = vv.render(
+            vv.VvFile(
+                host=host,
+                tls_port=tls_port,
+                password=secret,
+                ca=certificate.ca_pem,
+                host_subject=certificate.host_subject,
+                title=_title(machine),
+                valid_until=expires_at,
+            ),
+            profile=request.profile,
+        )
+        return Exported(
+            text=text,
+            key=machine.key,
+            name=machine.name,
+            host=host,
+            tls_port=tls_port,
+            expires_at=expires_at,
+            notes=() if status.serving else (NO_PROXY,),
+        )
+
+    def _direct(self, machine: Machine, request: ExportRequest) -> Exported:
+        console = self._kept_console(machine.key)
+        if console is None:
+            raise NoConsole(
+                f"{machine.full_name} has no console that a file could point at",
+                fix="Leave out --direct: the proxy asks its source when the viewer arrives",
+            )
+        target = console.target
+        if isinstance(target, HandOverTarget):
+            raise NoConsole(
+                f"{machine.full_name} listens on no port: its console is handed over by the proxy",
+                fix="Leave out --direct",
+            )
+        host, port, tls_port, path, ca, subject = "", None, None, None, None, None
+        if isinstance(target, TcpTarget):
+            host, port, tls_port = request.host or target.host, target.port, target.tls_port
+            ca, subject = target.ca_pem, target.host_subject
+        elif isinstance(target, UnixTarget):
+            path = target.path
+        text = vv.render(
+            vv.VvFile(
+                host=host,
+                port=None if tls_port else port,
+                tls_port=tls_port,
+                unix_path=path,
+                password=console.ticket or "",
+                ca=ca,
+                host_subject=subject,
+                title=_title(machine),
+            ),
+            profile=request.profile,
+        )
+        return Exported(
+            text=text,
+            key=machine.key,
+            name=machine.name,
+            host=host,
+            tls_port=tls_port,
+            expires_at=None,
+            notes=(REAL_TICKET,) if console.ticket else (),
+        )
+
+    def _host_for(self, request: ExportRequest) -> str:
+        """The host a file names: what was asked, what is set, or where the proxy listens."""
+        if request.host:
+            return request.host
+        host = self._settings.public_host or self._settings.listen
+        wildcard = _is_wildcard(host)
+        if request.elsewhere and (wildcard or _is_loopback(host)):
+            raise UsageError(
+                f"The file is meant for another machine, but it would name {host}",
+                fix="Say how this host is reached: set proxy.public_host, or pass --host NAME",
+            )
+        return "127.0.0.1" if wildcard else host
+
+
+def find(reference: str, known: Sequence[ConsoleInfo]) -> ConsoleInfo:
+    """The one console of `known` that `reference` names: uuid, `source/name` or name.
+
+    Raises:
+        NotFound: Nothing is called so; `fix` offers the nearest name.
+        Ambiguous: Several are; the candidates are listed.
+    """
+    wanted = reference.strip()
+    hits = [
+        info
+        for info in known
+        if wanted in (info.machine.name, info.machine.full_name)
+        or wanted.lower() == info.machine.key.uuid
+        or wanted.lower() == f"{info.machine.key.source}/{info.machine.key.uuid}".lower()
+    ]
+    if len(hits) == 1:
+        return hits[0]
+    if hits:
+        names = [info.machine.full_name for info in hits]
+        doubled = len(set(names)) < len(names)
+        raise Ambiguous(
+            f"{len(hits)} consoles are called {human.one_line(wanted)}",
+            candidates=tuple(
+                f"{info.machine.key.source}/{info.machine.key.uuid}" if doubled else name
+                for info, name in zip(hits, names, strict=True)
+            ),
+        )
+    names = [info.machine.name for info in known]
+    names += [info.machine.full_name for info in known]
+    near = human.did_you_mean(wanted, names)
+    raise NotFound(
+        f"There is no console called {human.one_line(wanted)}",
+        fix=near or "See what there is: broker list",
+    )
+
+
+def _info(stored: StoredMachine) -> ConsoleInfo:
+    return ConsoleInfo(
+        machine=stored.machine,
+        stale=stored.stale,
+        sessions=stored.sessions,
+        startable=stored.machine.defined,
+        seen_at=stored.seen_at,
+    )
+
+
+def _title(machine: Machine) -> str:
+    return f"{machine.name} ({machine.key.source}) - Shift+F12 releases the cursor"
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() in ("localhost", "localhost.localdomain", "ip6-localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_wildcard(host: str) -> bool:
+    return host in ("", "*", "0.0.0.0", "::")  # noqa: S104 - compared with, not bound to

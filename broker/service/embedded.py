@@ -1,0 +1,264 @@
+"""The port, served inside this process: what every face gets from `runtime.open_service`.
+
+It composes the use cases and moves what blocks (the store, files, processes) into threads. The
+rooms it must not know (drivers' reconcilers, the proxy's host) come in as small protocols.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from broker.driver import Driver, LogKeeper, Provisioner
+from broker.errors import NotFound, UsageError
+from broker.events import Event, Kind
+from broker.model import (
+    Machine,
+    MachineKey,
+    MachineSpec,
+    Power,
+    ProxyStatus,
+    Session,
+    SessionId,
+    SourceName,
+    SourceStatus,
+)
+from broker.service.consoles import Consoles
+from broker.service.port import ConsoleInfo, Exported, ExportRequest, Opened
+
+if TYPE_CHECKING:
+    from broker.clock import Clock
+    from broker.store.store import Store
+
+LOCAL_TYPE = "local"
+"""The type of source that new VMs are defined in."""
+
+
+class Inventory(Protocol):
+    """The sources and what they show."""
+
+    async def refresh(self) -> Sequence[SourceStatus]: ...
+
+    async def refresh_source(self, name: SourceName) -> None: ...
+
+    async def driver(self, name: SourceName) -> Driver: ...
+
+
+class Reconciler(Protocol):
+    """Makes one machine what is wanted of it."""
+
+    async def reconcile(self, key: MachineKey, *, gently: bool = True, grace: float) -> Machine: ...
+
+
+class ProxyHost(Protocol):
+    """Hosts a proxy for as long as this process wants one."""
+
+    def status(self) -> ProxyStatus:
+        """Whether one is serving; cheap."""
+        ...
+
+    async def host(self) -> ProxyStatus:
+        """Have one serving."""
+        ...
+
+    async def leave(self, *, keep_sessions: bool) -> None:
+        """Stop hosting."""
+        ...
+
+
+class Viewers(Protocol):
+    """Starts viewers."""
+
+    def check(self) -> None:
+        """Raise ViewerMissing when none can be started, before a token is spent."""
+        ...
+
+    def start(self, exported: Exported) -> Opened:
+        """Start the configured viewer on a file."""
+        ...
+
+
+class EmbeddedService:
+    """The whole port. See `broker.service.port.Service` for what each call gives.
+
+    Args:
+        stop_timeout: Seconds a guest has to power off by itself, unless asked otherwise.
+        worker_alive: Whether a process is a relay worker that lives; sessions of dead ones end.
+        poll_every: Seconds between looks at the store's change counter.
+        notes: What was odd about opening the store; said once by a face.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        consoles: Consoles,
+        *,
+        inventory: Inventory,
+        reconciler: Reconciler,
+        proxy: ProxyHost,
+        viewers: Viewers,
+        stop_timeout: float,
+        worker_alive: Callable[[int], bool],
+        poll_every: float = 0.25,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._consoles = consoles
+        self._inventory = inventory
+        self._reconciler = reconciler
+        self._proxy = proxy
+        self._viewers = viewers
+        self._stop_timeout = stop_timeout
+        self._worker_alive = worker_alive
+        self._poll_every = poll_every
+        self.notes = notes
+
+    # -- consoles
+
+    async def consoles(self) -> Sequence[ConsoleInfo]:
+        return await asyncio.to_thread(self._consoles.all)
+
+    async def find(self, reference: str) -> ConsoleInfo:
+        return await asyncio.to_thread(self._consoles.find, reference)
+
+    async def export_vv(self, key: MachineKey, request: ExportRequest) -> Exported:
+        return await asyncio.to_thread(self._consoles.export_vv, key, request)
+
+    async def open_viewer(self, key: MachineKey) -> Opened:
+        await asyncio.to_thread(self._viewers.check)
+        exported = await self.export_vv(key, ExportRequest(label="viewer"))
+        return await asyncio.to_thread(self._viewers.start, exported)
+
+    # -- machines
+
+    async def define(self, spec: MachineSpec) -> Machine:
+        source = await self._local_source()
+        driver = await self._inventory.driver(source)
+        if not isinstance(driver, Provisioner):
+            raise UsageError(f"{source} cannot hold definitions of VMs")
+        await driver.define(spec)
+        await self._inventory.refresh_source(source)
+        machine = await asyncio.to_thread(self._store.machine, MachineKey(source, spec.uuid))
+        await self._tell(Kind.MACHINE_DEFINED, machine, f"{machine.full_name} defined")
+        return machine
+
+    async def spec(self, key: MachineKey) -> MachineSpec:
+        return await (await self._provisioner(key)).spec(key.uuid)
+
+    async def start(self, key: MachineKey) -> Machine:
+        return await self._switch(key, Power.ON, gently=True, grace=self._stop_timeout)
+
+    async def stop(self, key: MachineKey, *, timeout: float | None = None) -> Machine:
+        grace = self._stop_timeout if timeout is None else timeout
+        return await self._switch(key, Power.OFF, gently=True, grace=grace)
+
+    async def kill(self, key: MachineKey) -> Machine:
+        return await self._switch(key, Power.OFF, gently=False, grace=0.0)
+
+    async def delete(self, key: MachineKey, *, keep_disks: bool = True) -> None:
+        machine = await asyncio.to_thread(self._store.machine, key)
+        await (await self._provisioner(key)).delete(key.uuid, keep_disks=keep_disks)
+        await asyncio.to_thread(self._store.drop_wanted, key)
+        await self._inventory.refresh_source(key.source)
+        await self._tell(Kind.MACHINE_DELETED, machine, f"{machine.full_name} deleted")
+
+    async def machine_log(self, key: MachineKey, *, serial: bool = False) -> str:
+        driver = await self._inventory.driver(key.source)
+        if not isinstance(driver, LogKeeper):
+            raise UsageError(f"{key.source} keeps no logs of its machines")
+        return await driver.log(key.uuid, serial=serial)
+
+    async def _switch(
+        self, key: MachineKey, power: Power, *, gently: bool, grace: float
+    ) -> Machine:
+        machine = await asyncio.to_thread(self._store.machine, key)
+        if not machine.defined:
+            raise UsageError(
+                f"{machine.full_name} cannot be switched from here",
+                fix="Only VMs that broker defined can; see: broker vm list",
+            )
+        await asyncio.to_thread(self._store.put_wanted, key, power)
+        return await self._reconciler.reconcile(key, gently=gently, grace=grace)
+
+    async def _provisioner(self, key: MachineKey) -> Provisioner:
+        driver = await self._inventory.driver(key.source)
+        if not isinstance(driver, Provisioner):
+            raise UsageError(
+                f"{key.source} holds no definitions of VMs",
+                fix="Only VMs of a local source are ours; see: broker vm list",
+            )
+        return driver
+
+    async def _local_source(self) -> SourceName:
+        for status in await asyncio.to_thread(self._store.sources):
+            if status.type == LOCAL_TYPE:
+                return status.name
+        await self._inventory.refresh()
+        for status in await asyncio.to_thread(self._store.sources):
+            if status.type == LOCAL_TYPE:
+                return status.name
+        raise NotFound("There is no local source", fix="Add `- source: here` with `type: local`")
+
+    async def _tell(self, kind: Kind, machine: Machine, text: str) -> None:
+        event = Event(
+            at=self._clock.now(),
+            kind=kind,
+            text=text,
+            source=machine.key.source,
+            key=machine.key,
+            console=machine.name,
+        )
+        await asyncio.to_thread(self._store.add_event, event)
+
+    # -- sessions
+
+    async def sessions(self) -> Sequence[Session]:
+        sessions = await asyncio.to_thread(self._store.sessions)
+        if all(self._worker_alive(session.worker) for session in sessions):
+            return sessions
+        await asyncio.to_thread(self._store.end_orphans, self._worker_alive, self._clock.now())
+        return await asyncio.to_thread(self._store.sessions)
+
+    async def disconnect(self, session: SessionId) -> None:
+        found = await asyncio.to_thread(self._store.session, session)
+        await asyncio.to_thread(self._store.ask_end, found.id)
+
+    # -- sources
+
+    async def sources(self) -> Sequence[SourceStatus]:
+        return await asyncio.to_thread(self._store.sources)
+
+    async def refresh(self) -> Sequence[SourceStatus]:
+        return await self._inventory.refresh()
+
+    # -- what happened
+
+    async def events(self, *, limit: int = 200, after: int = 0) -> Sequence[Event]:
+        return await asyncio.to_thread(self._store.events, limit=limit, after=after)
+
+    async def changes(self) -> AsyncIterator[None]:
+        """See the port. The store's change counter is one cheap read, so it is looked at often."""
+        seen: tuple[object, ...] | None = None
+        while True:
+            now = (await asyncio.to_thread(self._store.data_version), self._proxy.status())
+            if now != seen:
+                seen = now
+                yield
+            await asyncio.sleep(self._poll_every)
+
+    # -- the proxy
+
+    async def proxy_status(self) -> ProxyStatus:
+        return await asyncio.to_thread(self._proxy.status)
+
+    async def host_proxy(self) -> ProxyStatus:
+        return await self._proxy.host()
+
+    async def leave_proxy(self, *, keep_sessions: bool) -> None:
+        await self._proxy.leave(keep_sessions=keep_sessions)
+
+    async def aclose(self) -> None:
+        await self._proxy.leave(keep_sessions=True)
