@@ -198,6 +198,10 @@ class Inventory:
         from broker.config.sources_file import default_entries
 
         self._entries = {entry.name: entry for entry in default_entries()}
+        for entry in self._entries.values():
+            if await asyncio.to_thread(self._status, entry.name) is None:
+                status = SourceStatus(name=entry.name, type=entry.type, health=Health.NEW)
+                await asyncio.to_thread(self._store.put_source_status, status)
 
     # -- one source
 

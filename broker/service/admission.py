@@ -21,6 +21,19 @@ TOKEN_LENGTH_MAX = 59
 """Characters; spice-server keeps no more of a password, and so no viewer sends more."""
 
 
+REASONS = frozenset(
+    {
+        "token-unknown",
+        "token-used",
+        "token-expired",
+        "token-revoked",
+        "machine-unknown",
+        "no-console",
+    }
+)
+"""Reasons of refusals that are decided, and written to the audit log, here."""
+
+
 class AdmissionStore(Protocol):
     """What is needed of the store to decide."""
 
@@ -36,7 +49,7 @@ class AdmissionStore(Protocol):
         """Use the token up for that session, in one transaction; Refused when it is no good."""
         ...
 
-    def close_session(self, session: SessionId, reason: str, at: datetime) -> None:
+    def close_session(self, session: SessionId, reason: str, at: datetime) -> bool:
         """End a session."""
         ...
 

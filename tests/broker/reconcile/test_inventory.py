@@ -1,0 +1,270 @@
+"""Sources, last-good, and what a failure leaves alone. The store is the real one."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Self
+
+import pytest
+
+from broker.clock import SystemClock
+from broker.config.locations import Locations
+from broker.config.sources_file import SourceEntry, SourcesFile
+from broker.driver import Driver, DriverContext
+from broker.errors import BrokerError, ConfigError, NotFound, SourceUnreachable
+from broker.events import Kind
+from broker.model import (
+    Console,
+    Health,
+    Machine,
+    MachineId,
+    MachineKey,
+    SourceName,
+    SourceStatus,
+    State,
+    TcpTarget,
+)
+from broker.reconcile.inventory import FILE_ROW, Inventory
+from broker.store.store import Store
+
+LAB, PROD = SourceName("lab"), SourceName("prod")
+
+
+@dataclass
+class FakeDriver:
+    """A driver that shows what it is told to, or fails as it is told to."""
+
+    type: ClassVar[str] = "fake"
+    name: SourceName
+    shows: list[str] = field(default_factory=list)
+    fails: Exception | None = None
+    closed: bool = False
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def from_options(
+        cls, name: SourceName, options: Mapping[str, object], context: DriverContext
+    ) -> Self:
+        return cls(name)
+
+    async def machines(self) -> Sequence[Machine]:
+        if self.fails is not None:
+            raise self.fails
+        return [
+            Machine(
+                key=MachineKey(self.name, MachineId(f"{self.name}-{each}")),
+                name=each,
+                state=State.UNKNOWN,
+                target=TcpTarget("192.0.2.1", port=5900),
+            )
+            for each in self.shows
+        ]
+
+    def kept_tickets(self) -> Mapping[MachineId, str]:
+        return {MachineId(f"{self.name}-{each}"): f"ticket-of-{each}" for each in self.shows}
+
+    async def console(self, machine_id: MachineId) -> Console:
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class World:
+    """sources.yaml, the drivers, and the store, in a test's hands."""
+
+    store: Store
+    entries: list[SourceEntry] = field(default_factory=list)
+    broken: BrokerError | None = None
+    version: int = 0
+    drivers: dict[SourceName, FakeDriver] = field(default_factory=dict)
+
+    def write(self, *entries: SourceEntry, broken: BrokerError | None = None) -> None:
+        self.entries, self.broken = list(entries), broken
+        self.version += 1
+
+    def read(self) -> SourcesFile:
+        if self.broken is not None:
+            raise self.broken
+        return SourcesFile(tuple(self.entries))
+
+    def driver(self, entry: SourceEntry) -> Driver:
+        if "bad" in entry.options:
+            raise ConfigError(f"sources.yaml: {entry.name}.bad is not an option")
+        return self.drivers.setdefault(entry.name, FakeDriver(entry.name))
+
+    def inventory(self) -> Inventory:
+        return Inventory(
+            self.store,
+            SystemClock(),
+            read_file=self.read,
+            fingerprint=lambda: str(self.version),
+            make_driver=self.driver,
+            time_out=5,
+            every={"": 3600},
+        )
+
+    def names(self) -> list[str]:
+        return [stored.machine.full_name for stored in self.store.machines()]
+
+    def status(self, name: SourceName) -> SourceStatus:
+        return next(status for status in self.store.sources() if status.name == name)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    locations = Locations.from_env({"BROKER_HOME": str(tmp_path)})
+    locations.prepare()
+    store = Store.open(locations, clock=SystemClock())
+    world = World(store)
+    world.drivers = {
+        LAB: FakeDriver(LAB, ["web", "db"]),
+        PROD: FakeDriver(PROD, ["mail"]),
+    }
+    world.write(entry(LAB), entry(PROD))
+    yield world
+    store.close()
+
+
+def entry(name: SourceName, **options: object) -> SourceEntry:
+    return SourceEntry(name, "fake", options)
+
+
+async def test_what_the_sources_show_is_listed(world: World) -> None:
+    statuses = await world.inventory().refresh()
+    assert world.names() == ["lab/db", "prod/mail", "lab/web"]
+    assert [(status.name, status.health) for status in statuses] == [
+        (LAB, Health.OK),
+        (PROD, Health.OK),
+    ]
+
+
+async def test_tickets_are_kept_sealed_and_come_back(world: World) -> None:
+    await world.inventory().refresh()
+    console = world.store.kept_console(MachineKey(LAB, MachineId("lab-web")))
+    assert console is not None
+    assert console.ticket == "ticket-of-web"
+
+
+async def test_a_source_that_fails_says_why_keeps_what_it_showed_and_stops_nobody(
+    world: World,
+) -> None:
+    inventory = world.inventory()
+    await inventory.refresh()
+    world.drivers[LAB].fails = SourceUnreachable("lab cannot be reached", fix="Check its url")
+    world.drivers[PROD].shows = ["mail", "proxy"]
+    await inventory.refresh()
+    assert world.names() == ["lab/db", "prod/mail", "prod/proxy", "lab/web"]
+    assert world.status(LAB).health is Health.FAILED
+    assert (world.status(LAB).problem, world.status(LAB).fix) == (
+        "lab cannot be reached",
+        "Check its url",
+    )
+    assert {stored.machine.full_name for stored in world.store.machines() if stored.stale} == {
+        "lab/db",
+        "lab/web",
+    }
+
+
+async def test_a_bug_in_a_driver_stops_nobody_either(world: World) -> None:
+    world.drivers[LAB].fails = ZeroDivisionError()
+    await world.inventory().refresh()
+    assert world.names() == ["prod/mail"]
+    assert "driver broke" in world.status(LAB).problem
+
+
+async def test_a_source_that_recovers_is_fresh_again_and_both_are_told(world: World) -> None:
+    inventory = world.inventory()
+    world.drivers[LAB].fails = SourceUnreachable("lab cannot be reached")
+    await inventory.refresh()
+    await inventory.refresh()
+    world.drivers[LAB].fails = None
+    await inventory.refresh()
+    assert world.status(LAB).health is Health.OK
+    assert not any(stored.stale for stored in world.store.machines())
+    assert [event.kind for event in world.store.events()] == [
+        Kind.SOURCE_FAILED,
+        Kind.SOURCE_RECOVERED,
+    ]
+
+
+async def test_a_broken_edit_changes_nothing_but_the_error_that_is_shown(world: World) -> None:
+    inventory = world.inventory()
+    await inventory.refresh()
+    world.write(broken=ConfigError("sources.yaml: line 3 is not YAML", fix="Mend it"))
+    statuses = await inventory.refresh()
+    assert world.names() == ["lab/db", "prod/mail", "lab/web"]
+    assert [status.name for status in statuses if status.health is Health.FAILED] == [FILE_ROW]
+    assert not any(stored.stale for stored in world.store.machines())
+
+
+async def test_mending_the_file_takes_the_error_away(world: World) -> None:
+    inventory = world.inventory()
+    world.write(broken=ConfigError("sources.yaml: line 3 is not YAML"))
+    await inventory.refresh()
+    world.write(entry(LAB))
+    statuses = await inventory.refresh()
+    assert [status.name for status in statuses] == [LAB]
+
+
+async def test_a_fresh_process_that_finds_the_file_broken_keeps_what_the_last_one_knew(
+    world: World,
+) -> None:
+    await world.inventory().refresh()
+    world.write(broken=ConfigError("sources.yaml: line 3 is not YAML"))
+    await world.inventory().refresh()
+    assert {"lab/db", "prod/mail", "lab/web"} <= set(world.names())
+
+
+async def test_options_that_became_wrong_fail_that_source_and_delete_nothing(
+    world: World,
+) -> None:
+    inventory = world.inventory()
+    await inventory.refresh()
+    world.write(entry(LAB, bad="yes"), entry(PROD))
+    await inventory.refresh()
+    assert world.names() == ["lab/db", "prod/mail", "lab/web"]
+    assert "not an option" in world.status(LAB).problem
+    assert world.status(PROD).health is Health.OK
+
+
+async def test_a_source_taken_out_of_the_file_goes_with_its_machines(world: World) -> None:
+    inventory = world.inventory()
+    await inventory.refresh()
+    world.write(entry(PROD))
+    await inventory.refresh()
+    assert world.names() == ["prod/mail"]
+    assert world.drivers[LAB].closed
+
+
+async def test_what_is_gone_from_a_complete_listing_is_forgotten(world: World) -> None:
+    inventory = world.inventory()
+    await inventory.refresh()
+    world.drivers[LAB].shows = ["web"]
+    await inventory.refresh_source(LAB)
+    assert world.names() == ["prod/mail", "lab/web"]
+
+
+async def test_a_listing_that_shows_nothing_new_wakes_nobody(world: World) -> None:
+    inventory = world.inventory()
+    await inventory.refresh()
+    before = world.store.data_version()
+    await inventory.refresh()
+    assert world.store.data_version() == before
+
+
+async def test_an_unknown_source_is_not_found(world: World) -> None:
+    with pytest.raises(NotFound):
+        await world.inventory().driver(SourceName("nowhere"))
+
+
+async def test_a_file_that_was_broken_from_the_start_still_leaves_the_local_source(
+    world: World,
+) -> None:
+    world.write(broken=ConfigError("sources.yaml: line 3 is not YAML"))
+    here = SourceName("here")
+    world.drivers[here] = FakeDriver(here, ["demo"])
+    await world.inventory().refresh()
+    assert world.names() == ["here/demo"]
+    assert world.status(here).health is Health.OK
