@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Any, Protocol
 
-from broker.model import Machine
+from broker.events import Event, Kind
+from broker.model import (
+    ChannelInfo,
+    HandOverTarget,
+    Health,
+    Machine,
+    MachineId,
+    MachineKey,
+    Session,
+    SessionId,
+    SourceName,
+    SourceStatus,
+    State,
+    Target,
+    TcpTarget,
+    Token,
+    UnixTarget,
+)
+from broker.model import Protocol as Spoken
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +41,273 @@ class StoredMachine:
     stale: bool = False
     seen_at: datetime | None = None
     sessions: int = 0
+
+
+class Row(Protocol):
+    """A row of either way: SQLAlchemy's mapping or `sqlite3.Row`."""
+
+    def __getitem__(self, column: str, /) -> Any: ...
+
+
+Values = dict[str, Any]
+"""Columns by name, to be written."""
+
+
+def seconds(moment: datetime | None) -> float | None:
+    """An aware time as the database holds it."""
+    return None if moment is None else moment.timestamp()
+
+
+def moment(value: float | None) -> datetime | None:
+    """The inverse: aware, in UTC."""
+    return None if value is None else datetime.fromtimestamp(value, UTC)
+
+
+def _at(value: float) -> datetime:
+    return datetime.fromtimestamp(value, UTC)
+
+
+# -- sources
+
+
+def to_source(row: Row, machines: int) -> SourceStatus:
+    """A source's status; the machines are counted by who asks."""
+    return SourceStatus(
+        name=SourceName(row["name"]),
+        type=row["type"],
+        health=Health(row["health"]),
+        problem=row["problem"],
+        fix=row["fix"],
+        warnings=tuple(json.loads(row["warnings"])),
+        machines=machines,
+        listed_at=moment(row["listed_at"]),
+    )
+
+
+def from_source(status: SourceStatus) -> Values:
+    """All columns but the position."""
+    return {
+        "name": status.name,
+        "type": status.type,
+        "health": status.health.value,
+        "problem": status.problem,
+        "fix": status.fix,
+        "warnings": json.dumps(status.warnings),
+        "listed_at": seconds(status.listed_at),
+    }
+
+
+# -- machines
+
+
+def to_machine(row: Row) -> Machine:
+    """A machine as its source showed it."""
+    return Machine(
+        key=MachineKey(SourceName(row["source"]), MachineId(row["uuid"])),
+        name=row["name"],
+        state=State(row["state"]),
+        hypervisor=row["hypervisor"],
+        hypervisor_ip=row["hypervisor_ip"],
+        protocol=Spoken(row["protocol"]),
+        reason=row["reason"],
+        pid=row["pid"],
+        started_at=moment(row["started_at"]),
+        target=to_target(row["target"]),
+        defined=bool(row["defined"]),
+    )
+
+
+def to_stored(row: Row) -> StoredMachine:
+    """A machine with what `queries.MACHINES` adds to it.
+
+    An unchanged machine is not written again, so one that is not stale was last seen when its
+    source was last listed.
+    """
+    seen_at, listed_at = row["seen_at"], row["listed_at"]
+    stale = bool(row["stale"])
+    return StoredMachine(
+        machine=to_machine(row),
+        stale=stale,
+        seen_at=_at(seen_at if stale or listed_at is None else max(seen_at, listed_at)),
+        sessions=row["sessions"],
+    )
+
+
+def from_machine(machine: Machine) -> Values:
+    """What its source showed; not whether it is kept, stale, or when it was seen."""
+    return {
+        "source": machine.key.source,
+        "uuid": machine.key.uuid,
+        "name": machine.name,
+        "state": machine.state.value,
+        "hypervisor": machine.hypervisor,
+        "hypervisor_ip": machine.hypervisor_ip,
+        "protocol": machine.protocol.value,
+        "reason": machine.reason,
+        "pid": machine.pid,
+        "started_at": seconds(machine.started_at),
+        "target": from_target(machine.target),
+        "defined": machine.defined,
+    }
+
+
+def to_target(text: str | None) -> Target | None:
+    """A target from its JSON text."""
+    if text is None:
+        return None
+    kind, fields = json.loads(text)
+    match kind:
+        case "tcp":
+            return TcpTarget(**fields)
+        case "unix":
+            return UnixTarget(**fields)
+        case _:
+            return HandOverTarget(**fields)
+
+
+def from_target(target: Target | None) -> str | None:
+    """A target as JSON text: its kind and its fields, always in the same order."""
+    match target:
+        case None:
+            return None
+        case TcpTarget():
+            fields: Values = {
+                "host": target.host,
+                "port": target.port,
+                "tls_port": target.tls_port,
+                "ca_pem": target.ca_pem,
+                "host_subject": target.host_subject,
+            }
+            return json.dumps(["tcp", fields])
+        case UnixTarget():
+            return json.dumps(["unix", {"path": target.path}])
+        case HandOverTarget():
+            return json.dumps(["hand-over", {"control_path": target.control_path}])
+
+
+# -- tokens
+
+
+def to_token(row: Row) -> Token:
+    """A token at rest."""
+    return Token(
+        digest=bytes(row["digest"]),
+        key=MachineKey(SourceName(row["source"]), MachineId(row["uuid"])),
+        created_at=_at(row["created_at"]),
+        expires_at=_at(row["expires_at"]),
+        label=row["label"],
+        used_at=moment(row["used_at"]),
+        revoked_at=moment(row["revoked_at"]),
+        session=None if row["session"] is None else SessionId(row["session"]),
+    )
+
+
+def from_token(token: Token) -> Values:
+    """All columns."""
+    return {
+        "digest": token.digest,
+        "source": token.key.source,
+        "uuid": token.key.uuid,
+        "created_at": token.created_at.timestamp(),
+        "expires_at": token.expires_at.timestamp(),
+        "label": token.label,
+        "used_at": seconds(token.used_at),
+        "revoked_at": seconds(token.revoked_at),
+        "session": token.session,
+    }
+
+
+# -- sessions
+
+
+def to_session(row: Row, channels: tuple[ChannelInfo, ...]) -> Session:
+    """A session with its live channels."""
+    return Session(
+        id=SessionId(row["id"]),
+        key=MachineKey(SourceName(row["source"]), MachineId(row["uuid"])),
+        console=row["console"],
+        client=row["client"],
+        worker=row["worker"],
+        started_at=_at(row["started_at"]),
+        channels=channels,
+        bytes_to_client=row["bytes_to_client"],
+        bytes_to_server=row["bytes_to_server"],
+        label=row["label"],
+        ended_at=moment(row["ended_at"]),
+        end_reason=row["end_reason"],
+    )
+
+
+def from_session(session: Session) -> Values:
+    """All columns but whether somebody asked to end it."""
+    return {
+        "id": session.id,
+        "source": session.key.source,
+        "uuid": session.key.uuid,
+        "console": session.console,
+        "client": session.client,
+        "worker": session.worker,
+        "started_at": session.started_at.timestamp(),
+        "bytes_to_client": session.bytes_to_client,
+        "bytes_to_server": session.bytes_to_server,
+        "label": session.label,
+        "ended_at": seconds(session.ended_at),
+        "end_reason": session.end_reason,
+    }
+
+
+def to_channel(row: Row) -> ChannelInfo:
+    """A live channel."""
+    return ChannelInfo(
+        name=row["name"],
+        opened_at=_at(row["opened_at"]),
+        bytes_to_client=row["bytes_to_client"],
+        bytes_to_server=row["bytes_to_server"],
+    )
+
+
+def from_channel(session: SessionId, channel: ChannelInfo) -> Values:
+    """All columns."""
+    return {
+        "session": session,
+        "name": channel.name,
+        "opened_at": channel.opened_at.timestamp(),
+        "bytes_to_client": channel.bytes_to_client,
+        "bytes_to_server": channel.bytes_to_server,
+    }
+
+
+# -- events
+
+
+def to_event(row: Row) -> Event:
+    """One line of the audit log."""
+    source, uuid = row["machine_source"], row["machine_uuid"]
+    return Event(
+        at=_at(row["at"]),
+        kind=Kind(row["kind"]),
+        text=row["text"],
+        id=row["id"],
+        source=row["source"],
+        key=None if uuid is None else MachineKey(SourceName(source), MachineId(uuid)),
+        console=row["console"],
+        session=None if row["session"] is None else SessionId(row["session"]),
+        client=row["client"],
+        reason=row["reason"],
+    )
+
+
+def from_event(event: Event) -> Values:
+    """All columns but its number, which the database gives."""
+    return {
+        "at": event.at.timestamp(),
+        "kind": event.kind.value,
+        "text": event.text,
+        "source": event.source,
+        "machine_source": event.key.source if event.key else None,
+        "machine_uuid": event.key.uuid if event.key else None,
+        "console": event.console,
+        "session": event.session,
+        "client": event.client,
+        "reason": event.reason,
+    }

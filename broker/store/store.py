@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Self
+
+from sqlalchemy import Connection, Engine, and_, delete, exc, insert, select, update
 
 from broker.clock import Clock
 from broker.config.locations import Locations
+from broker.errors import StoreError
 from broker.events import Event
 from broker.model import (
     Console,
@@ -21,7 +28,11 @@ from broker.model import (
     SourceStatus,
     Token,
 )
+from broker.store import faults, inventory, queries, rows, sessions
+from broker.store.engine import open_sqlite, open_url
 from broker.store.rows import StoredMachine
+from broker.store.sealing import Sealer
+from broker.store.version import ClockVersion, SqliteVersion, Version
 
 
 class Store:
@@ -33,8 +44,6 @@ class Store:
     Attributes:
         notes: What opening it had to do that a person should hear of, one sentence each.
     """
-
-    notes: tuple[str, ...]
 
     @classmethod
     def open(cls, locations: Locations, *, url: str | None = None, clock: Clock) -> Self:
@@ -49,18 +58,74 @@ class Store:
         Raises:
             StoreError: It cannot be opened, or a newer version of ours made it.
         """
-        raise NotImplementedError
+        if url is None:
+            engine, notes = open_sqlite(locations.database, clock)
+            version: Version = SqliteVersion(locations.database)
+        else:
+            engine, notes = open_url(url)
+            version = ClockVersion(clock)
+        return cls(
+            engine,
+            version,
+            Sealer(locations.secret_key),
+            clock,
+            database=locations.database,
+            notes=notes,
+        )
+
+    def __init__(
+        self,
+        engine: Engine,
+        version: Version,
+        sealer: Sealer,
+        clock: Clock,
+        *,
+        database: Path,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        self._engine = engine
+        self._writer = engine.execution_options(sqlite_begin="IMMEDIATE")
+        self._version = version
+        self._sealer = sealer
+        self._clock = clock
+        self._database = database
+        self.notes = notes
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with self._errors(), self._engine.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._errors(), self._writer.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except exc.DBAPIError as problem:
+            ours = None
+            if isinstance(problem.orig, sqlite3.Error):
+                ours = faults.meaning_of(problem.orig, self._database)
+            elif isinstance(problem, exc.OperationalError):
+                ours = StoreError("The database does not answer", fix="See that it is up")
+            if ours is None:
+                raise
+            raise ours from problem
 
     def close(self) -> None:
         """Give back connections."""
-        raise NotImplementedError
+        self._version.close()
+        self._engine.dispose()
 
     def data_version(self) -> int:
         """A number that changes when anybody wrote something. Cheap: made to be called often.
 
         Databases other than SQLite do not tell: there it changes once a second.
         """
-        raise NotImplementedError
+        return self._version.read()
 
     # -- sources
 
@@ -71,23 +136,35 @@ class Store:
         while the machine is unknown, and are good again should the source come back in time.
         A source whose type changed loses its machines.
         """
-        raise NotImplementedError
+        with self._writing() as db:
+            inventory.put_configured(db, sources)
 
     def put_source_status(self, status: SourceStatus) -> None:
         """How a source does; one not configured is added at the end. `machines` is counted anew."""
-        raise NotImplementedError
+        with self._writing() as db:
+            inventory.put_source_status(db, status)
 
     def sources(self) -> list[SourceStatus]:
         """Every source, in order, with how many machines are known from it."""
-        raise NotImplementedError
+        with self._reading() as db:
+            return inventory.sources(db)
 
     def put_file_fingerprint(self, fingerprint: str) -> None:
         """Which state of sources.yaml the sources are those of."""
-        raise NotImplementedError
+        name = queries.FILE_FINGERPRINT
+        with self._writing() as db:
+            before = db.execute(queries.FACT, {"name": name}).scalar()
+            if before is None:
+                db.execute(insert(queries.META).values(name=name, value=fingerprint))
+            elif before != fingerprint:
+                here = queries.META.c.name == name
+                db.execute(update(queries.META).where(here).values(value=fingerprint))
 
     def file_fingerprint(self) -> str:
         """What was put last; empty when nothing was."""
-        raise NotImplementedError
+        with self._reading() as db:
+            found = db.execute(queries.FACT, {"name": queries.FILE_FINGERPRINT}).scalar()
+        return found or ""
 
     # -- inventory
 
@@ -112,19 +189,31 @@ class Store:
             NotFound: The source is not configured (any more).
             StoreError: Tickets cannot be sealed.
         """
-        raise NotImplementedError
+        with self._writing() as db:
+            return inventory.put_machines(
+                db,
+                source,
+                machines,
+                tickets=tickets,
+                kept=kept,
+                sealer=self._sealer,
+                now=self._clock.now(),
+            )
 
     def put_machine(self, machine: Machine) -> bool:
         """The seen state of one machine of a known source; True when that changed anything."""
-        raise NotImplementedError
+        with self._writing() as db:
+            return inventory.put_machine(db, machine, now=self._clock.now())
 
     def mark_stale(self, source: SourceName) -> None:
         """The source failed: what it showed before is kept and marked."""
-        raise NotImplementedError
+        with self._writing() as db:
+            inventory.mark_stale(db, source)
 
     def machines(self) -> list[StoredMachine]:
         """All machines, by name, then source."""
-        raise NotImplementedError
+        with self._reading() as db:
+            return inventory.machines(db)
 
     def machine(self, key: MachineKey) -> Machine:
         """One machine.
@@ -132,7 +221,8 @@ class Store:
         Raises:
             NotFound: It is not known (any more).
         """
-        raise NotImplementedError
+        with self._reading() as db:
+            return inventory.machine(db, key)
 
     def kept_console(self, key: MachineKey) -> Console | None:
         """The stored console, its ticket unsealed; None when its driver must be asked.
@@ -141,31 +231,47 @@ class Store:
             NoConsole: The machine is kept whole, and has no screen.
             StoreError: Its ticket cannot be unsealed; `fix` says how to get it back.
         """
-        raise NotImplementedError
+        with self._reading() as db:
+            return inventory.kept_console(db, key, self._sealer)
 
     # -- wanted
 
     def put_wanted(self, key: MachineKey, power: Power) -> None:
         """The power a person asked for; the machine need not be known."""
-        raise NotImplementedError
+        values = {"source": key.source, "uuid": key.uuid}
+        with self._writing() as db:
+            here = and_(queries.WANTED.c.source == key.source, queries.WANTED.c.uuid == key.uuid)
+            before = db.execute(select(queries.WANTED.c.power).where(here)).scalar()
+            if before is None:
+                db.execute(insert(queries.WANTED).values(**values, power=power.value))
+            elif before != power.value:
+                db.execute(update(queries.WANTED).where(here).values(power=power.value))
 
     def drop_wanted(self, key: MachineKey) -> None:
         """Nothing is wanted of that machine any more."""
-        raise NotImplementedError
+        here = and_(queries.WANTED.c.source == key.source, queries.WANTED.c.uuid == key.uuid)
+        with self._writing() as db:
+            db.execute(delete(queries.WANTED).where(here))
 
     def wanted(self) -> dict[MachineKey, Power]:
         """All that is wanted."""
-        raise NotImplementedError
+        with self._reading() as db:
+            return {
+                MachineKey(SourceName(row["source"]), MachineId(row["uuid"])): Power(row["power"])
+                for row in db.execute(select(queries.WANTED)).mappings()
+            }
 
     # -- tokens
 
     def add_token(self, token: Token) -> None:
         """Keep a new token."""
-        raise NotImplementedError
+        with self._writing() as db:
+            sessions.add_token(db, token)
 
     def token(self, digest: bytes) -> Token | None:
         """The token with that digest, whatever its state."""
-        raise NotImplementedError
+        with self._reading() as db:
+            return sessions.token(db, digest)
 
     def open_session(self, digest: bytes, session: Session) -> Token:
         """Use a token up for a session, all or nothing: of two at once, one is refused.
@@ -173,17 +279,20 @@ class Store:
         Raises:
             Refused: With reason `token-unknown`, `token-revoked`, `token-used`, `token-expired`.
         """
-        raise NotImplementedError
+        with self._writing() as db:
+            return sessions.open_session(db, digest, session, self._clock.now())
 
     def revoke_tokens(self, key: MachineKey | None = None) -> int:
         """Unused tokens, of one machine or all, open nothing any more; returns how many."""
-        raise NotImplementedError
+        with self._writing() as db:
+            return sessions.revoke_tokens(db, key, self._clock.now())
 
     # -- sessions
 
     def sessions(self, *, live: bool = True) -> list[Session]:
         """Live sessions, or all that are kept, oldest first."""
-        raise NotImplementedError
+        with self._reading() as db:
+            return sessions.sessions(db, live=live)
 
     def session(self, prefix: str, *, live: bool = True) -> Session:
         """The one session whose id starts so.
@@ -192,19 +301,23 @@ class Store:
             NotFound: None does.
             Ambiguous: Several do.
         """
-        raise NotImplementedError
+        with self._reading() as db:
+            return sessions.session(db, prefix, live=live)
 
     def close_session(self, session: SessionId, reason: str, at: datetime) -> bool:
         """A session ended; False when it had before, or was never known."""
-        raise NotImplementedError
+        with self._writing() as db:
+            return sessions.close_session(db, session, reason, at)
 
-    def put_counters(self, sessions: Iterable[Session]) -> None:
+    def put_counters(self, live: Iterable[Session]) -> None:
         """Bytes and channels of live sessions, in one transaction; unknown ones are passed over."""
-        raise NotImplementedError
+        changed = tuple(live)
+        with self._writing() as db:
+            sessions.put_counters(db, changed)
 
     def put_channels(self, session: Session) -> None:
         """The same for one session, when a channel came or went."""
-        raise NotImplementedError
+        self.put_counters([session])
 
     def ask_end(self, session: SessionId) -> None:
         """Ask whoever holds the session to end it.
@@ -212,26 +325,49 @@ class Store:
         Raises:
             NotFound: No live session has that id.
         """
-        raise NotImplementedError
+        with self._writing() as db:
+            sessions.ask_end(db, session)
 
     def end_requests(self, worker: int) -> list[SessionId]:
         """Live sessions of that worker process which somebody asked to end."""
-        raise NotImplementedError
+        with self._reading() as db:
+            return sessions.end_requests(db, worker)
 
     def end_orphans(self, is_alive: Callable[[int], bool], at: datetime) -> list[Session]:
         """Close the sessions whose worker process died, with reason `worker-died`."""
-        raise NotImplementedError
+        with self._reading() as db:
+            workers = sessions.workers(db)
+        dead = [worker for worker in workers if not is_alive(worker)]
+        if not dead:
+            return []
+        with self._writing() as db:
+            return sessions.end_orphans(db, dead, at)
 
     # -- events
 
     def add_event(self, event: Event) -> Event:
         """Write one line of the audit log; returns it with its number."""
-        raise NotImplementedError
+        with self._writing() as db:
+            number = db.execute(queries.ADD_EVENT, rows.from_event(event)).inserted_primary_key
+        assert number is not None
+        return replace(event, id=number[0])
 
     def events(self, *, limit: int = 200, after: int = 0) -> list[Event]:
         """The newest `limit` events with a number above `after`, oldest first."""
-        raise NotImplementedError
+        newest = (
+            select(queries.EVENT)
+            .where(queries.EVENT.c.id > after)
+            .order_by(queries.EVENT.c.id.desc())
+            .limit(limit)
+        )
+        with self._reading() as db:
+            found = [rows.to_event(row) for row in db.execute(newest).mappings()]
+        return found[::-1]
 
     def prune(self, before: datetime) -> int:
         """Forget events, ended sessions and dead tokens from before then; returns how many."""
-        raise NotImplementedError
+        old = queries.EVENT.c.at < before.timestamp()
+        with self._writing() as db:
+            return (
+                sessions.prune(db, before) + db.execute(delete(queries.EVENT).where(old)).rowcount
+            )

@@ -1,0 +1,36 @@
+"""SQL of the hot path. Made by `python -m broker.store.hot_gen` from the tables."""
+
+# ruff: noqa: E501, S105
+
+from __future__ import annotations
+
+SCHEMA = 1
+
+MACHINES = """
+SELECT machine.source, machine.uuid, machine.name, machine.state, machine.hypervisor, machine.hypervisor_ip, machine.protocol, machine.reason, machine.pid, machine.started_at, machine.target, machine.defined, machine.kept, machine.stale, machine.seen_at, source.listed_at, coalesce(live.sessions, 0) AS sessions
+FROM machine JOIN source ON source.name = machine.source LEFT OUTER JOIN (SELECT session.source AS source, session.uuid AS uuid, count(*) AS sessions
+FROM session
+WHERE session.ended_at IS NULL GROUP BY session.source, session.uuid) AS live ON live.source = machine.source AND live.uuid = machine.uuid ORDER BY machine.name, machine.source, machine.uuid
+"""
+
+FIND = """
+SELECT machine.source, machine.uuid, machine.name, machine.state, machine.hypervisor, machine.hypervisor_ip, machine.protocol, machine.reason, machine.pid, machine.started_at, machine.target, machine.defined, machine.kept, machine.stale, machine.seen_at, source.listed_at, coalesce(live.sessions, 0) AS sessions
+FROM machine JOIN source ON source.name = machine.source LEFT OUTER JOIN (SELECT session.source AS source, session.uuid AS uuid, count(*) AS sessions
+FROM session
+WHERE session.ended_at IS NULL GROUP BY session.source, session.uuid) AS live ON live.source = machine.source AND live.uuid = machine.uuid
+WHERE machine.name = :reference OR machine.uuid = lower(:reference) OR (machine.source || '/' || machine.name) = :reference OR lower(machine.source || '/' || machine.uuid) = lower(:reference) ORDER BY machine.name, machine.source, machine.uuid
+"""
+
+FACT = """
+SELECT meta.value
+FROM meta
+WHERE meta.name = :name
+"""
+
+ADD_TOKEN = """
+INSERT INTO token (digest, source, uuid, created_at, expires_at, label, used_at, revoked_at, session) VALUES (:digest, :source, :uuid, :created_at, :expires_at, :label, :used_at, :revoked_at, :session)
+"""
+
+ADD_EVENT = """
+INSERT INTO event (at, kind, text, source, machine_source, machine_uuid, console, session, client, reason) VALUES (:at, :kind, :text, :source, :machine_source, :machine_uuid, :console, :session, :client, :reason)
+"""

@@ -1,0 +1,87 @@
+"""Statements that both ways into the database use: run by the store, compiled for `hot_sql.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BindParameter,
+    Column,
+    String,
+    Table,
+    and_,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+)
+from sqlmodel import SQLModel
+
+from broker.store import tables
+
+
+def table(row: type[SQLModel]) -> Table:
+    """The table of a row class."""
+    found = SQLModel.metadata.tables[str(row.__tablename__)]
+    assert isinstance(found, Table)
+    return found
+
+
+META = table(tables.MetaRow)
+SOURCE = table(tables.SourceRow)
+MACHINE = table(tables.MachineRow)
+WANTED = table(tables.WantedRow)
+TOKEN = table(tables.TokenRow)
+SESSION = table(tables.SessionRow)
+CHANNEL = table(tables.ChannelRow)
+EVENT = table(tables.EventRow)
+
+FILE_FINGERPRINT = "sources.yaml"
+"""The fact's name in `meta`."""
+
+_live = (
+    select(SESSION.c.source, SESSION.c.uuid, func.count().label("sessions"))
+    .where(SESSION.c.ended_at.is_(None))
+    .group_by(SESSION.c.source, SESSION.c.uuid)
+    .subquery("live")
+)
+
+
+def _shown(column: Column[Any]) -> bool:
+    return column.name != "sealed_ticket"
+
+
+MACHINES = (
+    select(
+        *(column for column in MACHINE.c if _shown(column)),
+        SOURCE.c.listed_at,
+        func.coalesce(_live.c.sessions, literal_column("0")).label("sessions"),
+    )
+    .join(SOURCE, SOURCE.c.name == MACHINE.c.source)
+    .outerjoin(_live, and_(_live.c.source == MACHINE.c.source, _live.c.uuid == MACHINE.c.uuid))
+    .order_by(MACHINE.c.name, MACHINE.c.source, MACHINE.c.uuid)
+)
+"""All machines as `rows.to_stored` reads them; no sealed ticket leaves the database for a list."""
+
+_reference: BindParameter[str] = bindparam("reference")
+_slash = literal_column("'/'", String)
+_lowered = func.lower(_reference)
+FIND = MACHINES.where(
+    or_(
+        MACHINE.c.name == _reference,
+        MACHINE.c.uuid == _lowered,
+        MACHINE.c.source + _slash + MACHINE.c.name == _reference,
+        func.lower(MACHINE.c.source + _slash + MACHINE.c.uuid) == _lowered,
+    )
+)
+"""The machines that one reference names."""
+
+FACT = select(META.c.value).where(META.c.name == bindparam("name"))
+"""One fact."""
+
+ADD_TOKEN = insert(TOKEN)
+ADD_EVENT = insert(EVENT).values(
+    {column.name: bindparam(column.name) for column in EVENT.c if column.name != "id"}
+)

@@ -1,0 +1,11 @@
+"""The number of the schema that this version reads and writes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SCHEMA: Final = 1
+"""Kept in SQLite's `user_version`; the last migration's revision is this number."""
+
+TABLES: Final = ("meta", "source", "machine", "wanted", "token", "session", "channel", "event")
+"""Ours, in the order in which rows may be added."""

@@ -1,0 +1,199 @@
+"""Tokens and sessions: the statements behind the store's verbs, in their caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
+
+from broker import human
+from broker.errors import Ambiguous, NotFound, Refused
+from broker.model import ChannelInfo, MachineKey, Session, SessionId, Token
+from broker.store import rows
+from broker.store.queries import ADD_TOKEN, CHANNEL, MACHINE, SESSION, TOKEN
+
+_LIVE = SESSION.c.ended_at.is_(None)
+
+
+def add_token(db: Connection, token: Token) -> None:
+    """See `Store.add_token`."""
+    db.execute(ADD_TOKEN, rows.from_token(token))
+
+
+def token(db: Connection, digest: bytes) -> Token | None:
+    """See `Store.token`."""
+    row = db.execute(select(TOKEN).where(TOKEN.c.digest == digest)).mappings().one_or_none()
+    return None if row is None else rows.to_token(row)
+
+
+def open_session(db: Connection, digest: bytes, session: Session, now: datetime) -> Token:
+    """See `Store.open_session`. One UPDATE decides, so it holds on every database."""
+    good = and_(
+        TOKEN.c.digest == digest,
+        TOKEN.c.used_at.is_(None),
+        TOKEN.c.revoked_at.is_(None),
+        TOKEN.c.expires_at > now.timestamp(),
+    )
+    used = db.execute(update(TOKEN).where(good).values(used_at=now.timestamp(), session=session.id))
+    found = token(db, digest)
+    if used.rowcount != 1 or found is None:
+        raise _refusal(db, found, now)
+    db.execute(insert(SESSION).values(**rows.from_session(session), end_asked=False))
+    _put_channels(db, session)
+    return found
+
+
+def _refusal(db: Connection, found: Token | None, now: datetime) -> Refused:
+    if found is None:
+        return Refused(
+            "The token is not known here",
+            reason="token-unknown",
+            fix="Export the file again: broker export-vv NAME",
+        )
+    named = select(MACHINE.c.name).where(
+        MACHINE.c.source == found.key.source, MACHINE.c.uuid == found.key.uuid
+    )
+    name = human.one_line(db.execute(named).scalar() or f"{found.key.source}/{found.key.uuid}")
+    file, fix = f"The file for {name}", f"Export it again: broker export-vv {name}"
+    if found.revoked_at is not None:
+        return Refused(f"{file} was revoked", reason="token-revoked", fix=fix)
+    if found.used_at is not None:
+        ago = human.age((now - found.used_at).total_seconds())
+        return Refused(
+            f"{file} was used {ago} ago; a file opens one session", reason="token-used", fix=fix
+        )
+    ago = human.age((now - found.expires_at).total_seconds())
+    return Refused(
+        f"{file} is no longer valid: it expired {ago} ago", reason="token-expired", fix=fix
+    )
+
+
+def revoke_tokens(db: Connection, key: MachineKey | None, now: datetime) -> int:
+    """See `Store.revoke_tokens`."""
+    unused = and_(
+        TOKEN.c.used_at.is_(None),
+        TOKEN.c.revoked_at.is_(None),
+        TOKEN.c.expires_at > now.timestamp(),
+    )
+    if key is not None:
+        unused = and_(unused, TOKEN.c.source == key.source, TOKEN.c.uuid == key.uuid)
+    return db.execute(update(TOKEN).where(unused).values(revoked_at=now.timestamp())).rowcount
+
+
+def sessions(db: Connection, *, live: bool) -> list[Session]:
+    """See `Store.sessions`."""
+    return _read(db, _LIVE if live else None)
+
+
+def session(db: Connection, prefix: str, *, live: bool) -> Session:
+    """See `Store.session`."""
+    kind = "live session" if live else "session"
+    begins = SESSION.c.id.startswith(prefix.lower(), autoescape=True)
+    found = _read(db, and_(begins, _LIVE) if live else begins) if prefix else []
+    if len(found) > 1:
+        raise Ambiguous(
+            f"{len(found)} {kind}s begin with {human.one_line(prefix)}",
+            candidates=tuple(str(one.id) for one in found),
+        )
+    if not found:
+        raise NotFound(
+            f"There is no {kind} called {human.one_line(prefix) or 'nothing'}",
+            fix="See what there is: broker sessions",
+        )
+    return found[0]
+
+
+def close_session(db: Connection, session_id: SessionId, reason: str, at: datetime) -> bool:
+    """See `Store.close_session`."""
+    here = and_(SESSION.c.id == session_id, _LIVE)
+    closed = db.execute(
+        update(SESSION).where(here).values(ended_at=at.timestamp(), end_reason=reason)
+    )
+    if not closed.rowcount:
+        return False
+    db.execute(delete(CHANNEL).where(CHANNEL.c.session == session_id))
+    return True
+
+
+def put_counters(db: Connection, live: Iterable[Session]) -> None:
+    """See `Store.put_counters`."""
+    stored = {one.id: one for one in sessions(db, live=True)}
+    for one in live:
+        before = stored.get(one.id)
+        if before is None:
+            continue
+        counters = (one.bytes_to_client, one.bytes_to_server)
+        if counters != (before.bytes_to_client, before.bytes_to_server):
+            db.execute(
+                update(SESSION)
+                .where(SESSION.c.id == one.id)
+                .values(bytes_to_client=counters[0], bytes_to_server=counters[1])
+            )
+        if sorted(one.channels, key=_order) != sorted(before.channels, key=_order):
+            db.execute(delete(CHANNEL).where(CHANNEL.c.session == one.id))
+            _put_channels(db, one)
+
+
+def ask_end(db: Connection, session_id: SessionId) -> None:
+    """See `Store.ask_end`."""
+    here = and_(SESSION.c.id == session_id, _LIVE)
+    if not db.execute(update(SESSION).where(here).values(end_asked=True)).rowcount:
+        raise NotFound(
+            f"There is no live session called {human.one_line(session_id)}",
+            fix="See what there is: broker sessions",
+        )
+
+
+def end_requests(db: Connection, worker: int) -> list[SessionId]:
+    """See `Store.end_requests`."""
+    asked = and_(SESSION.c.worker == worker, SESSION.c.end_asked.is_(True), _LIVE)
+    return [SessionId(found) for found in db.execute(select(SESSION.c.id).where(asked)).scalars()]
+
+
+def workers(db: Connection) -> list[int]:
+    """The worker processes that live sessions are said to be held by."""
+    return list(db.execute(select(SESSION.c.worker).where(_LIVE).distinct()).scalars())
+
+
+def end_orphans(db: Connection, dead: Sequence[int], at: datetime) -> list[Session]:
+    """See `Store.end_orphans`."""
+    lost = _read(db, and_(_LIVE, SESSION.c.worker.in_(dead)))
+    for one in lost:
+        close_session(db, one.id, "worker-died", at)
+    return lost
+
+
+def prune(db: Connection, before: datetime) -> int:
+    """Forget ended sessions and dead tokens; returns how many."""
+    old = before.timestamp()
+    count = db.execute(delete(SESSION).where(SESSION.c.ended_at < old)).rowcount
+    return count + db.execute(delete(TOKEN).where(TOKEN.c.expires_at < old)).rowcount
+
+
+def _read(db: Connection, which: ColumnElement[bool] | None) -> list[Session]:
+    query = select(SESSION).order_by(SESSION.c.started_at, SESSION.c.id)
+    channels = select(CHANNEL).order_by(CHANNEL.c.opened_at, CHANNEL.c.name)
+    if which is not None:
+        query = query.where(which)
+        channels = channels.join(SESSION, SESSION.c.id == CHANNEL.c.session).where(which)
+    by_session: dict[str, list[ChannelInfo]] = {}
+    for row in db.execute(channels).mappings():
+        by_session.setdefault(row["session"], []).append(rows.to_channel(row))
+    return [
+        rows.to_session(row, tuple(by_session.get(row["id"], ())))
+        for row in db.execute(query).mappings()
+    ]
+
+
+def _put_channels(db: Connection, session: Session) -> None:
+    by_name = {channel.name: channel for channel in session.channels}
+    if by_name:
+        db.execute(
+            insert(CHANNEL),
+            [rows.from_channel(session.id, channel) for channel in by_name.values()],
+        )
+
+
+def _order(channel: ChannelInfo) -> tuple[datetime, str]:
+    return (channel.opened_at, channel.name)
