@@ -1,0 +1,213 @@
+"""What the proxy needs of the house: who may reach what, a socket to it, and somebody to tell.
+
+Nothing here is awaited while bytes are relayed: `admit` and `join` belong to the link stage, and
+`record` returns at once.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from broker.errors import Refused, Unreachable
+from broker.model import SessionId, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A viewer's address."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a link may do, beyond what keeps the VM alive."""
+
+    view_only: bool = False
+    """Keys and pointer are swallowed."""
+    hidden: frozenset[int] = frozenset()
+    """Channel types that are taken out of the list and refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Somebody may use a machine's screen."""
+
+    session: SessionId
+    digest: bytes = field(repr=False)
+    """`tokens.digest` of the token: every later channel must show the same one."""
+    target: Target
+    console: str = ""
+    """The machine's name, for logs."""
+    ticket: str = field(default="", repr=False)
+    """The hypervisor's password; empty where none is needed."""
+    policy: Policy = Policy()
+
+
+# --- what happened ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelOpened:
+    """Bytes flow on a channel; `main` is the first of a session."""
+
+    session: SessionId
+    channel: str
+    """`main`, or type and id: `display.0`."""
+    peer: Peer
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelClosed:
+    """A channel that was opened has ended."""
+
+    session: SessionId
+    channel: str
+    reason: str
+    """Stable kebab-case: `client-closed`, `backend-closed`, `session-ended`, `firewall`, …"""
+    bytes_to_client: int
+    bytes_to_server: int
+    text: str = ""
+    """More about the reason, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionClosed:
+    """A session that `admit` opened has ended."""
+
+    session: SessionId
+    reason: str
+    established: bool
+    """Whether the viewer ever reached the machine; if not, its token may be good for a retry."""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRefused:
+    """A connection was turned away before bytes flowed."""
+
+    peer: Peer
+    reason: str
+    """Stable kebab-case: `token-unknown`, `handshake-timeout`, `backend-unreachable`, …"""
+    text: str
+    session: SessionId | None = None
+    channel: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Bytes that a channel has carried since it was opened; about once a second, when changed."""
+
+    session: SessionId
+    channel: str
+    bytes_to_client: int
+    bytes_to_server: int
+
+
+Notice = ChannelOpened | ChannelClosed | SessionClosed | ConnectionRefused | Traffic
+
+
+class Gate(Protocol):
+    """Who may reach what, and who is told what happened."""
+
+    async def admit(self, token: str, peer: Peer) -> Admission:
+        """Open a session for whoever shows `token`; called once per session, for MAIN.
+
+        The proxy will report `SessionClosed` for every session that was opened here.
+
+        Raises:
+            Refused: Its `reason` goes to the audit log; the viewer asks for a password again.
+            BrokerError: Anything else in the way; the viewer says that it cannot connect.
+        """
+        ...
+
+    async def join(self, admission: Admission, channel: str, peer: Peer) -> Admission:
+        """Another channel of a live session; the proxy checks the token itself.
+
+        Returns:
+            The same admission, or one with a fresher target and ticket for this channel.
+
+        Raises:
+            Refused: Not this channel, not now.
+        """
+        ...
+
+    def record(self, notice: Notice) -> None:
+        """Take note. Called on the event loop: must return at once and never raise."""
+        ...
+
+
+# --- a socket to the machine --------------------------------------------------------------------
+
+
+class BackendUnreachable(Unreachable):
+    """The hypervisor's SPICE server cannot be reached, or did not answer in time."""
+
+    code = "backend-unreachable"
+
+
+class BackendUntrusted(Unreachable):
+    """The hypervisor showed a certificate that is not the one expected."""
+
+    code = "backend-untrusted"
+
+
+class BackendDenied(Refused):
+    """The hypervisor's SPICE server refused our ticket, or the channel."""
+
+    code = "backend-denied"
+
+
+@dataclass(frozen=True, slots=True)
+class BackendTls:
+    """How a TLS leg towards a hypervisor is verified."""
+
+    context: ssl.SSLContext
+    """Verifies the chain, and not the name."""
+    host: str
+    """What the certificate is checked for when no subject is expected; also sent as SNI."""
+    host_subject: str | None = None
+    """The certificate's whole subject, `O=Lab,CN=node1`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialed:
+    """A connected, non-blocking socket to a SPICE server; who gets it must close it."""
+
+    sock: socket.socket
+    tls: BackendTls | None = None
+
+
+class Dialer(Protocol):
+    """Reaches SPICE servers."""
+
+    async def dial(self, target: Target) -> Dialed:
+        """Connect, without TLS or SPICE yet; the caller sets the time-out.
+
+        Raises:
+            Unreachable: It does not answer; `what` says why.
+            NoConsole: The machine is off.
+        """
+        ...
+
+
+class HandOver(Protocol):
+    """Hands one end of a fresh loopback TCP connection to a local QEMU."""
+
+    async def hand_over(self, control_path: str) -> socket.socket:
+        """The other end, connected, non-blocking; QEMU serves SPICE on its own.
+
+        It must be TCP: over a unix pair spice-server neither compresses nor pings.
+
+        Raises:
+            Unreachable: QEMU's monitor does not answer.
+            NoConsole: The machine is off.
+        """
+        ...

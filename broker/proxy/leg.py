@@ -1,0 +1,254 @@
+"""One end of a channel: a non-blocking socket, with TLS or plain.
+
+In the link stage it is awaited (`receive`, `send`); then the relay takes it over and calls
+`read_into`, `write` and `flush` from the loop's own callbacks. Never both at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import Final
+
+from broker.proxy.tls import TlsEnded, TlsEngine, TlsFailed
+
+CHUNK_BYTES: Final = 128 * 1024
+"""Read at once; the most that a channel keeps for a peer that does not read, and its records."""
+_ciphertext = bytearray(CHUNK_BYTES)
+_ciphertext_view: Final = memoryview(_ciphertext)
+"""One buffer for all legs: what is read is handed to the engine before anything else runs."""
+
+
+class LegClosed(Exception):
+    """This end is gone: closed, reset, or no longer speaking TLS.
+
+    Attributes:
+        leg: Which one.
+        reason: Stable kebab-case: `closed`, `reset`, `tls`.
+    """
+
+    def __init__(self, leg: Leg, reason: str, text: str = "") -> None:
+        super().__init__(text or reason)
+        self.leg = leg
+        self.reason = reason
+
+
+class Leg:
+    """A socket and perhaps a TLS engine. Owns the socket."""
+
+    __slots__ = ("engine", "sock", "unsent")
+
+    def __init__(self, sock: socket.socket, engine: TlsEngine | None = None) -> None:
+        self.sock = sock
+        self.engine = engine
+        self.unsent: bytes = b""
+        """What the socket did not take yet, already encrypted."""
+        sock.setblocking(False)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+
+    # -- without waiting, for the relay
+
+    @property
+    def has_more(self) -> bool:
+        """Whether `read_into` may yield something though the socket is not readable."""
+        return self.engine is not None and self.engine.has_more
+
+    def read_into(self, view: memoryview) -> int:
+        """Read what is there; the count of bytes, 0 when that is nothing now.
+
+        Raises:
+            LegClosed: The peer is gone.
+        """
+        engine = self.engine
+        if engine is None:
+            return self._read_raw_into(view)
+        try:
+            if not engine.has_more:
+                count = self._read_raw_into(_ciphertext_view)
+                if not count:
+                    return 0
+                engine.receive(_ciphertext_view[:count])
+            filled = engine.read_into(view)
+            # One record at a time comes out; fill the view, so that little is written often.
+            while filled < len(view) and engine.has_more:
+                count = engine.read_into(view[filled:])
+                if not count:
+                    break
+                filled += count
+        except TlsEnded as exc:
+            raise LegClosed(self, "closed") from exc
+        except TlsFailed as exc:
+            raise LegClosed(self, "tls", str(exc)) from exc
+        return filled
+
+    def _read_raw_into(self, view: memoryview) -> int:
+        try:
+            count = self.sock.recv_into(view)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as exc:
+            raise LegClosed(self, "reset", str(exc)) from exc
+        if not count:
+            raise LegClosed(self, "closed")
+        return count
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Send; what the socket does not take stays in `unsent`.
+
+        Raises:
+            LegClosed: The peer is gone.
+        """
+        if self.engine is not None:
+            try:
+                self.engine.write(data)
+            except TlsFailed as exc:
+                raise LegClosed(self, "tls", str(exc)) from exc
+            data = self.engine.take()
+        self._send_raw(data)
+
+    def _send_raw(self, data: bytes | memoryview) -> None:
+        if self.unsent:
+            self.unsent += bytes(data)
+            return
+        try:
+            sent = self.sock.send(data) if len(data) else 0
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as exc:
+            raise LegClosed(self, "reset", str(exc)) from exc
+        if sent < len(data):
+            self.unsent = bytes(data[sent:])
+
+    def flush(self) -> bool:
+        """Send on; whether nothing is left.
+
+        Raises:
+            LegClosed: The peer is gone.
+        """
+        data, self.unsent = self.unsent, b""
+        self._send_raw(data)
+        return not self.unsent
+
+    def close(self) -> None:
+        """Close at once, without another word. Not for a viewer that is owed an answer."""
+        self.sock.close()
+
+    # -- awaited, for the link stage
+
+    async def handshake(self) -> None:
+        """Bring TLS up; nothing to do on a plain leg.
+
+        Raises:
+            LegClosed: The peer is gone, or does not speak TLS.
+        """
+        engine = self.engine
+        if engine is None:
+            return
+        while True:
+            try:
+                done = engine.handshake()
+            except TlsFailed as exc:
+                with contextlib.suppress(LegClosed):
+                    self._send_raw(engine.take())  # the alert that says why
+                raise LegClosed(self, "tls", str(exc)) from exc
+            self._send_raw(engine.take())
+            await self.drain()
+            if done:
+                return
+            engine.receive(await self.receive_raw(CHUNK_BYTES))
+
+    async def receive_raw(self, limit: int) -> bytes:
+        """What comes next on the socket itself, at least one byte.
+
+        Raises:
+            LegClosed: The peer is gone.
+        """
+        try:
+            data = await asyncio.get_running_loop().sock_recv(self.sock, limit)
+        except OSError as exc:
+            raise LegClosed(self, "reset", str(exc)) from exc
+        if not data:
+            raise LegClosed(self, "closed")
+        return data
+
+    async def receive(self, limit: int) -> bytes:
+        """What comes next, 1 to `limit` bytes; nothing behind them is taken from the peer's view.
+
+        Raises:
+            LegClosed: The peer is gone.
+        """
+        if self.engine is None:
+            return await self.receive_raw(limit)
+        view = memoryview(bytearray(limit))
+        while not (count := self.read_into(view)):
+            await self._readable()
+        return bytes(view[:count])
+
+    async def _readable(self) -> None:
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = loop.create_future()
+        loop.add_reader(self.sock, _resolve, ready)
+        try:
+            await ready
+        finally:
+            loop.remove_reader(self.sock)
+
+    async def send(self, data: bytes) -> None:
+        """Send all of it; in one write when the socket takes it.
+
+        Raises:
+            LegClosed: The peer is gone.
+        """
+        self.write(data)
+        await self.drain()
+
+    async def drain(self) -> None:
+        """Wait until nothing is unsent.
+
+        Raises:
+            LegClosed: The peer is gone.
+        """
+        loop = asyncio.get_running_loop()
+        while self.unsent and not self.flush():
+            ready: asyncio.Future[None] = loop.create_future()
+            loop.add_writer(self.sock, _resolve, ready)
+            try:
+                await ready
+            finally:
+                loop.remove_writer(self.sock)
+
+    async def finish(self, seconds: float) -> None:
+        """Send what is owed, say goodbye, let the peer close, then close; never raises.
+
+        A socket that is closed with unread input resets, and a reset can overtake the last bytes.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                await self.drain()
+                if self.engine is not None:
+                    self.engine.close()
+                    self._send_raw(self.engine.take())
+                    await self.drain()
+                self.sock.shutdown(socket.SHUT_WR)
+                await self.drop_to_end()
+        except (TimeoutError, LegClosed, OSError):
+            pass
+        finally:
+            self.sock.close()
+
+    async def drop_to_end(self) -> None:
+        """Read and forget until the peer closes; the caller sets the time-out."""
+        with contextlib.suppress(LegClosed):
+            while True:
+                await self.receive_raw(CHUNK_BYTES)
+
+
+def _resolve(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)

@@ -1,0 +1,27 @@
+"""How much the proxy puts up with. Times are in seconds."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Defaults that fit one host; the configuration may say otherwise."""
+
+    tls_seconds: float = 10.0
+    """From accepting a connection to the end of its TLS handshake."""
+    link_seconds: float = 10.0
+    """For each thing a viewer has to send: its request, its ticket, its first display message."""
+    backend_seconds: float = 10.0
+    """For connecting to a hypervisor, and for each answer of its link stage."""
+    close_seconds: float = 5.0
+    """For the last bytes to a viewer, and for a hypervisor to close the rest of a session."""
+    drain_seconds: float = 10.0
+    """For all sessions to end in the safe order when the proxy stops."""
+    report_seconds: float = 1.0
+    """Between two reports of traffic."""
+    key_seconds: float = 3600.0
+    """Life of the RSA key that tickets are sealed with."""
+    half_open: int = 256
+    """Connections that have not shown a good ticket yet, in all."""
+    half_open_per_address: int = 32
+    """... and from one address; a viewer opens about ten channels at once."""

@@ -1,0 +1,162 @@
+"""Accepts viewers: limits first, then TLS under a deadline, then the channel."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from broker.proxy.gate import ConnectionRefused, Gate, Peer
+from broker.proxy.leg import CHUNK_BYTES, Leg, LegClosed
+from broker.proxy.limits import Limits
+from broker.proxy.tls import TlsServer
+from broker.spice.constants import MAGIC
+
+log = logging.getLogger(__name__)
+
+ACCEPTS_AT_ONCE: Final = 64
+PAUSE_SECONDS: Final = 1.0
+"""How long nothing is accepted after the process ran out of descriptors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A socket that listens already. Whoever made it closes it."""
+
+    sock: socket.socket
+    secured: bool = True
+    """TLS; otherwise every viewer is told to come back with it."""
+
+
+class Serves(Protocol):
+    """What takes over after TLS."""
+
+    async def serve(
+        self, leg: Leg, peer: Peer, admitted: Callable[[], None], *, early: bytes = b""
+    ) -> None:
+        """A viewer is here; closes the leg."""
+        ...
+
+    async def refuse_plain(self, leg: Leg, peer: Peer, *, early: bytes = b"") -> None:
+        """A viewer came without TLS; closes the leg."""
+        ...
+
+
+class Listener:
+    """Accepts on all doors while it is open."""
+
+    def __init__(
+        self,
+        doors: Sequence[Door],
+        tls: TlsServer,
+        gate: Gate,
+        limits: Limits,
+        serves: Serves,
+        spawn: Callable[[Awaitable[None], str], None],
+    ) -> None:
+        """Nothing is accepted before `open`.
+
+        Args:
+            spawn: Runs one connection's life in a task of that name.
+        """
+        self.tls = tls
+        """For connections from now on; may be replaced at any time."""
+        self._doors = doors
+        self._gate = gate
+        self._limits = limits
+        self._serves = serves
+        self._spawn = spawn
+        self._half_open: Counter[str] = Counter()
+        self._pauses: dict[int, asyncio.TimerHandle] = {}
+
+    def open(self) -> None:
+        """Begin to accept."""
+        for door in self._doors:
+            door.sock.setblocking(False)
+            self._watch(door)
+
+    def close(self) -> None:
+        """Accept no more; what was accepted goes on."""
+        for pause in self._pauses.values():
+            pause.cancel()
+        for door in self._doors:
+            asyncio.get_running_loop().remove_reader(door.sock)
+
+    def _watch(self, door: Door) -> None:
+        asyncio.get_running_loop().add_reader(door.sock, self._accept, door)
+
+    def _accept(self, door: Door) -> None:
+        for _ in range(ACCEPTS_AT_ONCE):
+            try:
+                sock, address = door.sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as exc:
+                if exc.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    raise
+                log.error("cannot accept (%s): raise the limit of open files", exc.strerror)
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(door.sock)
+                handle = loop.call_later(PAUSE_SECONDS, self._watch, door)
+                self._pauses[door.sock.fileno()] = handle
+                return
+            peer = Peer(str(address[0]).removeprefix("::ffff:"), address[1])
+            if self._is_full(peer):
+                sock.close()
+                continue
+            self._half_open[peer.host] += 1
+            self._spawn(self._welcome(sock, peer, door), f"viewer {peer}")
+
+    def _is_full(self, peer: Peer) -> bool:
+        mine = self._half_open[peer.host] >= self._limits.half_open_per_address
+        if not mine and self._half_open.total() < self._limits.half_open:
+            return False
+        text = "too many connections without a ticket" + (" from this address" if mine else "")
+        self._gate.record(ConnectionRefused(peer, "limit", text))
+        return True
+
+    async def _welcome(self, sock: socket.socket, peer: Peer, door: Door) -> None:
+        counted = [peer.host]
+
+        def admitted() -> None:
+            while counted:
+                self._let_through(counted.pop())
+
+        leg = Leg(sock)
+        try:
+            try:
+                early = await self._secure(leg, door)
+            except (TimeoutError, LegClosed) as exc:
+                reason = "handshake-timeout" if isinstance(exc, TimeoutError) else "no-tls"
+                self._gate.record(ConnectionRefused(peer, reason, f"no TLS ({exc})"))
+                return
+            if leg.engine is None:
+                await self._serves.refuse_plain(leg, peer, early=early)
+            else:
+                await self._serves.serve(leg, peer, admitted, early=early)
+        finally:
+            admitted()
+            leg.close()
+
+    async def _secure(self, leg: Leg, door: Door) -> bytes:
+        """Bring TLS up; on a plain viewer, return what it said instead."""
+        if not door.secured:
+            return b""
+        async with asyncio.timeout(self._limits.tls_seconds):
+            first = await leg.receive_raw(CHUNK_BYTES)
+            if MAGIC.startswith(first[: len(MAGIC)]):
+                return first
+            leg.engine = self.tls.engine()
+            leg.engine.receive(first)
+            await leg.handshake()
+        return b""
+
+    def _let_through(self, host: str) -> None:
+        self._half_open[host] -= 1
+        if not self._half_open[host]:
+            del self._half_open[host]

@@ -1,0 +1,160 @@
+"""The proxy as one part of a process: give it sockets, a gate and a dialer, and run it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+
+from broker.model import SessionId
+from broker.proxy.channel import Channels
+from broker.proxy.gate import Dialer, Gate, Traffic
+from broker.proxy.limits import Limits
+from broker.proxy.listener import Door, Listener
+from broker.proxy.session import Sessions
+from broker.proxy.tls import TlsServer
+from broker.spice.ticket import TicketKey
+
+log = logging.getLogger(__name__)
+
+
+def random_id() -> int:
+    """A session id for viewers: 32 random bits, not 0."""
+    return secrets.randbelow(2**32 - 1) + 1
+
+
+class Proxy:
+    """Relays viewers to machines until it is cancelled.
+
+    All channels of a session must reach the same `Proxy`: with several processes on one port,
+    a viewer's later channels may land where its session is not known.
+
+    Args:
+        doors: Listening sockets; they stay the caller's to close.
+        tls: From `engines.server`.
+        gate: Who may reach what, and who is told.
+        dialer: Usually `dial.TargetDialer`.
+        new_id: Draws connection ids.
+    """
+
+    name = "proxy"
+
+    def __init__(
+        self,
+        doors: Sequence[Door],
+        tls: TlsServer,
+        gate: Gate,
+        dialer: Dialer,
+        *,
+        limits: Limits | None = None,
+        new_id: Callable[[], int] = random_id,
+    ) -> None:
+        self._limits = limits or Limits()
+        self._doors = doors
+        self._tls = tls
+        self._gate = gate
+        self._dialer = dialer
+        self._sessions = Sessions(new_id)
+        self._listener: Listener | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._connections = 0
+
+    async def run(self, ready: asyncio.Event) -> None:
+        """Serve; returns only when cancelled, after ending every session in the safe order."""
+        key = await asyncio.to_thread(TicketKey.generate)
+        channels = Channels(self._gate, self._dialer, self._limits, self._sessions, key)
+        async with asyncio.TaskGroup() as group:
+
+            def spawn(connection: Awaitable[None], name: str) -> None:
+                self._connections += 1
+                self._idle.clear()
+                group.create_task(self._live(connection), name=name)
+
+            self._listener = Listener(
+                self._doors, self._tls, self._gate, self._limits, channels, spawn
+            )
+            report = group.create_task(self._report(channels), name="traffic report")
+            rotate = group.create_task(self._rotate_key(channels), name="ticket key rotation")
+            self._listener.open()
+            ready.set()
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self.stop_accepting()
+                self.end_all("proxy-stopped")
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._limits.drain_seconds):
+                        await self._idle.wait()
+                report.cancel()
+                rotate.cancel()
+
+    # -- from outside, on the loop that runs it
+
+    @property
+    def session_count(self) -> int:
+        """Live sessions."""
+        return len(self._sessions.all())
+
+    def stop_accepting(self) -> None:
+        """Take no new connections; sessions go on, without new channels."""
+        if self._listener is not None:
+            self._listener.close()
+
+    def renew_tls(self, tls: TlsServer) -> None:
+        """Use another certificate for connections from now on."""
+        self._tls = tls
+        if self._listener is not None:
+            self._listener.tls = tls
+
+    def end_session(self, session: SessionId, reason: str = "disconnected") -> bool:
+        """Begin to end a session in the order that is safe for its VM; whether it is one of ours.
+
+        `SessionClosed` is recorded when it has ended.
+        """
+        for each in self._sessions.all():
+            if each.admission.session == session:
+                each.end(reason)
+                return True
+        return False
+
+    def end_all(self, reason: str) -> None:
+        """Begin to end every session."""
+        for session in self._sessions.all():
+            session.end(reason)
+
+    async def drained(self) -> None:
+        """Wait until no connection is left."""
+        await self._idle.wait()
+
+    # -- inside
+
+    async def _live(self, connection: Awaitable[None]) -> None:
+        try:
+            await connection
+        except Exception:  # one viewer's bad luck must not end everybody's session
+            log.exception("a connection ended in a way we did not foresee")
+        finally:
+            self._connections -= 1
+            if not self._connections:
+                self._idle.set()
+
+    async def _report(self, channels: Channels) -> None:
+        told: dict[tuple[SessionId, str], tuple[int, int]] = {}
+        while True:
+            await asyncio.sleep(self._limits.report_seconds)
+            now = {
+                key: (relay.to_client.forwarded, relay.to_server.forwarded)
+                for key, relay in channels.relays.items()
+            }
+            for key, carried in now.items():
+                if told.get(key) != carried:
+                    self._gate.record(Traffic(*key, *carried))
+            told = now
+
+    async def _rotate_key(self, channels: Channels) -> None:
+        while True:
+            await asyncio.sleep(self._limits.key_seconds)
+            channels.key = await asyncio.to_thread(TicketKey.generate)

@@ -1,0 +1,156 @@
+"""The relay: two pumps under the loop's reader and writer callbacks.
+
+Cut-through: what the inspector lets pass goes on at once. A side is not read while the other has
+unsent bytes, so a channel holds at most one chunk per direction, and a slow viewer slows the
+server, not us. No logging, no counting and no calls to the house in here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from broker.proxy.leg import CHUNK_BYTES, Leg, LegClosed
+from broker.spice.inspector import HELD_MAX, Inspector, Verdict
+
+_buffer: Final = memoryview(bytearray(CHUNK_BYTES + HELD_MAX))
+"""One for all pumps: a chunk is forwarded or copied before the callback returns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a relay stopped."""
+
+    reason: str
+    """`client-closed`, `backend-closed`, `client-reset`, …, `firewall`, or what `stop` was told."""
+    text: str = ""
+    verdict: Verdict | None = None
+
+
+class Pump:
+    """One direction."""
+
+    __slots__ = ("_ended", "_inspector", "_loop", "_sink", "_source", "paused")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        source: Leg,
+        sink: Leg,
+        inspector: Inspector,
+        ended: Callable[[LegClosed | Verdict], None],
+    ) -> None:
+        self._loop = loop
+        self._source = source
+        self._sink = sink
+        self._inspector = inspector
+        self._ended = ended
+        self.paused = True
+
+    def resume(self) -> None:
+        """Read again; also at once, for what TLS holds in memory does not wake a loop."""
+        self.paused = False
+        self._loop.add_reader(self._source.sock, self.run)
+        self.run()
+
+    def pause(self) -> None:
+        """Stop reading."""
+        if not self.paused:
+            self.paused = True
+            self._loop.remove_reader(self._source.sock)
+
+    def run(self) -> None:
+        """Move what is there. The hot spot."""
+        source, sink, inspector, buffer = self._source, self._sink, self._inspector, _buffer
+        try:
+            while not self.paused:
+                held = inspector.held
+                start = len(held)
+                if start:
+                    buffer[:start] = held
+                count = source.read_into(buffer[start : start + CHUNK_BYTES])
+                if not count:
+                    return
+                passed = inspector.scan(buffer[: start + count])
+                if passed:
+                    sink.write(passed)
+                if inspector.verdict is not None:
+                    self._ended(inspector.verdict)
+                    return
+                if sink.unsent:
+                    self.pause()
+                    self._loop.add_writer(sink.sock, self.drain)
+                    return
+                if not source.has_more:
+                    return
+        except LegClosed as closed:
+            self._ended(closed)
+
+    def drain(self) -> None:
+        """Send on, and read again when all is sent."""
+        try:
+            if not self._sink.flush():
+                return
+        except LegClosed as closed:
+            self._ended(closed)
+            return
+        self._loop.remove_writer(self._sink.sock)
+        self.resume()
+
+
+class Relay:
+    """Both directions of one channel, from the end of the link stage on."""
+
+    def __init__(
+        self, client: Leg, backend: Leg, to_client: Inspector, to_server: Inspector
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self._client = client
+        self._backend = backend
+        self.to_client = to_client
+        self.to_server = to_server
+        self._loop = loop
+        self._done: asyncio.Future[Ending] = loop.create_future()
+        self._pumps = (
+            Pump(loop, backend, client, to_client, self._on_ended),
+            Pump(loop, client, backend, to_server, self._on_ended),
+        )
+
+    async def run(self) -> Ending:
+        """Relay until a side is gone, a message is refused, or `stop` is called.
+
+        The legs are left open, and nothing of ours listens to them any more.
+        """
+        try:
+            for pump in self._pumps:
+                if not self._done.done():
+                    pump.resume()
+            return await self._done
+        finally:
+            self._let_go()
+
+    def stop(self, reason: str) -> None:
+        """End it; harmless when it has ended."""
+        if not self._done.done():
+            self._let_go()
+            self._done.set_result(Ending(reason))
+
+    def _on_ended(self, why: LegClosed | Verdict) -> None:
+        if self._done.done():
+            return
+        self._let_go()
+        if isinstance(why, Verdict):
+            text = f"message {why.type} of {why.size} bytes refused: {why.reason}"
+            self._done.set_result(Ending("firewall", text, why))
+        else:
+            side = "client" if why.leg is self._client else "backend"
+            self._done.set_result(Ending(f"{side}-{why.reason}", str(why)))
+
+    def _let_go(self) -> None:
+        for pump in self._pumps:
+            pump.pause()
+        for leg in (self._client, self._backend):
+            self._loop.remove_reader(leg.sock)
+            self._loop.remove_writer(leg.sock)

@@ -1,0 +1,135 @@
+"""One session in this worker, and the order in which its channels end.
+
+Two facts about spice-server 0.15 rule this: QEMU dies when a display connection is dropped after
+its ticket was accepted and before SET_ACK came back, and it freezes when MAIN goes while a display
+waits. So a display is *crossing* in that window, nobody cuts a crossing short, and MAIN is closed
+only when none is under way; the server then closes the rest by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+
+from broker.proxy.gate import Admission, Peer
+
+
+class SessionOver(Exception):
+    """The session ended while a channel of it was being set up."""
+
+
+class Session:
+    """What the channels of one session share."""
+
+    def __init__(self, connection_id: int, admission: Admission, peer: Peer) -> None:
+        self.connection_id = connection_id
+        """The session id that the viewer knows; ours, drawn at random."""
+        self.admission = admission
+        self.peer = peer
+        self.backend_id = 0
+        """The session id that the server knows; 0 until MAIN INIT has passed."""
+        self.channels: set[str] = set()
+        """Names of channels beside MAIN whose token was good."""
+        self.end_reason = ""
+        """Why it is over; empty while it lives."""
+        self.main_closed = asyncio.Event()
+        """MAIN's backend connection is closed: the server closes the others now."""
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._crossing = 0
+        self._calm = asyncio.Event()
+        self._calm.set()
+        self._on_end: set[Callable[[str], None]] = set()
+
+    def end(self, reason: str) -> None:
+        """Begin to end it; the first reason counts. Channels let go in the safe order."""
+        if self.end_reason:
+            return
+        self.end_reason = reason
+        for tell in tuple(self._on_end):
+            tell(reason)
+
+    @contextlib.contextmanager
+    def on_end(self, tell: Callable[[str], None]) -> Iterator[None]:
+        """Have `tell` called when the session ends while the body runs.
+
+        Raises:
+            SessionOver: It has ended already.
+        """
+        if self.end_reason:
+            raise SessionOver(self.end_reason)
+        self._on_end.add(tell)
+        try:
+            yield
+        finally:
+            self._on_end.discard(tell)
+
+    @contextlib.contextmanager
+    def crossing(self) -> Iterator[None]:
+        """A display is between its ticket and SET_ACK. The body must not be interrupted.
+
+        Raises:
+            SessionOver: It has ended already: a ticket must not be sent any more.
+        """
+        if self.end_reason:
+            raise SessionOver(self.end_reason)
+        self._crossing += 1
+        self._calm.clear()
+        try:
+            yield
+        finally:
+            self._crossing -= 1
+            if not self._crossing:
+                self._calm.set()
+
+    @contextlib.contextmanager
+    def channel(self, name: str) -> Iterator[None]:
+        """A channel beside MAIN is being linked or relayed."""
+        self.channels.add(name)
+        self._empty.clear()
+        try:
+            yield
+        finally:
+            self.channels.discard(name)
+            if not self.channels:
+                self._empty.set()
+
+    async def emptied(self, seconds: float) -> None:
+        """Wait until all channels beside MAIN are gone, or for `seconds`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._empty.wait()
+
+    async def calm(self) -> None:
+        """Wait until no display is crossing."""
+        await self._calm.wait()
+
+
+class Sessions:
+    """The live sessions of this worker."""
+
+    def __init__(self, new_id: Callable[[], int]) -> None:
+        self._new_id = new_id
+        self._by_connection_id: dict[int, Session] = {}
+
+    def open(self, admission: Admission, peer: Peer) -> Session:
+        """A session under an id that nobody can guess and nobody else has."""
+        while not (number := self._new_id()) or number in self._by_connection_id:
+            pass
+        session = Session(number, admission, peer)
+        self._by_connection_id[number] = session
+        return session
+
+    def find(self, connection_id: int) -> Session | None:
+        """The live session that a later channel names."""
+        session = self._by_connection_id.get(connection_id)
+        return session if session and session.backend_id and not session.end_reason else None
+
+    def forget(self, session: Session) -> None:
+        """It is over."""
+        self._by_connection_id.pop(session.connection_id, None)
+
+    def all(self) -> tuple[Session, ...]:
+        """Every session that is not forgotten."""
+        return tuple(self._by_connection_id.values())

@@ -1,0 +1,165 @@
+"""TLS without a socket: ciphertext in, plain bytes out, and the other way round.
+
+Two engines behind one seam (ADR 1): OpenSSL as pyOpenSSL brings it, whose AES is about twice as
+fast as that of a distribution's OpenSSL 3.0, and Python's own `ssl` where that is missing or has
+changed. Neither engine raises for a peer's fault but `TlsFailed` and `TlsEnded`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from pathlib import Path
+from typing import Protocol
+
+from broker.errors import StoreError
+
+RECORDS_BYTES = 160 * 1024
+"""Room for one relay chunk as TLS records."""
+
+
+class TlsFailed(Exception):
+    """The handshake or a record was no good."""
+
+
+class TlsEnded(Exception):
+    """The peer said close_notify."""
+
+
+class TlsEngine(Protocol):
+    """One TLS connection in memory."""
+
+    def receive(self, ciphertext: bytes | memoryview) -> None:
+        """Take what came from the socket."""
+        ...
+
+    def handshake(self) -> bool:
+        """Go on; True when it is done. Send `take()` either way, also when it raises."""
+        ...
+
+    def read_into(self, view: memoryview) -> int:
+        """Decrypt; the count of bytes, or 0 when more ciphertext is needed."""
+        ...
+
+    @property
+    def has_more(self) -> bool:
+        """Whether `read_into` may yield something without another `receive`."""
+        ...
+
+    def write(self, plain: bytes | memoryview) -> None:
+        """Encrypt all of it."""
+        ...
+
+    def take(self) -> bytes | memoryview:
+        """Ciphertext to send, empty when there is none; good until the next call."""
+        ...
+
+    def close(self) -> None:
+        """Say close_notify."""
+        ...
+
+    def peer_certificate(self) -> bytes | None:
+        """The peer's certificate in DER."""
+        ...
+
+
+class StdlibEngine:
+    """`ssl.SSLObject` on two memory buffers."""
+
+    def __init__(
+        self, context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None = None
+    ) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._object = context.wrap_bio(
+            self._incoming, self._outgoing, server_side, server_hostname
+        )
+
+    def receive(self, ciphertext: bytes | memoryview) -> None:
+        """Take what came from the socket."""
+        self._incoming.write(ciphertext)
+
+    def handshake(self) -> bool:
+        """Go on; True when it is done."""
+        try:
+            self._object.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLError as exc:
+            raise TlsFailed(exc.reason or str(exc)) from exc
+        return True
+
+    def read_into(self, view: memoryview) -> int:
+        """Decrypt; the count of bytes, or 0 when more ciphertext is needed."""
+        try:
+            count: int = self._object.read(len(view), view)  # type: ignore[assignment]  # with a buffer
+        except ssl.SSLWantReadError:
+            return 0
+        except ssl.SSLZeroReturnError as exc:
+            raise TlsEnded from exc
+        except ssl.SSLError as exc:
+            raise TlsFailed(exc.reason or str(exc)) from exc
+        if not count:
+            raise TlsEnded
+        return count
+
+    @property
+    def has_more(self) -> bool:
+        """Whether reading may yield something."""
+        return bool(self._incoming.pending or self._object.pending())
+
+    def write(self, plain: bytes | memoryview) -> None:
+        """Encrypt all of it."""
+        try:
+            self._object.write(plain)
+        except ssl.SSLError as exc:
+            raise TlsFailed(exc.reason or str(exc)) from exc
+
+    def take(self) -> bytes | memoryview:
+        """Ciphertext to send."""
+        return self._outgoing.read()
+
+    def close(self) -> None:
+        """Say close_notify."""
+        with contextlib.suppress(ssl.SSLError):
+            self._object.unwrap()
+
+    def peer_certificate(self) -> bytes | None:
+        """The peer's certificate in DER."""
+        return self._object.getpeercert(binary_form=True)
+
+
+class TlsServer(Protocol):
+    """Makes the engine for each viewer that connects."""
+
+    def engine(self) -> TlsEngine:
+        """A fresh server-side connection."""
+        ...
+
+
+class StdlibServer:
+    """TLS by Python's own `ssl`."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+
+    def engine(self) -> TlsEngine:
+        """A fresh server-side connection."""
+        return StdlibEngine(self._context, server_side=True)
+
+
+def stdlib_context(pem_path: Path) -> ssl.SSLContext:
+    """The fallback's context.
+
+    Raises:
+        StoreError: The file cannot be used.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
+    context.num_tickets = 0
+    try:
+        context.load_cert_chain(pem_path)
+    except (OSError, ssl.SSLError) as exc:
+        raise StoreError(f"{pem_path} cannot be used as the proxy's certificate ({exc})") from exc
+    return context

@@ -1,0 +1,141 @@
+"""The link stage towards a viewer, step by step, each under its time-out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from broker.proxy.gate import Peer
+from broker.proxy.leg import Leg, LegClosed
+from broker.spice.constants import LinkError
+from broker.spice.server_link import LinkRequested, ServerEvent, ServerLink, TicketReceived
+from broker.spice.ticket import TicketKey
+from broker.spice.wire import LinkMess
+
+
+class TurnedAway(Exception):
+    """A connection ends before bytes flow.
+
+    Attributes:
+        reason: Stable kebab-case, for the audit log.
+        text: The same for people.
+        error: What the viewer is told, in the form this step has; None closes without a word.
+    """
+
+    def __init__(self, reason: str, text: str, error: LinkError | None = None) -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.text = text
+        self.error = error
+
+
+class Viewer:
+    """A viewer on the other end of a leg."""
+
+    def __init__(
+        self, leg: Leg, peer: Peer, key: TicketKey, seconds: float, *, early: bytes = b""
+    ) -> None:
+        """Take the leg as it is after TLS.
+
+        Args:
+            seconds: Time-out of each step.
+            early: What was read of the leg already.
+        """
+        self.leg = leg
+        self.peer = peer
+        self._key = key
+        self._seconds = seconds
+        self._link = ServerLink()
+        self._pending: list[ServerEvent] = []
+        self._early = early
+
+    async def request(self) -> LinkMess:
+        """What it wants.
+
+        Raises:
+            TurnedAway: It broke the protocol, closed, or took too long.
+        """
+        event = await self._next_event("request")
+        assert isinstance(event, LinkRequested)
+        return event.mess
+
+    async def offer(self, common_caps: int, channel_caps: int) -> None:
+        """Go on, with these capabilities and our key.
+
+        Raises:
+            TurnedAway: It closed, or does not read.
+        """
+        self._pending += self._link.offer(self._key.public_bytes, common_caps, channel_caps)
+        await self._say()
+
+    async def ticket(self) -> str | None:
+        """Its password; None when it was not sealed for our key, or is not text.
+
+        Raises:
+            TurnedAway: It broke the protocol, closed, or took too long.
+        """
+        event = await self._next_event("ticket")
+        assert isinstance(event, TicketReceived)
+        password = self._key.open(event.sealed)
+        try:
+            return None if password is None else password.decode("ascii")
+        except UnicodeDecodeError:
+            return None
+
+    async def accept(self) -> None:
+        """Its ticket is good.
+
+        Raises:
+            TurnedAway: It closed, or does not read.
+        """
+        self._link.accept()
+        await self._say()
+
+    async def refuse(self, error: LinkError) -> None:
+        """Say no in the form this step has; never raises."""
+        self._link.refuse(error)
+        with contextlib.suppress(TurnedAway):
+            await self._say()
+
+    async def exactly(self, size: int, what: str) -> bytes:
+        """The next bytes of its messages.
+
+        Raises:
+            TurnedAway: It closed or took too long.
+        """
+        data = b""
+        try:
+            async with asyncio.timeout(self._seconds):
+                while len(data) < size:
+                    data += await self.leg.receive(size - len(data))
+        except (TimeoutError, LegClosed) as exc:
+            raise self._lost(exc, what) from exc
+        return data
+
+    async def _next_event(self, what: str) -> ServerEvent:
+        try:
+            async with asyncio.timeout(self._seconds):
+                while not self._pending:
+                    data, self._early = self._early, b""
+                    data = data or await self.leg.receive(self._link.bytes_wanted)
+                    self._pending += self._link.receive_data(data)
+                    if self._link.failure is not None:
+                        await self._say()
+                        raise TurnedAway("protocol", str(self._link.failure))
+        except (TimeoutError, LegClosed) as exc:
+            raise self._lost(exc, what) from exc
+        return self._pending.pop(0)
+
+    async def _say(self) -> None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self.leg.send(self._link.data_to_send())
+        except (TimeoutError, LegClosed) as exc:
+            raise self._lost(exc, "answer") from exc
+
+    def _lost(self, exc: Exception, what: str) -> TurnedAway:
+        if isinstance(exc, TimeoutError):
+            return TurnedAway(
+                "handshake-timeout", f"the {what} did not arrive within {self._seconds:g} s"
+            )
+        return TurnedAway("client-closed", f"the viewer closed before its {what} ({exc})")
