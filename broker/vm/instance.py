@@ -1,0 +1,207 @@
+"""One VM's life: start, stop, kill, reset, each safe against any other broker doing the same.
+
+Whoever acts holds the VM's lock. A broker that is killed at any point leaves a QEMU that is found
+again, or none; what it leaves behind is cleared by the next start or stop, under the lock and only
+when nobody holds the pidfile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from broker.clock import Clock, SystemClock
+from broker.errors import VmUnresponsive
+from broker.model import MachineSpec, State
+from broker.vm import lock, process, record
+from broker.vm.launch import launch
+from broker.vm.look import LOOK_SECONDS, Seen, look
+from broker.vm.monitor import CommandRefused, Monitor, MonitorGone, conversation
+from broker.vm.paths import VmPaths, cannot_use
+from broker.vm.process import Process
+
+log = logging.getLogger(__name__)
+
+_CAN_HEAR_THE_BUTTON: Final = frozenset({State.RUNNING, State.SUSPENDED})
+
+
+class Ending(StrEnum):
+    """What it took to switch a VM off."""
+
+    WAS_OFF = "was-off"
+    POWERED_OFF = "powered-off"
+    """The guest did it when asked."""
+    QUIT = "quit"
+    """QEMU ended when told; the guest had not."""
+    TERMINATED = "terminated"
+    """QEMU ended at SIGTERM."""
+    KILLED = "killed"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for what, in seconds.
+
+    Attributes:
+        start: From exec to an answer of the monitor.
+        answer: For one conversation with the monitor.
+        end: After `quit` and after SIGTERM, before the next harder step.
+        gone: After SIGKILL, before saying that the kernel holds it.
+        lock: For another broker that acts on this VM.
+    """
+
+    start: float = 30.0
+    answer: float = LOOK_SECONDS
+    end: float = 3.0
+    gone: float = 10.0
+    lock: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A VM on this host. Making one touches nothing; several may stand for the same VM.
+
+    Attributes:
+        qemu: Name or path of the emulator.
+    """
+
+    spec: MachineSpec
+    paths: VmPaths
+    qemu: str = "qemu-system-x86_64"
+    clock: Clock = field(default_factory=SystemClock)
+    patience: Patience = field(default_factory=Patience)
+
+    async def look(self) -> Seen:
+        """The state it is in now."""
+        return await look(self.spec.name, self.paths, timeout=self.patience.answer)
+
+    async def start(self) -> None:
+        """Have it running; returns when its monitor answers. One that runs is left alone.
+
+        With `accel: auto` a KVM that fails is followed by TCG, and `Seen.reason` says so.
+
+        Raises:
+            VmStartFailed: QEMU is missing, or ended at once; its own words are in it.
+            StoreError: A directory of ours cannot be used.
+            Unreachable: Another broker holds the VM for too long.
+        """
+        self.paths.prepare()
+        async with self._action():
+            if process.find(self.paths.pid) is not None:
+                await self._wake()
+                return
+            self._clear()
+            await launch(
+                self.spec,
+                self.paths,
+                qemu=self.qemu,
+                clock=self.clock,
+                start_seconds=self.patience.start,
+            )
+
+    async def stop(self, *, timeout: float) -> Ending:
+        """Switch it off: power button, then `quit`, then SIGTERM, then SIGKILL.
+
+        Args:
+            timeout: Seconds the guest has after its power button was pressed; 0 does not press it.
+
+        Returns:
+            What it took. A crashed VM counts as off, and is shown as stopped from then on.
+
+        Raises:
+            VmUnresponsive: The kernel will not let go of the process.
+        """
+        if not self.paths.run.exists():
+            return Ending.WAS_OFF
+        async with self._action():
+            found = process.find(self.paths.pid)
+            ending = await self._end(found, timeout) if found else Ending.WAS_OFF
+            self._clear()
+            return ending
+
+    async def kill(self) -> Ending:
+        """Switch it off at once, even while another broker waits for its guest.
+
+        Raises:
+            VmUnresponsive: The kernel will not let go of the process.
+        """
+        if not self.paths.run.exists():
+            return Ending.WAS_OFF
+        found = process.find(self.paths.pid)
+        if found is not None:
+            await self._kill(found)
+        async with self._action():
+            self._clear()
+        return Ending.KILLED if found else Ending.WAS_OFF
+
+    async def reset(self) -> None:
+        """Press its reset button.
+
+        Raises:
+            MonitorGone: It is off.
+            VmUnresponsive: QEMU does not answer.
+        """
+        async with self._talk() as monitor:
+            await monitor.reset()
+
+    def _action(self) -> contextlib.AbstractAsyncContextManager[None]:
+        return lock.action(self.paths.lock, self.spec.name, timeout=self.patience.lock)
+
+    def _talk(self) -> contextlib.AbstractAsyncContextManager[Monitor]:
+        name, seconds = self.spec.name, self.patience.answer
+        return conversation(self.paths.qmp, name=name, timeout=seconds)
+
+    async def _wake(self) -> None:
+        """A QEMU that outlived its guest's power-off starts the guest again; others are left."""
+        if (await self.look()).state is State.SHUTDOWN:
+            async with self._talk() as monitor:
+                await monitor.reset()
+                await monitor.resume()
+
+    async def _end(self, found: Process, grace: float) -> Ending:
+        name, patience = self.spec.name, self.patience
+        with contextlib.suppress(VmUnresponsive, MonitorGone, CommandRefused):
+            if grace > 0 and (await self.look()).state in _CAN_HEAR_THE_BUTTON:
+                async with self._talk() as monitor:
+                    await monitor.powerdown()
+                log.info("%s: power button pressed, waiting up to %g s", name, grace)
+                if await process.wait_gone(found, grace):
+                    return Ending.POWERED_OFF
+            log.info("%s: telling QEMU to quit", name)
+            async with self._talk() as monitor:
+                await monitor.quit()
+            if await process.wait_gone(found, patience.end):
+                return Ending.QUIT
+        if not process.alive(found):
+            return Ending.QUIT
+        log.warning("%s: QEMU does not quit, sending SIGTERM to %d", name, found.pid)
+        process.send(found, signal.SIGTERM)
+        if not process.is_stopped(found) and await process.wait_gone(found, patience.end):
+            return Ending.TERMINATED
+        log.warning("%s: QEMU does not end, sending SIGKILL to %d", name, found.pid)
+        await self._kill(found)
+        return Ending.KILLED
+
+    async def _kill(self, found: Process) -> None:
+        process.send(found, signal.SIGKILL)
+        if not await process.wait_gone(found, self.patience.gone):
+            raise VmUnresponsive(
+                f"{self.spec.name}: process {found.pid} does not end, not even by SIGKILL",
+                fix="It waits for a disk or a device in the kernel: mend that, or restart the host",
+            )
+
+    def _clear(self) -> None:
+        """Take away what a run left, unless one is on; logs stay. The lock is held."""
+        record.note_end(self.paths.running)  # reaps a child of ours
+        if process.find(self.paths.pid) is not None:
+            return
+        paths = self.paths
+        for path in (paths.qmp, paths.ctl, paths.serial, paths.running, paths.pid):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as exc:
+                raise cannot_use(path, exc) from exc

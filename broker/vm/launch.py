@@ -1,0 +1,190 @@
+"""From a definition to a QEMU that answers, or to its last words. The VM's lock is held.
+
+A QEMU that ends at once because of KVM is tried again, first with a plainer CPU, then with TCG.
+Every try leaves its command line in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import shlex
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from broker.clock import Clock
+from broker.errors import StoreError, VmStartFailed, VmUnresponsive
+from broker.human import utc
+from broker.model import Accel, Firmware, MachineSpec
+from broker.vm import failures, firmware, look, probe, process, record
+from broker.vm.argv import HOST_CPU, Engine, build_argv
+from broker.vm.monitor import MonitorGone, conversation
+from broker.vm.paths import VmPaths, cannot_use
+from broker.vm.process import Process
+
+log = logging.getLogger(__name__)
+
+TCG_CPU: Final = "max"
+POLL_SECONDS: Final = 0.005
+_ENGINE_TROUBLE: Final = re.compile(r"kvm|\bMSR\b|KVM", re.IGNORECASE)
+
+
+class Died(Exception):
+    """QEMU ended before its monitor answered."""
+
+    def __init__(self, output: str, returncode: int | None) -> None:
+        super().__init__(output)
+        self.output = output
+        self.returncode = returncode
+
+    @property
+    def blames_the_engine(self) -> bool:
+        """Whether another accelerator or CPU model may fare better."""
+        crashed = self.returncode is not None and self.returncode < 0
+        return crashed or _ENGINE_TROUBLE.search(failures.last_words(self.output)) is not None
+
+
+async def launch(
+    spec: MachineSpec, paths: VmPaths, *, qemu: str, clock: Clock, start_seconds: float
+) -> None:
+    """Have QEMU up; returns when its monitor answers.
+
+    Args:
+        qemu: Name or path of the emulator.
+        start_seconds: How long one try may take from exec to an answer.
+
+    Raises:
+        VmStartFailed: QEMU is missing, or ended at once; its own words are in it.
+        StoreError: A directory of ours cannot be used.
+    """
+    program = probe.find_qemu(qemu)
+    if program is None:
+        raise VmStartFailed(
+            f"{spec.name}: QEMU is not installed (no {qemu} on the PATH)", fix=probe.INSTALL_QEMU
+        )
+    uefi = firmware.uefi_files(spec.name, paths) if spec.firmware is Firmware.UEFI else None
+    _rotate(paths.qemu_log, paths.serial_log)
+    note = ""
+    tries = engines(spec)
+    for engine, following in zip(tries, [*tries[1:], None], strict=True):
+        argv = build_argv(spec, paths, engine=engine, uefi=uefi, qemu=program)
+        try:
+            found = await _try(spec.name, argv, paths, clock, start_seconds)
+        except Died as died:
+            if following is None or not died.blames_the_engine:
+                raise failures.explain(spec.name, died.output, died.returncode) from died
+            note = f"{engine} failed, so it runs with {following}"
+            log.warning("%s: %s failed, trying %s", spec.name, engine, following)
+            continue
+        run = record.Run(found.pid, found.ticks, process.boot_id(), str(engine), note)
+        try:
+            record.write(paths.running, run)
+        except StoreError as exc:  # it runs, and that is what was asked for
+            log.warning("%s: runs, but that could not be written down: %s", spec.name, exc)
+        return
+
+
+def engines(spec: MachineSpec) -> list[Engine]:
+    """The ways to run its CPU that are worth a try here, best first; at least one."""
+    own_cpu = "-cpu" in spec.extra_args
+    tcg = Engine(Accel.TCG, None if own_cpu else TCG_CPU)
+    kvm = [Engine(Accel.KVM)] if own_cpu else [Engine(Accel.KVM, HOST_CPU), Engine(Accel.KVM)]
+    match spec.accel:
+        case Accel.TCG:
+            return [tcg]
+        case Accel.KVM:
+            return kvm
+        case Accel.AUTO:
+            return [*kvm, tcg] if probe.kvm().usable else [tcg]
+
+
+async def _try(
+    name: str, argv: list[str], paths: VmPaths, clock: Clock, start_seconds: float
+) -> Process:
+    """Run one command line until its monitor answers.
+
+    Raises:
+        Died: It ended first.
+        VmStartFailed: It cannot be executed, or neither answers nor ends (it is killed then).
+    """
+    try:
+        begin = _note_command(paths.qemu_log, argv, clock)
+        spawned = process.spawn(argv, paths.qemu_log, cwd=Path("/"), env=_environment(os.environ))
+    except PermissionError as exc:
+        raise VmStartFailed(
+            f"{name}: {exc.filename or argv[0]} cannot be used: {exc.strerror}",
+            fix="Look at its owner and mode",
+        ) from exc
+    except OSError as exc:
+        raise cannot_use(Path(exc.filename or argv[0]), exc) from exc
+    log.debug("%s: started as process %d: %s", name, spawned.pid, shlex.join(argv))
+    try:
+        async with asyncio.timeout(start_seconds):
+            return await _answers(name, spawned, paths, begin)
+    except TimeoutError as exc:
+        process.send(spawned, signal.SIGKILL)
+        await process.wait_gone(spawned, start_seconds)
+        process.reap(spawned.pid)
+        raise VmStartFailed(
+            f"{name}: QEMU was started, but its monitor did not answer in {start_seconds:g} s",
+            fix=f"This host may be overloaded; look at its log: broker vm log {name}",
+        ) from exc
+
+
+async def _answers(name: str, spawned: Process, paths: VmPaths, begin: int) -> Process:
+    """Wait for the monitor's first answer; whose it is.
+
+    It is another process's than the one spawned if a broker that was killed had just started one:
+    the pidfile lets only one live.
+    """
+    while True:
+        returncode = process.reap(spawned.pid)
+        if returncode is not None or not process.alive(spawned):
+            winner = process.find(paths.pid)
+            if winner is None or winner == spawned:
+                raise Died(_since(paths.qemu_log, begin), returncode)
+            spawned = winner
+        if paths.qmp.exists():
+            try:
+                async with conversation(paths.qmp, name=name, timeout=look.LOOK_SECONDS) as monitor:
+                    # The greeting is not enough: an abort of KVM comes between it and this.
+                    await monitor.query_status()
+                    return spawned
+            except (MonitorGone, VmUnresponsive):
+                pass
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def _environment(ours: Mapping[str, str]) -> dict[str, str]:
+    """QEMU needs nothing of the broker's settings, some of which are secret."""
+    return {key: value for key, value in ours.items() if not key.startswith("BROKER_")}
+
+
+def _note_command(path: Path, argv: list[str], clock: Clock) -> int:
+    """Write the command line into the log; where QEMU's own output begins after it."""
+    with path.open("a", encoding="utf-8") as file:
+        path.chmod(0o600)
+        file.write(f"console-broker: {utc(clock.now())} {shlex.join(argv)}\n")
+        file.flush()
+        return file.tell()
+
+
+def _since(path: Path, begin: int) -> str:
+    with path.open("rb") as file:
+        file.seek(begin)
+        return file.read(look.LOG_TAIL_BYTES).decode("utf-8", "replace")
+
+
+def _rotate(*logs: Path) -> None:
+    """Keep the run before: `NAME` becomes `NAME.1`."""
+    for path in logs:
+        try:
+            path.replace(path.with_name(f"{path.name}.1"))
+        except FileNotFoundError:
+            continue
+        except OSError as exc:
+            raise cannot_use(path, exc) from exc

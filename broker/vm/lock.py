@@ -1,0 +1,88 @@
+"""One broker at a time: the lock of an action on a VM, and the turn at a VM's monitor.
+
+Both are `flock` locks, which belong to one open file: they keep two tasks of one process apart as
+well as two processes, and the kernel drops them when their holder dies, however it dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+from weakref import WeakValueDictionary
+
+from broker.errors import Unreachable
+from broker.vm.paths import cannot_use
+
+FIRST_PAUSE: Final = 0.001
+LONGEST_PAUSE: Final = 0.05
+
+_queues: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
+"""First come, first served among the tasks of one loop; processes only take turns."""
+
+
+@contextlib.asynccontextmanager
+async def action(path: Path, name: str, *, timeout: float) -> AsyncIterator[None]:
+    """Be the only one to start or stop the VM called `name`, while the block runs.
+
+    Args:
+        path: Its lock file; its directory exists. The file stays.
+        timeout: Seconds to wait for whoever holds it.
+
+    Raises:
+        Unreachable: Another broker still works on that VM.
+        StoreError: The file cannot be made.
+    """
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as exc:
+        raise cannot_use(path, exc) from exc
+    try:
+        try:
+            async with asyncio.timeout(timeout):
+                await _acquire(lock)
+        except TimeoutError as exc:
+            raise Unreachable(
+                f"{name}: another broker is still starting or stopping it",
+                fix="Wait for that to end, and ask again",
+            ) from exc
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextlib.asynccontextmanager
+async def turn(monitor: Path) -> AsyncIterator[None]:
+    """Be the only broker at a monitor while the block runs; waits until cancelled.
+
+    QEMU serves one client per monitor, lets two more wait, and refuses the rest with EINVAL, so
+    brokers queue here. The lock is on the socket's directory: no file to make, none to leave.
+
+    Raises:
+        FileNotFoundError: That directory is gone, and the VM with it.
+    """
+    loop = asyncio.get_running_loop()
+    queue = _queues.setdefault((id(loop), str(monitor)), asyncio.Lock())
+    async with queue:
+        directory = os.open(monitor.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            await _acquire(directory)
+            yield
+        finally:
+            os.close(directory)
+
+
+async def _acquire(fd: int) -> None:
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+        else:
+            return

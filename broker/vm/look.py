@@ -1,0 +1,132 @@
+"""What state a VM is in: looked up, never remembered.
+
+The pidfile's lock says whether a QEMU lives, `query-status` what it does. A pidfile that nobody
+holds is what a QEMU leaves behind that did not end by itself.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from broker.errors import VmUnresponsive
+from broker.model import State
+from broker.vm import process, record
+from broker.vm.failures import how_it_ended, last_words
+from broker.vm.monitor import MonitorGone, conversation
+from broker.vm.paths import VmPaths
+from broker.vm.process import Process
+
+LOOK_SECONDS: Final = 1.0
+STARTING_SECONDS: Final = 30.0
+"""For how long a silent QEMU, of which nobody noted that it was up, counts as starting."""
+ENDING_SECONDS: Final = 0.5
+"""How long QEMU may take from closing its monitor to its end."""
+LOG_TAIL_BYTES: Final = 8192
+
+STATES: Final[dict[str, tuple[State, str]]] = {
+    "running": (State.RUNNING, ""),
+    "paused": (State.PAUSED, ""),
+    "prelaunch": (State.PAUSED, "not started yet"),
+    "suspended": (State.SUSPENDED, ""),
+    "shutdown": (State.SHUTDOWN, ""),
+    "inmigrate": (State.MIGRATING, ""),
+    "finish-migrate": (State.MIGRATING, ""),
+    "postmigrate": (State.MIGRATING, ""),
+    "colo": (State.MIGRATING, ""),
+    "save-vm": (State.BUSY, ""),
+    "restore-vm": (State.BUSY, ""),
+    "io-error": (State.ERROR, "a disk gave an error; the guest is held until it is resumed"),
+    "internal-error": (State.CRASHED, "QEMU met an internal error; the guest is held"),
+    "guest-panicked": (State.CRASHED, "the guest's kernel panicked"),
+    "watchdog": (State.PAUSED, "its watchdog fired"),
+    "debug": (State.PAUSED, "held by a debugger"),
+}
+"""QEMU's run state → ours, and the reason to show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A VM as it was found.
+
+    Attributes:
+        reason: Why it is in trouble, or what is odd about how it runs; else empty.
+        pid: Of its QEMU, when there is one.
+        started_at: When that QEMU started.
+    """
+
+    state: State
+    reason: str = ""
+    pid: int | None = None
+    started_at: datetime | None = None
+
+
+async def look(name: str, paths: VmPaths, *, timeout: float = LOOK_SECONDS) -> Seen:
+    """The state of the VM called `name`.
+
+    A VM that is off costs two system calls; one that runs, a conversation with its monitor.
+
+    Args:
+        timeout: Seconds QEMU has for its answer.
+    """
+    found = process.find(paths.pid)
+    if found is None:
+        return _ended(paths)
+    run = record.read(paths.running)
+    known = run if run is not None and run.is_of(found) else None
+    was_up = known is not None or found.age > STARTING_SECONDS
+    try:
+        async with conversation(paths.qmp, name=name, timeout=timeout) as monitor:
+            status = await monitor.query_status()
+    except VmUnresponsive as exc:
+        state, reason = _silent(found, exc, was_up=was_up)
+    except MonitorGone as exc:
+        if process.find(paths.pid) != found or (
+            was_up and await process.wait_gone(found, ENDING_SECONDS)
+        ):
+            return _ended(paths)
+        state = State.UNRESPONSIVE if was_up else State.STARTING
+        reason = exc.what if was_up else ""
+    else:
+        state, reason = STATES.get(status, (State.UNKNOWN, f"QEMU says {status}"))
+        if known is not None and not reason:
+            reason = known.note
+    return Seen(state, reason, found.pid, found.started_at)
+
+
+def _silent(found: Process, problem: VmUnresponsive, *, was_up: bool) -> tuple[State, str]:
+    if process.is_stopped(found):
+        return State.UNRESPONSIVE, f"its QEMU is held by a signal; go on: kill -CONT {found.pid}"
+    if not was_up:
+        return State.STARTING, ""
+    return State.UNRESPONSIVE, problem.what
+
+
+def _ended(paths: VmPaths) -> Seen:
+    """The state of a VM without a QEMU: stopped, or crashed and why."""
+    run = record.note_end(paths.running)
+    if run is not None and run.boot != process.boot_id():
+        return Seen(State.STOPPED)
+    code = run.returncode if run is not None else None
+    left_behind = paths.pid.exists() and process.find(paths.pid) is None
+    if not left_behind and not code:
+        return Seen(State.STOPPED)
+    how = "QEMU is gone without a farewell" if code is None else f"QEMU ended: {how_it_ended(code)}"
+    words = last_words(tail(paths.qemu_log))
+    return Seen(State.CRASHED, f"{how}; its last words: {words}" if words else how)
+
+
+def tail(log: Path, limit: int = LOG_TAIL_BYTES) -> str:
+    """The last `limit` bytes of a log as text, cut at a line; empty when there is none."""
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - limit))
+            content = file.read(limit)
+    except OSError:
+        return ""
+    text = content.decode("utf-8", "replace")
+    return text.partition("\n")[2] if size > limit else text

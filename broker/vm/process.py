@@ -1,0 +1,195 @@
+"""QEMU as a process of this host: spawned, found again, signalled, awaited. Linux only.
+
+A process is never known by its pid alone: the number may be somebody else's tomorrow. Here it is
+the pid together with the start time in `/proc/PID/stat`, and a signal goes through a pidfd that
+was opened before that start time was compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import os
+import signal
+import struct
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+_FLOCK: Final = "hhqqi4x"
+"""`struct flock` of 64-bit Linux: type, whence, start, length, pid."""
+
+_children: dict[int, subprocess.Popen[bytes]] = {}
+"""Those we started ourselves: somebody must reap them, and only we learn their exit code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One life of one process.
+
+    Attributes:
+        ticks: Its start, in clock ticks since boot (field 22 of `/proc/PID/stat`).
+    """
+
+    pid: int
+    ticks: int
+
+    @property
+    def started_at(self) -> datetime:
+        """When it started, to a hundredth of a second or so; aware, in UTC."""
+        seconds = _boot_time() + self.ticks / os.sysconf("SC_CLK_TCK")
+        return datetime.fromtimestamp(seconds, UTC)
+
+    @property
+    def age(self) -> float:
+        """Seconds since it started."""
+        since_boot = time.clock_gettime(time.CLOCK_BOOTTIME)
+        return since_boot - self.ticks / os.sysconf("SC_CLK_TCK")
+
+
+def spawn(argv: Sequence[str], log: Path, *, cwd: Path, env: Mapping[str, str]) -> Process:
+    """Start a program that will outlive us: a session of its own, no terminal, output to `log`.
+
+    Raises:
+        OSError: It cannot be executed, or `log` cannot be written.
+    """
+    with log.open("ab") as output:
+        child = subprocess.Popen(  # noqa: S603 - argv is built by us, no shell
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=cwd,
+            env=env,
+            start_new_session=True,
+        )
+    _children[child.pid] = child
+    found = of_pid(child.pid)
+    return found or Process(child.pid, 0)
+
+
+def of_pid(pid: int) -> Process | None:
+    """The process that has that number now; None when none does or it is a zombie."""
+    stat = _stat(pid)
+    return Process(pid, stat[1]) if stat and stat[0] not in "ZX" else None
+
+
+def find(pidfile: Path) -> Process | None:
+    """The QEMU that holds its lock on `pidfile`; None when nobody does, as after a crash.
+
+    The lock is only looked at, never taken: a QEMU that starts at this moment is not disturbed.
+    """
+    try:
+        with pidfile.open("rb") as file:
+            holder = _lock_holder(file.fileno())
+            if holder is None:
+                return None
+            written = file.read(32).strip()
+    except OSError:
+        return None
+    if holder <= 0 and written.isdigit():  # held from outside our pid namespace
+        holder = int(written)
+    return of_pid(holder) if holder > 0 else None
+
+
+def alive(process: Process) -> bool:
+    """Whether that very process still runs; a zombie does not."""
+    return of_pid(process.pid) == process
+
+
+def reap(pid: int) -> int | None:
+    """The exit code of a child of ours that has ended (negative: the signal); None otherwise."""
+    child = _children.get(pid)
+    code = child.poll() if child else None
+    if code is not None:
+        del _children[pid]
+    return code
+
+
+def is_stopped(process: Process) -> bool:
+    """Whether it is held by SIGSTOP or a debugger, and so cannot answer anything."""
+    stat = _stat(process.pid)
+    return stat is not None and stat[1] == process.ticks and stat[0] in "Tt"
+
+
+def send(process: Process, number: signal.Signals) -> bool:
+    """Signal that very process, whatever became of its number; False when it is gone.
+
+    Raises:
+        PermissionError: It belongs to another user.
+    """
+    with contextlib.suppress(ProcessLookupError), _pidfd(process) as fd:
+        if fd is not None:
+            signal.pidfd_send_signal(fd, number)
+            return True
+    return False
+
+
+async def wait_gone(process: Process, timeout: float) -> bool:
+    """Wait until it has ended, at most `timeout` seconds; whether it has."""
+    loop = asyncio.get_running_loop()
+    with _pidfd(process) as fd:
+        if fd is None:
+            return True
+        gone = asyncio.Event()
+        loop.add_reader(fd, gone.set)
+        try:
+            async with asyncio.timeout(timeout):
+                await gone.wait()
+        except TimeoutError:
+            return False
+        finally:
+            loop.remove_reader(fd)
+        return True
+
+
+@contextlib.contextmanager
+def _pidfd(process: Process) -> Iterator[int | None]:
+    """A handle on that very process, or None when it has ended."""
+    try:
+        fd = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        yield None
+        return
+    try:
+        yield fd if of_pid(process.pid) == process else None
+    finally:
+        os.close(fd)
+
+
+def _stat(pid: int) -> tuple[str, int] | None:
+    """State letter and start time of a process."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_bytes().decode("ascii", "replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = text[text.rindex(")") + 2 :].split()  # the name before may hold anything
+    return fields[0], int(fields[19])
+
+
+def _lock_holder(fd: int) -> int | None:
+    """Pid of the process with a lock on that file (0 or less: not one we can see), or None."""
+    asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_GETLK, asked))
+    return None if kind == fcntl.F_UNLCK else pid
+
+
+def _boot_time() -> int:
+    for line in Path("/proc/stat").read_text("ascii").splitlines():
+        if line.startswith("btime "):
+            return int(line.split()[1])
+    raise OSError(errno.ENOENT, "no btime", "/proc/stat")
+
+
+def boot_id() -> str:
+    """What names this boot of this machine; a run of another boot has ended with it."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""
