@@ -1,0 +1,186 @@
+"""argparse in our manner: errors are `UsageError`s, values are checked with words, no guessing.
+
+Not here: what a command does. A command module holds `Verb`s, and `main` runs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from broker.errors import UsageError
+from broker.human import did_you_mean
+
+if TYPE_CHECKING:
+    from broker.cli.call import Call
+    from broker.cli.diagnostics import Exit
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)?")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_MEMORY = re.compile(r"(\d+)(M|MiB|G|GiB)?", re.IGNORECASE)
+_FORWARD = re.compile(r"(\d+):(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """What a command module offers to the table.
+
+    Attributes:
+        arguments: Adds the command's own arguments to its parser.
+        run: Does it.
+        details: More than the help line says, for `--help`.
+        takes_rest: What follows `--` is not ours; it comes as `args.rest`.
+    """
+
+    arguments: Callable[[Parser], None]
+    run: Callable[[Call, argparse.Namespace], Exit]
+    details: str = ""
+    takes_rest: bool = False
+
+
+class Parser(argparse.ArgumentParser):
+    """One command's arguments."""
+
+    def __init__(self, words: str, help: str, details: str = "") -> None:  # noqa: A002 - its name
+        super().__init__(
+            prog=f"broker {words}",
+            description=f"{help}.",
+            epilog=details or None,
+            allow_abbrev=False,
+            add_help=True,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        add_common(self)
+
+    def error(self, message: str) -> NoReturn:
+        """Turn argparse's complaint into ours.
+
+        Raises:
+            UsageError: Always.
+        """
+        message = message.removeprefix("argument ")
+        raise UsageError(f"{self.prog}: {message}", fix=f"See: {self.prog} --help")
+
+    def parse(self, words: list[str], given: argparse.Namespace) -> argparse.Namespace:
+        """The arguments, on top of what was given before the command.
+
+        Raises:
+            UsageError: An option is unknown (the nearest is offered), missing or wrong.
+        """
+        args, unknown = self.parse_known_args(words, given)
+        if unknown:
+            word = unknown[0]
+            if not word.startswith("-") or word == "-":
+                self.error(f"{word!r} is one argument too many")
+            near = did_you_mean(word.split("=")[0], self.option_names())
+            raise UsageError(
+                f"{self.prog}: {word} is not an option",
+                fix=near or f"See: {self.prog} --help",
+            )
+        return args
+
+    def option_names(self) -> tuple[str, ...]:
+        """The long options it knows."""
+        return tuple(sorted(name for name in self._option_string_actions if name[:2] == "--"))
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Options that every command takes, also before the command."""
+    absent = argparse.SUPPRESS
+    group = parser.add_argument_group("output")
+    group.add_argument("--json", action="store_true", default=absent, help="print JSON")
+    group.add_argument(
+        "-q", "--quiet", action="store_true", default=absent, help="say nothing but errors"
+    )
+    group.add_argument(
+        "-v", "--verbose", action=Louder, nargs=0, default=absent, help="log more; twice for all"
+    )
+
+
+class Louder(argparse.Action):
+    """Counts `-v`, also across the words before and after the command."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        """Add one."""
+        namespace.verbose = getattr(namespace, "verbose", 0) + 1
+
+
+def one_of(choices: Iterable[str]) -> Callable[[str], str]:
+    """A type that takes one of a few words and offers the nearest for another."""
+    known = tuple(choices)
+
+    def check(text: str) -> str:
+        if text in known:
+            return text
+        near = did_you_mean(text, known)
+        allowed = ", ".join(known)
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not one of {allowed}" + (f". {near}" if near else "")
+        )
+
+    return check
+
+
+def seconds(text: str) -> float:
+    """A duration: `90`, `90s`, `15m`, `8h`, `2d`; more than nothing."""
+    match = _DURATION.fullmatch(text)
+    value = float(match[1]) * _SECONDS[match[2] or "s"] if match else 0.0
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 90s, 15m, 8h or 2d")
+    return value
+
+
+def seconds_or_zero(text: str) -> float:
+    """A duration that may be 0."""
+    return 0.0 if text in ("0", "0s") else seconds(text)
+
+
+def count(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 1 or more")
+    return int(text)
+
+
+def count_or_zero(text: str) -> int:
+    """A whole number of at least 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
+    return int(text)
+
+
+def port(text: str) -> int:
+    """A TCP port."""
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; ports go from 1 to 65535")
+    return int(text)
+
+
+def port_or_any(text: str) -> int:
+    """A TCP port, or 0 for any that is free."""
+    return 0 if text == "0" else port(text)
+
+
+def memory(text: str) -> int:
+    """Memory in MiB: `512`, `512M`, `2G`."""
+    match = _MEMORY.fullmatch(text)
+    if match is None or int(match[1]) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an amount such as 512M or 2G")
+    return int(match[1]) * (1024 if (match[2] or "M").upper().startswith("G") else 1)
+
+
+def forward(text: str) -> tuple[int, int]:
+    """`PORT:GUESTPORT`."""
+    match = _FORWARD.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not PORT:GUESTPORT, such as 2222:22")
+    return port(match[1]), port(match[2])

@@ -1,0 +1,184 @@
+"""The table of every command: its words, where it lives, its help line and its options.
+
+Data only. Help, completion and "did you mean" are answered from here without importing the
+module of any command; a test holds the options against the parsers.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+GLOBAL_OPTIONS = ("--help", "--home", "--json", "--quiet", "--verbose", "--version")
+"""Options that stand before or after the command; `--home` and `--version` only before it."""
+
+COMMON_OPTIONS = ("--help", "--json", "--quiet", "--verbose")
+"""Options that every command takes."""
+
+DISK_OPTIONS = ("--bus", "--format", "--read-only", "--snapshot")
+MACHINE_OPTIONS = (
+    "--accel",
+    "--cdrom",
+    "--cpus",
+    "--display",
+    "--firmware",
+    "--forward",
+    "--memory",
+    "--network",
+    "--no-agent",
+    "--no-serial",
+    "--sound",
+    "--usb",
+)
+
+
+class Command(NamedTuple):
+    """One command.
+
+    Attributes:
+        words: What is typed after `broker`, one or two words.
+        target: `module:NAME` of its `args.Verb`.
+        help: One sentence, no final period.
+        options: Its own long options.
+        takes: What its positional is, for completion: `console`, `vm`, `file`, `shell` or "".
+    """
+
+    words: str
+    target: str
+    help: str
+    options: tuple[str, ...] = ()
+    takes: str = ""
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "list",
+        "broker.cli.list:LIST",
+        "List the consoles of all sources",
+        ("--refresh", "--source", "--state"),
+    ),
+    Command("show", "broker.cli.show:SHOW", "Show all that is known of a console", (), "console"),
+    Command(
+        "export-vv",
+        "broker.cli.export_vv:EXPORT",
+        "Write a .vv file that opens a console in a viewer",
+        ("--direct", "--force", "--host", "--label", "--output", "--profile", "--ttl"),
+        "console",
+    ),
+    Command(
+        "open",
+        "broker.cli.open:OPEN",
+        "Open a console in the viewer",
+        ("--no-wait", "--wait"),
+        "console",
+    ),
+    Command(
+        "run",
+        "broker.cli.run:RUN",
+        "Boot a disk image or an ISO and open its console",
+        ("--demo", "--export", "--headless", "--name", *DISK_OPTIONS, *MACHINE_OPTIONS),
+        "file",
+    ),
+    Command("vm list", "broker.cli.vm:LIST", "List the local VMs"),
+    Command(
+        "vm define",
+        "broker.cli.vm_define:DEFINE",
+        "Define a local VM",
+        ("--disk", "--file", *MACHINE_OPTIONS),
+    ),
+    Command("vm start", "broker.cli.vm:START", "Power a VM on", (), "vm"),
+    Command("vm stop", "broker.cli.vm:STOP", "Ask a VM to power off", ("--timeout",), "vm"),
+    Command("vm kill", "broker.cli.vm:KILL", "Power a VM off at once", (), "vm"),
+    Command(
+        "vm delete",
+        "broker.cli.vm:DELETE",
+        "Forget a VM that is off",
+        ("--delete-disks", "--yes"),
+        "vm",
+    ),
+    Command(
+        "vm log",
+        "broker.cli.vm:LOG",
+        "Print QEMU's own output, or the guest's serial port",
+        ("--serial",),
+        "vm",
+    ),
+    Command(
+        "serve",
+        "broker.cli.serve:SERVE",
+        "Run the SPICE proxy until it is told to stop",
+        ("--listen", "--log-format", "--tls-port"),
+    ),
+    Command("status", "broker.cli.status:STATUS", "Say whether a proxy is serving", ("--wait",)),
+    Command("sessions", "broker.cli.sessions:SESSIONS", "List the live sessions"),
+    Command("disconnect", "broker.cli.sessions:DISCONNECT", "End a session", (), "session"),
+    Command(
+        "sources",
+        "broker.cli.sources:SOURCES",
+        "List the sources and how they do",
+        ("--refresh",),
+    ),
+    Command(
+        "events",
+        "broker.cli.events:EVENTS",
+        "Print what happened: sessions, refusals, starts and stops",
+        ("--after", "--follow", "--limit"),
+    ),
+    Command("config path", "broker.cli.config:PATH", "Say where files live"),
+    Command("config show", "broker.cli.config:SHOW", "Print the settings in force"),
+    Command("config check", "broker.cli.config:CHECK", "Check broker.yaml and sources.yaml"),
+    Command(
+        "doctor",
+        "broker.cli.doctor:DOCTOR",
+        "Find the first broken step on the way to a screen",
+        (),
+        "console",
+    ),
+    Command(
+        "smoke",
+        "broker.cli.smoke:SMOKE",
+        "Try everything once, for real, in a few seconds",
+        ("--keep",),
+    ),
+    Command("tui", "broker.cli.tui:TUI", "Open the terminal interface", ("--demo",)),
+    Command(
+        "completion",
+        "broker.cli.completion:COMPLETION",
+        "Print the completion script of a shell",
+        (),
+        "shell",
+    ),
+)
+
+GROUPS = {
+    "vm": "Define, start and stop local VMs",
+    "config": "Look at the configuration",
+}
+"""The first words of two-word commands, with the help of each group."""
+
+CHOICES = {
+    "--accel": ("auto", "kvm", "tcg"),
+    "--bus": ("virtio", "sata", "floppy"),
+    "--display": ("std", "qxl", "virtio", "none"),
+    "--firmware": ("bios", "uefi"),
+    "--log-format": ("text", "json"),
+    "--network": ("none", "user"),
+    "--profile": ("remote-viewer", "ryll", "minimal"),
+}
+"""Options whose values are a few words, for completion and for the parsers."""
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+def find(words: str) -> Command | None:
+    """The command of exactly these words."""
+    return next((command for command in COMMANDS if command.words == words), None)
+
+
+def first_words() -> tuple[str, ...]:
+    """What may follow `broker`: single commands and groups, in the order of the table."""
+    return tuple(dict.fromkeys(command.words.split()[0] for command in COMMANDS))
+
+
+def verbs_of(group: str) -> tuple[Command, ...]:
+    """The commands of a group."""
+    return tuple(command for command in COMMANDS if command.words.startswith(f"{group} "))

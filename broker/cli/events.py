@@ -1,0 +1,67 @@
+"""`broker events`: what happened, and with `--follow` what happens."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from broker.cli import jsonable
+from broker.cli.args import Parser, Verb, count, count_or_zero
+from broker.cli.call import Call
+from broker.cli.diagnostics import Exit
+from broker.human import one_line, utc
+
+if TYPE_CHECKING:
+    from broker.events import Event
+    from broker.service.port import Service
+
+_BATCH = 1000
+
+
+def _arguments(parser: Parser) -> None:
+    parser.add_argument(
+        "-n", "--limit", type=count, default=200, metavar="N", help="the newest N (200)"
+    )
+    parser.add_argument(
+        "--after", type=count_or_zero, default=0, metavar="ID", help="only events with a higher id"
+    )
+    parser.add_argument("-f", "--follow", action="store_true", help="go on as things happen")
+
+
+def _run(call: Call, args: Namespace) -> Exit:
+    async def ask(service: Service) -> Exit:
+        events = await service.events(limit=args.limit, after=args.after)
+        if call.out.json and not args.follow:
+            call.out.document([jsonable.event(event) for event in events])
+            return Exit.DONE
+        last = _print(call, events, args.after)
+        if args.follow:
+            async for _ in service.changes():
+                last = _print(call, await service.events(limit=_BATCH, after=last), last)
+        return Exit.DONE
+
+    return call.ask(ask)
+
+
+def _print(call: Call, events: Iterable[Event], last: int) -> int:
+    """Print events one a line; the id of the newest."""
+    for event in events:
+        if call.out.json:
+            call.out.line(jsonable.event(event))
+        else:
+            call.out.text(_line(event))
+        last = max(last, event.id)
+    return last
+
+
+def _line(event: Event) -> str:
+    who = f" from {event.client}" if event.client else ""
+    return one_line(f"{utc(event.at)}  {event.kind.value:<16}  {event.text}{who}")
+
+
+EVENTS = Verb(
+    _arguments,
+    _run,
+    "With --json an array, and with --follow --json one object a line, until it is interrupted.",
+)

@@ -1,0 +1,97 @@
+"""What an image file is: asked of `qemu-img`, or seen by its first bytes when that is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+from broker.errors import BrokerError, UsageError
+
+INFO_SECONDS = 20.0
+"""How long `qemu-img info` may take; a network file system may be slow."""
+
+_ISO_AT = 0x8001
+_ISO = b"CD001"
+_MAGICS = {b"QFI\xfb": "qcow2", b"KDMV": "vmdk", b"vhdxfile": "vhdx", b"<<< ": "vdi"}
+
+
+class Image(NamedTuple):
+    """What a file is.
+
+    Attributes:
+        format: QEMU's word for it.
+        is_iso: It is a CD; it belongs into the drive.
+    """
+
+    format: str
+    is_iso: bool
+
+
+def existing(text: str) -> Path:
+    """The absolute path of an image that is there and can be read.
+
+    Raises:
+        UsageError: It is missing, a directory, or not ours to read.
+    """
+    path = Path(text).absolute()
+    if not path.exists():
+        near = _near(path)
+        raise UsageError(f"There is no image {text}", fix=near or "Check the path")
+    if path.is_dir():
+        raise UsageError(f"{text} is a directory, not an image", fix="Name a file in it")
+    if not os.access(path, os.R_OK):
+        raise UsageError(f"{text} cannot be read by you", fix=f"Look at: ls -l {text}")
+    return path
+
+
+def _near(path: Path) -> str:
+    from broker.human import did_you_mean
+
+    try:
+        return did_you_mean(path.name, [entry.name for entry in path.parent.iterdir()])
+    except OSError:
+        return ""
+
+
+def look_at(path: Path) -> Image:
+    """Which format an existing image has.
+
+    Raises:
+        BrokerError: `qemu-img` cannot make sense of it; its own words.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+            file.seek(_ISO_AT)
+            is_iso = file.read(len(_ISO)) == _ISO
+    except OSError as exc:
+        raise UsageError(
+            f"{path} cannot be read ({exc.strerror})", fix=f"Look at: ls -l {path}"
+        ) from exc
+    if is_iso:
+        return Image("raw", is_iso=True)
+    if shutil.which("qemu-img"):
+        return Image(_ask_qemu_img(path), is_iso=False)
+    known = (kind for magic, kind in _MAGICS.items() if head.startswith(magic))
+    return Image(next(known, "raw"), is_iso=False)
+
+
+def _ask_qemu_img(path: Path) -> str:
+    command = ["qemu-img", "info", "-U", "--output=json", str(path)]
+    try:
+        done = subprocess.run(  # noqa: S603 - argv is built by us, no shell
+            command, capture_output=True, timeout=INFO_SECONDS, check=False, text=True
+        )
+    except subprocess.TimeoutExpired as exc:
+        raise BrokerError(
+            f"qemu-img has not answered about {path} in {INFO_SECONDS:g} seconds",
+            fix="Look whether its disk or network share hangs",
+        ) from exc
+    if done.returncode:
+        words = done.stderr.strip().removeprefix("qemu-img: ")
+        raise UsageError(f"{path} is not an image that QEMU can read: {words}")
+    return str(json.loads(done.stdout)["format"])

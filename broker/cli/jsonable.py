@@ -1,0 +1,156 @@
+"""Nouns as the documents that `--json` prints. Their keys are part of the public interface."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from broker.human import utc
+from broker.model import HandOverTarget, Machine, TcpTarget, UnixTarget
+
+if TYPE_CHECKING:
+    from broker.events import Event
+    from broker.model import MachineSpec, ProxyStatus, Session, SourceStatus, Target
+    from broker.service.port import ConsoleInfo, Exported
+
+Document = dict[str, object]
+
+
+def moment(when: datetime | None) -> str | None:
+    """A time as RFC 3339 in UTC, or null."""
+    return utc(when) if when else None
+
+
+def console(info: ConsoleInfo) -> Document:
+    """One row of `list --json`."""
+    machine = info.machine
+    return {
+        "source": machine.key.source,
+        "uuid": machine.key.uuid,
+        "name": machine.name,
+        "state": machine.state.value,
+        "protocol": machine.protocol.value,
+        "hypervisor": machine.hypervisor,
+        "hypervisor_ip": machine.hypervisor_ip,
+        "reason": machine.reason,
+        "stale": info.stale,
+        "sessions": info.sessions,
+        "startable": info.startable,
+        "pid": machine.pid,
+        "started_at": moment(machine.started_at),
+        "seen_at": moment(info.seen_at),
+    }
+
+
+def shown(info: ConsoleInfo) -> Document:
+    """What `show --json` prints: a row of `list`, and where the screen is."""
+    target = info.machine.target
+    return {**console(info), "target": None if target is None else _target(target)}
+
+
+def _target(where: Target) -> Document:
+    match where:
+        case TcpTarget():
+            return {
+                "kind": "tcp",
+                "host": where.host,
+                "port": where.port,
+                "tls_port": where.tls_port,
+                "host_subject": where.host_subject,
+                "verified": where.ca_pem is not None,
+            }
+        case UnixTarget():
+            return {"kind": "unix", "path": where.path}
+        case HandOverTarget():
+            return {"kind": "hand-over", "control_path": where.control_path}
+
+
+def vm(machine: Machine) -> Document:
+    """One row of `vm list --json`, and what the verbs of `vm` print."""
+    return {
+        "name": machine.name,
+        "uuid": machine.key.uuid,
+        "state": machine.state.value,
+        "pid": machine.pid,
+        "reason": machine.reason,
+        "started_at": moment(machine.started_at),
+        "source": machine.key.source,
+    }
+
+
+def spec(spec: MachineSpec) -> Document:
+    """A local VM as it was defined."""
+    from dataclasses import asdict
+
+    return asdict(spec)
+
+
+def exported(made: Exported, path: str) -> Document:
+    """What `export-vv --json` prints; no secret in it."""
+    return {
+        "path": path,
+        "name": made.name,
+        "source": made.key.source,
+        "uuid": made.key.uuid,
+        "expires_at": moment(made.expires_at),
+        "host": made.host,
+        "tls_port": made.tls_port,
+    }
+
+
+def session(live: Session) -> Document:
+    """One row of `sessions --json`."""
+    return {
+        "id": live.id,
+        "source": live.key.source,
+        "uuid": live.key.uuid,
+        "console": live.console,
+        "client": live.client,
+        "label": live.label,
+        "worker": live.worker,
+        "channels": [channel.name for channel in live.channels],
+        "started_at": moment(live.started_at),
+        "bytes_to_client": live.bytes_to_client,
+        "bytes_to_server": live.bytes_to_server,
+    }
+
+
+def source(status: SourceStatus) -> Document:
+    """One row of `sources --json`."""
+    return {
+        "name": status.name,
+        "type": status.type,
+        "health": status.health.value,
+        "machines": status.machines,
+        "problem": status.problem,
+        "fix": status.fix,
+        "warnings": list(status.warnings),
+        "listed_at": moment(status.listed_at),
+    }
+
+
+def event(happened: Event) -> Document:
+    """One line of `events --json`."""
+    return {
+        "id": happened.id,
+        "at": moment(happened.at),
+        "kind": happened.kind.value,
+        "text": happened.text,
+        "source": happened.source,
+        "uuid": happened.key.uuid if happened.key else None,
+        "console": happened.console,
+        "session": happened.session,
+        "client": happened.client,
+        "reason": happened.reason,
+    }
+
+
+def proxy(status: ProxyStatus) -> Document:
+    """What `status --json` prints."""
+    return {
+        "serving": status.serving,
+        "host": status.host,
+        "tls_port": status.tls_port,
+        "pid": status.pid,
+        "workers": list(status.workers),
+    }

@@ -1,0 +1,110 @@
+"""`broker open NAME`: the viewer on a console, and a proxy for as long as it lives."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from broker.cli.args import Parser, Verb
+from broker.cli.call import Call
+from broker.cli.diagnostics import Exit
+from broker.cli.show import add_console
+from broker.errors import NoConsole, Unreachable, ViewerMissing
+from broker.model import State
+from broker.service.viewer import ended, from_elsewhere, has_display
+
+if TYPE_CHECKING:
+    from broker.model import Machine, MachineKey
+    from broker.service.port import Opened, Service
+
+CONNECT_SECONDS = 30.0
+"""How long a viewer may take to connect before `--no-wait` gives up on it."""
+
+
+def _arguments(parser: Parser) -> None:
+    add_console(parser)
+    parser.add_argument(
+        "--wait",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="wait for the viewer to be closed (default: only when no proxy serves yet)",
+    )
+
+
+def _run(call: Call, args: Namespace) -> Exit:
+    async def ask(service: Service) -> Exit:
+        info = await service.find(args.console)
+        await open_console(call, service, info.machine, wait=args.wait)
+        return Exit.DONE
+
+    return call.ask(ask)
+
+
+async def open_console(
+    call: Call, service: Service, machine: Machine, *, wait: bool | None = None
+) -> None:
+    """Start the viewer on a machine's console and stay for as long as it needs us.
+
+    Args:
+        wait: For the viewer's end; None waits when the proxy is ours.
+
+    Raises:
+        NoConsole: The machine is off.
+        ViewerMissing: No viewer or no display.
+    """
+    if machine.defined and machine.state is State.STOPPED:
+        raise NoConsole(f"{machine.name} is off", fix=f"Start it: broker vm start {machine.name}")
+    if not has_display():
+        raise ViewerMissing(
+            "There is no display here: neither DISPLAY nor WAYLAND_DISPLAY is set",
+            fix=from_elsewhere(machine.name),
+        )
+    ours = not (await service.proxy_status()).serving
+    if ours:
+        await service.host_proxy()
+    opened = await service.open_viewer(machine.key)
+    _say(call, opened, ours=ours)
+    if wait or (wait is None and ours):
+        await ended(opened.pid)
+    elif ours:
+        await _connected(service, machine.key, opened)
+
+
+def _say(call: Call, opened: Opened, *, ours: bool) -> None:
+    if call.out.json:
+        call.out.document(
+            {
+                "name": opened.name,
+                "pid": opened.pid,
+                "command": list(opened.command),
+                "hosts_proxy": ours,
+            }
+        )
+        return
+    call.talk.note(f"{opened.name}: {opened.command[0]} is process {opened.pid}")
+    if ours:
+        call.talk.note("no proxy was serving; this one lasts as long as its sessions")
+
+
+async def _connected(service: Service, key: MachineKey, opened: Opened) -> None:
+    """Wait until the viewer has its session, which then keeps the proxy alive without us."""
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            async for _ in service.changes():
+                if any(live.key == key for live in await service.sessions()):
+                    return
+    except TimeoutError as exc:
+        raise Unreachable(
+            f"The viewer (process {opened.pid}) has not connected in {CONNECT_SECONDS:g} seconds",
+            fix=f"Find out why: broker doctor {opened.name}",
+        ) from exc
+
+
+OPEN = Verb(
+    _arguments,
+    _run,
+    "Without a proxy on this host, one is hosted until the last of its sessions has ended;\n"
+    "Ctrl+C leaves the viewer alone. On a host without a display, it says what to type elsewhere.",
+)

@@ -1,0 +1,222 @@
+"""All of stdout, and the files that a command writes for a person.
+
+stdout is data: a table for people, or with `--json` one document with stable keys.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from broker.errors import BrokerError, UsageError
+from broker.human import one_line
+
+_WIDE_FROM = 0x1100
+"""No character below takes two cells, so most text needs no table to be measured."""
+_SHORTEST_COLUMN = 8
+_COLOURS = {"green": "32", "yellow": "33", "red": "31", "dim": "2", "bold": "1"}
+
+
+class CannotWrite(BrokerError):
+    """A file could not be written; nothing was changed."""
+
+    code = "cannot-write"
+
+
+class Output:
+    """What goes to stdout.
+
+    Attributes:
+        json: Documents are wanted, not tables.
+        is_terminal: Somebody reads along: tables are cut to the width and may have colour.
+    """
+
+    def __init__(
+        self, stream: TextIO | None = None, *, json: bool = False, width: int | None = None
+    ) -> None:
+        self._stream = stream
+        self.json = json
+        target = stream or sys.stdout
+        self.is_terminal = target is not None and target.isatty()
+        self._width = width
+
+    def text(self, text: str) -> None:
+        """Text as it is, newline added when it lacks one."""
+        self.exactly(text if text.endswith("\n") else f"{text}\n")
+
+    def exactly(self, text: str) -> None:
+        """These characters and no others; `-o -` gives the same bytes as `-o FILE`."""
+        stream = self._stream or sys.stdout
+        stream.write(text)
+        stream.flush()
+
+    def document(self, document: object) -> None:
+        """One JSON document, readable when somebody reads it."""
+        import json
+
+        self.text(json.dumps(document, ensure_ascii=False, indent=2 if self.is_terminal else None))
+
+    def line(self, document: object) -> None:
+        """One JSON object on one line, for documents that come one after another."""
+        import json
+
+        self.text(json.dumps(document, ensure_ascii=False))
+
+    def table(self, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Columns for people. Never cut when nobody watches, so that `grep` finds all of it."""
+        cells = [[one_line(cell) for cell in row] for row in rows]
+        widths = [max(map(cell_width, column)) for column in zip(headings, *cells, strict=True)]
+        if self.is_terminal:
+            limit = self._width or shutil.get_terminal_size().columns
+            widths = fit(widths, limit - 2 * (len(widths) - 1))
+        self.text(self.paint("bold", _row(headings, widths)))
+        for row in cells:
+            self.text(_row(row, widths))
+
+    def facts(self, facts: Iterable[tuple[str, str]]) -> None:
+        """Names and values, one a line, values in a column; empty values are left out."""
+        kept = [(name, one_line(value)) for name, value in facts if value]
+        indent = max((len(name) for name, _ in kept), default=0) + 2
+        for name, value in kept:
+            self.text(f"{name:<{indent}}{value}")
+
+    def paint(self, colour: str, text: str) -> str:
+        """Text in a colour, only for a terminal that wants it."""
+        wanted = self.is_terminal and not os.environ.get("NO_COLOR")
+        if not wanted or os.environ.get("TERM") == "dumb":
+            return text
+        return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m"
+
+
+def cell_width(text: str) -> int:
+    """How many cells of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    return sum(
+        _char_width(char, unicodedata.east_asian_width, unicodedata.combining) for char in text
+    )
+
+
+def _char_width(
+    char: str, east_asian_width: Callable[[str], str], combining: Callable[[str], int]
+) -> int:
+    if ord(char) >= _WIDE_FROM and east_asian_width(char) in "WF":
+        return 2
+    return 0 if combining(char) else 1
+
+
+def fit(widths: Sequence[int], room: int) -> list[int]:
+    """Widths that add up to at most `room`, taken from the widest columns first."""
+    fitted = list(widths)
+    surplus = sum(fitted) - room
+    while surplus > 0 and max(fitted, default=0) > _SHORTEST_COLUMN:
+        widest = fitted.index(max(fitted))
+        fitted[widest] -= 1
+        surplus -= 1
+    return fitted
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = (_cell(cell, width) for cell, width in zip(cells, widths, strict=True))
+    return "  ".join(padded).rstrip()
+
+
+def _cell(text: str, width: int) -> str:
+    if cell_width(text) <= width:
+        return text + " " * (width - cell_width(text))
+    while text and cell_width(text) > width - 1:
+        text = text[:-1]
+    return f"{text}…" + " " * (width - 1 - cell_width(text))
+
+
+def write_private(path: Path, text: str, *, may_replace: Callable[[Path], bool]) -> None:
+    """Write a file that only we can read, whole or not at all.
+
+    A symbolic link is never followed, and nothing but a regular file is ever replaced.
+
+    Args:
+        may_replace: Asked when a regular file of that name is there already.
+
+    Raises:
+        UsageError: Something is in the way that must not be replaced.
+        CannotWrite: The directory is missing or not ours, the disk is full, …; nothing changed.
+    """
+    try:
+        replaces = _may_write(path, may_replace)
+        temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}")
+        try:
+            _write_new(temporary, text)
+            if replaces:
+                temporary.replace(path)
+            else:
+                _publish(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except FileExistsError as exc:
+        raise _in_the_way(path, "was made by somebody else meanwhile") from exc
+    except OSError as exc:
+        raise CannotWrite(f"{path} cannot be written ({exc.strerror})", fix=_fix_for(exc)) from exc
+
+
+def _may_write(path: Path, may_replace: Callable[[Path], bool]) -> bool:
+    """Whether a file is there that may be replaced; False when nothing is there."""
+    try:
+        kind = path.lstat().st_mode
+    except FileNotFoundError:
+        return False
+    if stat.S_ISLNK(kind):
+        fix = "Give another name with -o, or remove the link"
+        raise UsageError(f"{path} is a symbolic link, and is not followed", fix=fix)
+    if not stat.S_ISREG(kind):
+        raise UsageError(f"{path} is not a regular file", fix="Use `-o -` for stdout")
+    if not may_replace(path):
+        raise _in_the_way(path, "exists and is not a .vv file of yours")
+    return True
+
+
+def _in_the_way(path: Path, what: str) -> UsageError:
+    return UsageError(f"{path} {what}", fix="Give another name with -o, or replace it with --force")
+
+
+def _write_new(path: Path, text: str) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _publish(temporary: Path, path: Path) -> None:
+    """Give a finished file its name, failing when the name was taken meanwhile."""
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        raise
+    except OSError as exc:
+        if exc.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK):
+            raise
+        temporary.replace(path)  # a file system without hard links
+
+
+def _fix_for(problem: OSError) -> str:
+    match problem.errno:
+        case errno.ENOENT | errno.ENOTDIR:
+            return "Make the directory first, or name another with -o"
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return "Write it elsewhere: -o FILE, or to stdout: -o -"
+        case errno.ENOSPC | errno.EDQUOT:
+            return "Make room on that disk, or write it elsewhere with -o FILE"
+        case errno.ENAMETOOLONG:
+            return "Give a shorter name with -o FILE"
+        case _:
+            return "Write it elsewhere with -o FILE"

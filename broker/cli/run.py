@@ -1,0 +1,188 @@
+"""`broker run IMAGE`: from a file to its screen with one line."""
+
+from __future__ import annotations
+
+import re
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from broker.cli import commands, jsonable
+from broker.cli.args import Parser, Verb, one_of
+from broker.cli.call import Call
+from broker.cli.diagnostics import Exit
+from broker.cli.export_vv import is_own_vv, path_for
+from broker.cli.images import existing, look_at
+from broker.cli.machine_options import add_machine, machine_fields
+from broker.cli.open import open_console
+from broker.cli.output import write_private
+from broker.errors import UsageError, ViewerMissing
+from broker.model import Disk, DiskBus, MachineId, MachineSpec, State
+from broker.service.port import ExportRequest
+
+if TYPE_CHECKING:
+    from broker.model import Machine
+    from broker.service.port import Service
+
+_UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
+NAME_MAX = 63
+
+
+def _arguments(parser: Parser) -> None:
+    parser.add_argument("image", nargs="?", metavar="IMAGE", help="a disk image or an ISO")
+    parser.add_argument("--demo", action="store_true", help="the demo guest that comes with broker")
+    parser.add_argument("--name", help="what the VM is called (the file's name)")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--export", metavar="FILE", help="write a .vv file instead of opening")
+    where.add_argument("--headless", action="store_true", help="open nothing")
+    group = parser.add_argument_group("the disk")
+    group.add_argument("--format", metavar="FORMAT", help="its format (asked of qemu-img)")
+    group.add_argument(
+        "--bus", type=one_of(commands.CHOICES["--bus"]), metavar="WORD", help="its bus (virtio)"
+    )
+    group.add_argument("--snapshot", action="store_true", help="forget what the guest writes")
+    group.add_argument("--read-only", action="store_true", help="do not let the guest write")
+    add_machine(parser)
+
+
+def _run(call: Call, args: Namespace) -> Exit:
+    if bool(args.image) == bool(args.demo):
+        raise UsageError("Name an image, or --demo", fix="Say: broker run disk.qcow2")
+
+    async def ask(service: Service) -> Exit:
+        spec = demo_spec(args.name) if args.demo else image_spec(args)
+        machine = await started(call, service, spec, keeps=not machine_fields(args))
+        await _show(call, service, machine, args)
+        return Exit.DONE
+
+    return call.ask(ask)
+
+
+def image_spec(args: Namespace) -> MachineSpec:
+    """The VM that an image and the options ask for.
+
+    Raises:
+        UsageError: The image is missing or no image, or the name cannot be one.
+    """
+    import uuid
+
+    path = existing(args.image)
+    image = look_at(path)
+    fields = machine_fields(args) | {"extra_args": args.rest}
+    if image.is_iso and not args.format:
+        if "cdrom" in fields:
+            raise UsageError(
+                f"{args.image} is an ISO, and --cdrom names another", fix="Leave one of them out"
+            )
+        fields["cdrom"] = str(path)
+    else:
+        fields["disks"] = (
+            Disk(
+                path=str(path),
+                format=args.format or image.format,
+                bus=DiskBus(args.bus or "virtio"),
+                snapshot=args.snapshot,
+                readonly=args.read_only,
+            ),
+        )
+    name = args.name or name_for(path)
+    return MachineSpec(name=name, uuid=MachineId(str(uuid.uuid4())), **fields)
+
+
+def name_for(path: Path) -> str:
+    """A VM's name from a file's."""
+    return _UNFIT.sub("-", path.stem).lstrip("._-")[:NAME_MAX].rstrip("._-") or "vm"
+
+
+def demo_spec(name: str | None = None) -> MachineSpec:
+    """The demo guest, its image written where VMs keep their disks.
+
+    Raises:
+        StoreError: The image cannot be written.
+    """
+    import uuid
+
+    from broker.config.locations import Locations
+    from broker.demo import MACHINE_ID, machine_spec, write_image
+    from broker.errors import StoreError
+
+    directory = Locations.from_env().data_dir
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        image = write_image(directory / "demo.img")
+    except OSError as exc:
+        raise StoreError(
+            f"The demo guest's image cannot be written ({exc})", fix=f"Look at {directory}"
+        ) from exc
+    spec = machine_spec(image)
+    if name in (None, spec.name):
+        return replace(spec, uuid=MACHINE_ID)
+    return replace(spec, name=name, uuid=MachineId(str(uuid.uuid4())))
+
+
+async def started(
+    call: Call, service: Service, spec: MachineSpec, *, keeps: bool = True
+) -> Machine:
+    """The VM, defined when it is not yet, and running.
+
+    Args:
+        keeps: No option was given that a VM defined earlier would not have.
+
+    Raises:
+        UsageError: A VM of that name has other disks.
+        VmStartFailed: QEMU's own words.
+    """
+    for info in await service.consoles():
+        if info.machine.defined and info.machine.name == spec.name:
+            before = await service.spec(info.machine.key)
+            if (before.disks, before.cdrom) != (spec.disks, spec.cdrom):
+                raise UsageError(
+                    f"There is a VM called {spec.name} already, with other disks",
+                    fix=f"Give another name with --name, or start it: broker vm start {spec.name}",
+                )
+            if not keeps or before.extra_args != spec.extra_args:
+                call.talk.note(
+                    f"{spec.name} is defined already and stays as it is;"
+                    f" to change it: broker vm delete {spec.name}"
+                )
+            machine = info.machine
+            break
+    else:
+        machine = await service.define(spec)
+    if machine.state is State.RUNNING:
+        return machine
+    return await service.start(machine.key)
+
+
+async def _show(call: Call, service: Service, machine: Machine, args: Namespace) -> None:
+    if args.export:
+        made = await service.export_vv(machine.key, ExportRequest())
+        for note in made.notes:
+            call.talk.note(note)
+        if args.export == "-":
+            call.out.exactly(made.text)
+            return
+        path = path_for(args.export, made.name)
+        write_private(path, made.text, may_replace=is_own_vv)
+        if not call.out.json:
+            call.talk.note(f"{machine.name} is running; its console: {path}")
+    if call.out.json:
+        call.out.document(jsonable.vm(machine))
+    elif not args.export:
+        call.talk.note(f"{machine.name} is running (process {machine.pid})")
+    if args.headless or args.export:
+        return
+    try:
+        await open_console(call, service, machine)
+    except ViewerMissing as exc:
+        call.talk.note(f"{exc}")
+
+
+RUN = Verb(
+    _arguments,
+    _run,
+    "What follows -- goes to QEMU as it is: broker run disk.qcow2 -m 2G -- -device virtio-rng-pci\n"
+    "The VM stays defined: broker vm list. To try an image without changing it: --snapshot.",
+    takes_rest=True,
+)

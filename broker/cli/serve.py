@@ -1,0 +1,60 @@
+"""`broker serve`: the proxy, in the foreground."""
+
+from __future__ import annotations
+
+import logging
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from broker.cli import commands, jsonable, logs
+from broker.cli.args import Parser, Verb, one_of, port_or_any
+from broker.cli.call import Call
+from broker.cli.diagnostics import Exit
+
+if TYPE_CHECKING:
+    from broker.model import ProxyStatus
+
+
+def _arguments(parser: Parser) -> None:
+    parser.add_argument("--listen", metavar="ADDRESS", help="address to listen on (proxy.listen)")
+    parser.add_argument(
+        "--tls-port",
+        type=port_or_any,
+        metavar="PORT",
+        help="port viewers come in on (proxy.tls_port); 0 takes a free one",
+    )
+    parser.add_argument(
+        "--log-format",
+        type=one_of(commands.CHOICES["--log-format"]),
+        default="text",
+        metavar="FORMAT",
+        help="text, or json for a journal",
+    )
+
+
+def _run(call: Call, args: Namespace) -> Exit:
+    import asyncio
+
+    from broker import runtime
+
+    def ready(status: ProxyStatus) -> None:
+        if call.out.json:
+            call.out.document(jsonable.proxy(status))
+        else:
+            call.talk.note(f"serving on {status.host}:{status.tls_port}")
+
+    logs.configure(
+        call.verbose,
+        json=args.log_format == "json" or call.out.json,
+        minimum=logging.WARNING if call.talk.quiet else logging.INFO,
+    )
+    asyncio.run(runtime.serve(listen=args.listen, tls_port=args.tls_port, ready=ready))
+    return Exit.DONE
+
+
+SERVE = Verb(
+    _arguments,
+    _run,
+    "It serves until SIGTERM or Ctrl+C, and then ends its sessions in the order that is safe for\n"
+    "their VMs. With --json, one document says where it serves once it does.",
+)

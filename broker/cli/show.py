@@ -1,0 +1,96 @@
+"""`broker show NAME`: all that is known of one console."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from broker.cli import jsonable
+from broker.cli.args import Parser, Verb
+from broker.cli.call import Call
+from broker.cli.diagnostics import Exit
+from broker.human import utc
+from broker.model import HandOverTarget, TcpTarget, UnixTarget
+
+if TYPE_CHECKING:
+    from broker.model import MachineSpec, Target
+    from broker.service.port import ConsoleInfo, Service
+
+
+def _arguments(parser: Parser) -> None:
+    add_console(parser)
+
+
+def add_console(parser: Parser) -> None:
+    """The positional that names a console."""
+    parser.add_argument("console", metavar="NAME", help="name, source/name or uuid")
+
+
+def _run(call: Call, args: Namespace) -> Exit:
+    async def ask(service: Service) -> tuple[ConsoleInfo, MachineSpec | None]:
+        info = await service.find(args.console)
+        machine = info.machine
+        return info, await service.spec(machine.key) if machine.defined else None
+
+    info, spec = call.ask(ask)
+    if call.out.json:
+        document = jsonable.shown(info)
+        document["spec"] = None if spec is None else jsonable.spec(spec)
+        call.out.document(document)
+        return Exit.DONE
+    machine = info.machine
+    call.out.facts(
+        (
+            ("name", machine.name),
+            ("source", machine.key.source),
+            ("uuid", machine.key.uuid),
+            ("state", f"{machine.state.value}{' (stale)' if info.stale else ''}"),
+            ("reason", machine.reason),
+            ("protocol", machine.protocol.value),
+            ("hypervisor", machine.hypervisor),
+            ("address", machine.hypervisor_ip),
+            ("screen", _where(machine.target)),
+            ("sessions", str(info.sessions or "")),
+            ("process", str(machine.pid or "")),
+            ("started", utc(machine.started_at) if machine.started_at else ""),
+            ("last seen", utc(info.seen_at) if info.seen_at else ""),
+            *_spec_facts(spec),
+        )
+    )
+    return Exit.DONE
+
+
+def _where(target: Target | None) -> str:
+    match target:
+        case TcpTarget():
+            ports = [
+                f"port {target.port}" if target.port else "",
+                f"TLS port {target.tls_port}" if target.tls_port else "",
+            ]
+            return f"{target.host}, {' and '.join(filter(None, ports))}"
+        case UnixTarget():
+            return f"unix socket {target.path}"
+        case HandOverTarget():
+            return "handed over by QEMU; nothing listens"
+        case None:
+            return ""
+
+
+def _spec_facts(spec: MachineSpec | None) -> tuple[tuple[str, str], ...]:
+    if spec is None:
+        return ()
+    disks = (("disk", f"{disk.path} ({disk.format}, {disk.bus.value})") for disk in spec.disks)
+    return (
+        ("memory", f"{spec.memory} MiB"),
+        ("cpus", str(spec.cpus)),
+        ("accel", spec.accel.value),
+        ("firmware", spec.firmware.value),
+        ("display", spec.display.value),
+        ("network", spec.network.value),
+        *disks,
+        ("cdrom", spec.cdrom or ""),
+        ("arguments", " ".join(spec.extra_args)),
+    )
+
+
+SHOW = Verb(_arguments, _run)

@@ -1,0 +1,68 @@
+"""Reads the file of `vm define -f`; what its words mean is decided by `broker.vm.schema`."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from pathlib import Path
+
+import yaml
+
+from broker.errors import ConfigError
+from broker.model import MachineSpec
+from broker.vm import schema
+
+FILE_MAX = 1_000_000
+"""Characters; a definition is a page, and what is larger is something else."""
+
+
+def read_spec(file: str, *, name: str | None = None) -> MachineSpec:
+    """The VM that a file defines; paths in it start at the file, a uuid is made when it has none.
+
+    Args:
+        file: A path, or `-` for stdin.
+        name: Takes the place of the file's `name`.
+
+    Raises:
+        ConfigError: It cannot be read, is not YAML, or a word in it is unknown or wrong.
+    """
+    document = _load(file)
+    if name is not None:
+        document["name"] = name
+    document.setdefault("uuid", str(uuid.uuid4()))
+    start = Path.cwd() if file == "-" else Path(file).absolute().parent
+    if isinstance(document.get("cdrom"), str):
+        document["cdrom"] = str(start / str(document["cdrom"]))
+    disks = document.get("disks")
+    if isinstance(disks, list):
+        document["disks"] = [_disk(start, each) for each in disks]
+    return schema.validated(document, where=file)
+
+
+def _disk(start: Path, disk: object) -> object:
+    if isinstance(disk, str):
+        from broker.cli.images import existing, look_at
+
+        path = existing(str(start / disk))
+        return {"path": str(path), "format": look_at(path).format}
+    if isinstance(disk, dict) and isinstance(disk.get("path"), str):
+        return {**disk, "path": str(start / disk["path"])}
+    return disk
+
+
+def _load(file: str) -> dict[str, object]:
+    try:
+        with sys.stdin if file == "-" else Path(file).open(encoding="utf-8") as stream:
+            document = yaml.safe_load(stream.read(FILE_MAX))
+    except OSError as exc:
+        raise ConfigError(f"{file} cannot be read ({exc.strerror})", fix="Check the path") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{file} is not text in UTF-8", fix="Name a YAML file") from exc
+    except yaml.YAMLError as exc:
+        words = " ".join(str(exc).split())
+        raise ConfigError(f"{file} is not YAML: {words}", fix="Mend that line") from exc
+    if not isinstance(document, dict):
+        raise ConfigError(
+            f"{file} does not describe a machine", fix="It has keys such as name, memory, disks"
+        )
+    return {str(key): value for key, value in document.items()}

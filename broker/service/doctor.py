@@ -1,0 +1,220 @@
+"""Walks the path a viewer would walk, and names the first broken step with its fix.
+
+Pure: it knows the order of the steps and when to stop. What is looked at comes in as callables,
+because the things looked at (QEMU, sockets, the database) belong to other rooms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from broker.clock import Clock
+from broker.errors import BrokerError
+
+STEP_SECONDS = 15.0
+"""How long one step may take before it counts as broken."""
+
+
+class Mark(StrEnum):
+    """How a step went."""
+
+    OK = "ok"
+    WARN = "warn"
+    """Odd, or missing, but nothing is broken by it."""
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a look showed.
+
+    Attributes:
+        words: The fact, without a final period.
+        fix: What to do about it; empty when all is well.
+    """
+
+    mark: Mark
+    words: str
+    fix: str = ""
+
+
+def fine(words: str) -> Finding:
+    """All is well."""
+    return Finding(Mark.OK, words)
+
+
+def odd(words: str, fix: str) -> Finding:
+    """Something is missing that one can do without."""
+    return Finding(Mark.WARN, words, fix)
+
+
+def broken(words: str, fix: str) -> Finding:
+    """No viewer gets past this."""
+    return Finding(Mark.FAIL, words, fix)
+
+
+Look = Callable[[], Awaitable[Finding]]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One step: what it is called, and how to look. A `BrokerError` of the look is a failure."""
+
+    name: str
+    look: Look
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step that was taken.
+
+    Attributes:
+        seconds: How long the look took.
+    """
+
+    name: str
+    finding: Finding
+    seconds: float
+
+
+async def examine(
+    checks: Iterable[Check],
+    clock: Clock,
+    *,
+    stop_at_failure: bool,
+    step_seconds: float = STEP_SECONDS,
+) -> AsyncIterator[Step]:
+    """Take the steps in order, and hand out each as it is done.
+
+    Args:
+        stop_at_failure: A step stands on the one before, so nothing follows a broken one.
+        step_seconds: A look that takes longer is broken.
+    """
+    for check in checks:
+        began = clock.monotonic()
+        finding = await _look(check, step_seconds)
+        yield Step(check.name, finding, clock.monotonic() - began)
+        if stop_at_failure and finding.mark is Mark.FAIL:
+            return
+
+
+async def _look(check: Check, step_seconds: float) -> Finding:
+    try:
+        async with asyncio.timeout(step_seconds):
+            return await check.look()
+    except TimeoutError:
+        return broken(
+            f"it did not answer within {step_seconds:g} seconds", "Look whether that hangs"
+        )
+    except BrokerError as exc:
+        return broken(exc.what, exc.fix)
+
+
+class HostProbes(Protocol):
+    """Looks at this host. None depends on another, so all are taken."""
+
+    async def directories(self) -> Finding: ...
+
+    async def settings(self) -> Finding: ...
+
+    async def database(self) -> Finding: ...
+
+    async def clock(self) -> Finding: ...
+
+    async def certificate(self) -> Finding: ...
+
+    async def qemu(self) -> Finding: ...
+
+    async def spice(self) -> Finding: ...
+
+    async def kvm(self) -> Finding: ...
+
+    async def qemu_img(self) -> Finding: ...
+
+    async def port(self) -> Finding: ...
+
+    async def viewer(self) -> Finding: ...
+
+    async def display(self) -> Finding: ...
+
+
+def host_checks(probes: HostProbes) -> tuple[Check, ...]:
+    """What is looked at on a host, in the order a person would mend it."""
+    return (
+        Check("directories", probes.directories),
+        Check("settings", probes.settings),
+        Check("database", probes.database),
+        Check("clock", probes.clock),
+        Check("certificate", probes.certificate),
+        Check("QEMU", probes.qemu),
+        Check("SPICE", probes.spice),
+        Check("KVM", probes.kvm),
+        Check("qemu-img", probes.qemu_img),
+        Check("proxy", probes.port),
+        Check("viewer", probes.viewer),
+        Check("display", probes.display),
+    )
+
+
+class PathProbes(Protocol):
+    """Looks along the path from a console's name to its picture; each stands on the one before."""
+
+    async def known(self) -> Finding:
+        """The name is that of one console."""
+        ...
+
+    async def source(self) -> Finding:
+        """Its source was read without an error."""
+        ...
+
+    async def screen(self) -> Finding:
+        """The machine runs and has a screen."""
+        ...
+
+    async def reach(self) -> Finding:
+        """Something accepts a connection there."""
+        ...
+
+    async def certificate(self) -> Finding:
+        """It is the right machine, where TLS is spoken."""
+        ...
+
+    async def link(self) -> Finding:
+        """It speaks SPICE."""
+        ...
+
+    async def ticket(self) -> Finding:
+        """It takes our ticket."""
+        ...
+
+    async def proxy(self) -> Finding:
+        """A proxy serves."""
+        ...
+
+    async def file(self) -> Finding:
+        """A .vv file can be made."""
+        ...
+
+    async def viewer(self) -> Finding:
+        """A viewer can be shown here."""
+        ...
+
+
+def path_checks(probes: PathProbes) -> tuple[Check, ...]:
+    """The steps from a console's name to its picture, in order."""
+    return (
+        Check("name", probes.known),
+        Check("source", probes.source),
+        Check("screen", probes.screen),
+        Check("connection", probes.reach),
+        Check("certificate", probes.certificate),
+        Check("SPICE", probes.link),
+        Check("ticket", probes.ticket),
+        Check("proxy", probes.proxy),
+        Check(".vv file", probes.file),
+        Check("viewer", probes.viewer),
+    )
