@@ -1,0 +1,1 @@
+"""Working stand-ins for whole parts."""

@@ -1,0 +1,315 @@
+"""A whole `Service` in memory: it behaves, remembers what it was asked, and fails when told to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from broker.errors import BrokerError, NoConsole, NotFound, VmStartFailed
+from broker.events import Event, Kind
+from broker.model import (
+    ChannelInfo,
+    HandOverTarget,
+    Health,
+    Machine,
+    MachineId,
+    MachineKey,
+    MachineSpec,
+    Protocol,
+    ProxyStatus,
+    Session,
+    SessionId,
+    SourceName,
+    SourceStatus,
+    State,
+    TcpTarget,
+)
+from broker.service.port import ConsoleInfo, Exported, ExportRequest, Opened
+
+NOW = datetime(2026, 11, 21, 8, 15, tzinfo=UTC)
+SECRET = "Tok" + "en0123456789" * 2
+
+
+def key(source: str, number: int) -> MachineKey:
+    return MachineKey(SourceName(source), MachineId(f"6f4e2c1a-0000-0000-0000-{number:012d}"))
+
+
+def console(
+    name: str,
+    source: str = "here",
+    number: int = 1,
+    state: State = State.RUNNING,
+    *,
+    reason: str = "",
+    stale: bool = False,
+    protocol: Protocol = Protocol.SPICE,
+) -> ConsoleInfo:
+    local = source == "here"
+    running = state is State.RUNNING
+    return ConsoleInfo(
+        Machine(
+            key(source, number),
+            name,
+            state,
+            hypervisor="localhost" if local else f"{source}-n{number % 7:02d}",
+            hypervisor_ip="127.0.0.1" if local else f"192.0.2.{number % 250}",
+            protocol=protocol,
+            reason=reason,
+            pid=4000 + number if local and running else None,
+            started_at=NOW - timedelta(minutes=7 * number) if running else None,
+            target=HandOverTarget("ctl.sock") if local else TcpTarget("192.0.2.7", tls_port=5901),
+            defined=local,
+        ),
+        stale=stale,
+        startable=local,
+        seen_at=NOW - timedelta(seconds=4),
+    )
+
+
+def session(info: ConsoleInfo, id_: str, client: str) -> Session:
+    opened = NOW - timedelta(minutes=12)
+    names = ("main", "display.0", "inputs", "cursor")
+    return Session(
+        SessionId(id_),
+        info.machine.key,
+        info.machine.name,
+        client,
+        worker=777,
+        started_at=opened,
+        channels=tuple(ChannelInfo(name, opened) for name in names),
+        bytes_to_client=1_843_000,
+        bytes_to_server=12_400,
+        label="ana",
+    )
+
+
+def few() -> list[ConsoleInfo]:
+    """A small set-up with one of each state that a person would meet."""
+    reason = 'QEMU stopped: "Could not access KVM kernel module"'
+    return [
+        console("build-07", "lab", 7, State.STOPPED, stale=True),
+        console("db-01", "here", 2, State.STOPPED),
+        console("demo", "here", 1),
+        console("k8s-node-1", "lab", 3, stale=True),
+        console("printer", "debug", 4, State.UNKNOWN),
+        console("web-01", "here", 5),
+        console("web-02", "here", 6, State.CRASHED, reason=reason),
+        console("win11-desktop", "debug", 8, State.PAUSED),
+    ]
+
+
+def sources() -> list[SourceStatus]:
+    at = NOW - timedelta(seconds=4)
+    return [
+        SourceStatus(
+            SourceName("debug"),
+            "static",
+            Health.OK,
+            warnings=("consoles 2 and 5 have the same uuid: sextant, printer; the last one wins",),
+            machines=2,
+            listed_at=at,
+        ),
+        SourceStatus(
+            SourceName("lab"),
+            "static",
+            Health.FAILED,
+            problem="sources.yaml: line 14: cannot be read as YAML",
+            fix="Mend that line; what was known before is kept",
+            machines=2,
+            listed_at=at - timedelta(minutes=12),
+        ),
+        SourceStatus(SourceName("here"), "local", Health.OK, machines=4, listed_at=at),
+    ]
+
+
+@dataclass
+class FakeService:
+    """Satisfies `Service`. `asked` holds every verb with what it was given, in order."""
+
+    rows: list[ConsoleInfo] = field(default_factory=few)
+    live: list[Session] = field(default_factory=list)
+    status: list[SourceStatus] = field(default_factory=sources)
+    log: list[Event] = field(default_factory=list)
+    asked: list[tuple[object, ...]] = field(default_factory=list)
+    failing: dict[str, Exception] = field(default_factory=dict)
+    """What a verb raises: name of the method to exception."""
+    slow: dict[str, asyncio.Event] = field(default_factory=dict)
+    """What a verb waits for."""
+    proxy: ProxyStatus = field(default_factory=lambda: ProxyStatus(serving=False))
+    closed: bool = False
+
+    def __post_init__(self) -> None:
+        self._news: list[asyncio.Event] = []
+
+    def changed(self) -> None:
+        """Something stored changed."""
+        for event in self._news:
+            event.set()
+
+    def say(self, kind: Kind, text: str, info: ConsoleInfo | None = None) -> None:
+        """Add to the event log."""
+        machine = info.machine if info else None
+        self.log.append(
+            Event(
+                NOW,
+                kind,
+                text,
+                id=len(self.log) + 1,
+                source=machine.key.source if machine else "",
+                key=machine.key if machine else None,
+                console=machine.name if machine else "",
+            )
+        )
+
+    async def _ask(self, verb: str, *what: object) -> None:
+        self.asked.append((verb, *what))
+        if verb in self.slow:
+            await self.slow[verb].wait()
+        if verb in self.failing:
+            raise self.failing[verb]
+
+    def named(self, name: str) -> ConsoleInfo:
+        """The console called so."""
+        return next(row for row in self.rows if row.machine.name == name)
+
+    def _row(self, key: MachineKey) -> ConsoleInfo:
+        for row in self.rows:
+            if row.machine.key == key:
+                return row
+        raise NotFound(f"There is no console {key.uuid}", fix="broker list shows what there is")
+
+    def _put(self, key: MachineKey, state: State) -> Machine:
+        row = self._row(key)
+        machine = replace(row.machine, state=state, reason="")
+        self.rows[self.rows.index(row)] = replace(row, machine=machine)
+        self.changed()
+        return machine
+
+    # -- the port
+
+    async def consoles(self) -> Sequence[ConsoleInfo]:
+        if "consoles" in self.failing:
+            raise self.failing["consoles"]
+        return list(self.rows)
+
+    async def find(self, reference: str) -> ConsoleInfo:
+        for row in self.rows:
+            if reference in (row.machine.name, row.machine.full_name, row.machine.key.uuid):
+                return row
+        raise NotFound(f"There is no console {reference}", fix="broker list shows what there is")
+
+    async def export_vv(self, key: MachineKey, request: ExportRequest) -> Exported:
+        await self._ask("export_vv", key, request)
+        row = self._row(key)
+        if row.machine.protocol is Protocol.NONE:
+            raise NoConsole(f"{row.machine.name} has no screen")
+        text = f"[virt-viewer]\ntype=spice\npassword={SECRET}\n"
+        later = NOW + timedelta(minutes=2)
+        return Exported(text, key, row.machine.name, "127.0.0.1", 5443, later)
+
+    async def open_viewer(self, key: MachineKey) -> Opened:
+        await self._ask("open_viewer", key)
+        return Opened(4711, ("remote-viewer", "-"), self._row(key).machine.name)
+
+    async def define(self, spec: MachineSpec) -> Machine:
+        await self._ask("define", spec)
+        row = console(spec.name, "here", 0, State.STOPPED)
+        machine = replace(row.machine, key=MachineKey(SourceName("here"), spec.uuid))
+        self.rows = sorted(
+            [*self.rows, replace(row, machine=machine)], key=lambda row: row.machine.name
+        )
+        self.changed()
+        return machine
+
+    async def spec(self, key: MachineKey) -> MachineSpec:
+        return MachineSpec(self._row(key).machine.name, key.uuid)
+
+    async def start(self, key: MachineKey) -> Machine:
+        await self._ask("start", key)
+        row = self._row(key)
+        if row.machine.name == "web-02":
+            raise VmStartFailed(
+                'web-02: QEMU stopped at once: "Could not access KVM kernel module"',
+                fix="Join the kvm group, or set accel to tcg",
+            )
+        return self._put(key, State.RUNNING)
+
+    async def stop(self, key: MachineKey, *, timeout: float | None = None) -> Machine:
+        await self._ask("stop", key)
+        return self._put(key, State.STOPPED)
+
+    async def kill(self, key: MachineKey) -> Machine:
+        await self._ask("kill", key)
+        return self._put(key, State.STOPPED)
+
+    async def delete(self, key: MachineKey, *, keep_disks: bool = True) -> None:
+        await self._ask("delete", key)
+        self.rows.remove(self._row(key))
+        self.changed()
+
+    async def machine_log(self, key: MachineKey, *, serial: bool = False) -> str:
+        await self._ask("machine_log", key, serial)
+        return "TEST-GUEST READY\r\n" if serial else "qemu-system-x86_64: warning: no KVM\n"
+
+    async def sessions(self) -> Sequence[Session]:
+        return list(self.live)
+
+    async def disconnect(self, session: SessionId) -> None:
+        await self._ask("disconnect", session)
+        self.live = [one for one in self.live if one.id != session]
+        self.changed()
+
+    async def sources(self) -> Sequence[SourceStatus]:
+        return list(self.status)
+
+    async def refresh(self) -> Sequence[SourceStatus]:
+        await self._ask("refresh")
+        return list(self.status)
+
+    async def events(self, *, limit: int = 200, after: int = 0) -> Sequence[Event]:
+        return [event for event in self.log if event.id > after][-limit:]
+
+    async def changes(self) -> AsyncIterator[None]:
+        news = asyncio.Event()
+        news.set()
+        self._news.append(news)
+        try:
+            while True:
+                await news.wait()
+                news.clear()
+                yield None
+        finally:
+            self._news.remove(news)
+
+    async def proxy_status(self) -> ProxyStatus:
+        return self.proxy
+
+    async def host_proxy(self) -> ProxyStatus:
+        await self._ask("host_proxy")
+        self.proxy = ProxyStatus(
+            True, host="127.0.0.1", tls_port=5443, pid=os.getpid(), workers=(777,)
+        )
+        self.changed()
+        return self.proxy
+
+    async def leave_proxy(self, *, keep_sessions: bool) -> None:
+        await self._ask("leave_proxy", keep_sessions)
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[FakeService]:
+        """What `BrokerApp` enters."""
+        try:
+            yield self
+        finally:
+            await self.aclose()
+
+
+def refuse(what: str, fix: str = "") -> BrokerError:
+    return BrokerError(what, fix=fix)

@@ -1,0 +1,31 @@
+"""Why a verb cannot be done to a console now. Pure; the service has the last word."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from broker.model import Protocol, State
+from broker.service.port import ConsoleInfo
+
+_OFF: Final = frozenset({State.STOPPED, State.CRASHED, State.ERROR})
+_LIVE: Final = frozenset({State.RUNNING, State.PAUSED, State.SUSPENDED, State.STARTING})
+
+
+def why_not(verb: str, info: ConsoleInfo) -> str:
+    """A sentence for the person who tries, or the empty string when nothing speaks against it."""
+    machine = info.machine
+    if verb in ("open", "export"):
+        if machine.protocol is Protocol.NONE:
+            return f"{machine.name} has no screen that can be reached"
+        if verb == "open" and info.startable and machine.state is State.STOPPED:
+            return f"{machine.name} is off; s starts it"
+        return ""
+    if not info.startable:
+        return f"{machine.name} is not a VM of this broker: {machine.key.source} runs it"
+    if verb == "start" and machine.state in _LIVE:
+        return f"{machine.name} is {machine.state} already"
+    if verb in ("stop", "kill") and machine.state is State.STOPPED:
+        return f"{machine.name} is off already"
+    if verb == "delete" and machine.state not in _OFF:
+        return f"{machine.name} is {machine.state}; shut it down first"
+    return ""

@@ -1,0 +1,319 @@
+"""The application: pages, what they share, and the life of the service behind them.
+
+It paints first, from a list that was cheap to get, and opens the service afterwards. What a person
+asks for meanwhile waits for the service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, Final, TypeVar
+
+from textual import work
+from textual.app import App, SystemCommand
+from textual.binding import BindingType
+from textual.command import CommandPalette
+from textual.reactive import var
+from textual.screen import Screen
+from textual.widgets import Input
+
+from broker.errors import BrokerError
+from broker.model import MachineKey
+from broker.service.port import ConsoleInfo, Service
+from tui import keys, themes
+from tui.bridge import Bridge
+from tui.catalog import Catalog
+from tui.commands import ConsoleCommands
+from tui.glyphs import UNICODE, Glyphs
+from tui.jobs import Jobs
+from tui.rows import counted
+from tui.screens.consoles import ConsolesScreen
+from tui.screens.events import EventsScreen
+from tui.screens.help import HelpScreen
+from tui.screens.machine_log import MachineLogScreen
+from tui.screens.page import Page
+from tui.screens.quit import Leave, QuitScreen
+from tui.screens.sessions import SessionsScreen
+from tui.screens.sources import SourcesScreen
+from tui.snapshot import Snapshot
+from tui.verbs import Verbs
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+LEAVE_SECONDS: Final = 15.0
+"""How long leaving may take before the app goes anyway."""
+
+OpenService = Callable[[], AbstractAsyncContextManager[Service]]
+
+
+class BrokerApp(App[None]):
+    """Consoles of all sources, one keypress from their screens."""
+
+    TITLE = "Console Broker"
+    CSS_PATH = "styles/app.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [act.binding() for act in keys.APP]
+    COMMANDS = App.COMMANDS | {ConsoleCommands}
+    DEFAULT_MODE = "consoles"
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - Textual declares it as an instance's
+        (0, "-narrow"),
+        (120, "-wide"),
+        (200, "-huge"),
+    ]
+
+    snapshot: var[Snapshot] = var(Snapshot, init=False, always_update=True)
+    """What the service said last."""
+    busy: var[tuple[str, ...]] = var((), init=False)
+    """Labels of what is under way."""
+
+    def __init__(
+        self,
+        open_service: OpenService,
+        *,
+        initial: Sequence[ConsoleInfo] | None = None,
+        now: Callable[[], datetime],
+        preload: Callable[[], object] | None = None,
+        glyphs: Glyphs = UNICODE,
+        demo_image: Path | None = None,
+        log_path: Path | None = None,
+    ) -> None:
+        """Nothing is opened yet.
+
+        Args:
+            open_service: Entered after the first paint, left when the person quits.
+            initial: A list to show at once; None when there is none to be had cheaply.
+            preload: Heavy imports; called in a thread after the first paint.
+            demo_image: The demo guest's disk, offered in the new VM form.
+            log_path: Where the log is, for people to find.
+        """
+        super().__init__()
+        self.now = now
+        self.glyphs = glyphs
+        self.demo_image = demo_image
+        self.log_path = log_path
+        self.catalog = Catalog()
+        self.proxy_problem: BrokerError | None = None
+        self.farewell = ""
+        """What to say on the terminal after the app has gone."""
+        self._open_service = open_service
+        self._preload = preload
+        self._initial = initial
+        self._leaving: asyncio.Future[Leave]
+        self._service: asyncio.Future[Service]
+        self._jobs: Jobs
+        self._verbs = Verbs(self, self)
+        pages: tuple[type[Page], ...] = (
+            ConsolesScreen,
+            SessionsScreen,
+            SourcesScreen,
+            EventsScreen,
+        )
+        for page in pages:
+            self.add_mode(page.NAME, partial(page, self))
+        for theme in themes.ALL:
+            self.register_theme(theme)
+        self.theme = themes.DARK.name
+        if initial is not None:
+            self.catalog.apply(initial)
+            self.set_reactive(BrokerApp.snapshot, Snapshot(consoles=tuple(initial)))
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """State colours for themes that know none."""
+        return themes.STATES_DARK if self.current_theme.dark else themes.STATES_LIGHT
+
+    def on_mount(self) -> None:
+        """Paint, then open the service."""
+        loop = asyncio.get_running_loop()
+        self._service = loop.create_future()
+        self._leaving = loop.create_future()
+        self._jobs = Jobs(self, self._service, log_path=self.log_path, changed=self._show_busy)
+        self.call_after_refresh(self._live)
+
+    # -- the service's life ------------------------------------------------------------------
+
+    @work(group="service", exit_on_error=False, name="service")
+    async def _live(self) -> None:
+        try:
+            if self._preload is not None:
+                await asyncio.to_thread(self._preload)
+            async with self._open_service() as service:
+                gc.freeze()  # a full collection over a long list stalls a keystroke
+                self._service.set_result(service)
+                async with asyncio.TaskGroup() as group:
+                    parts = (
+                        group.create_task(
+                            Bridge(service, self.snapshot, self._receive).run(), name="bridge"
+                        ),
+                        group.create_task(self._host_proxy(service), name="proxy"),
+                    )
+                    leave = await self._leaving
+                    for part in parts:
+                        part.cancel()
+                async with asyncio.timeout(LEAVE_SECONDS):
+                    await service.leave_proxy(keep_sessions=leave is Leave.KEEP)
+        except BrokerError as problem:
+            self._lost(problem)
+        except TimeoutError:
+            log.warning("leaving took more than %d s; going anyway", LEAVE_SECONDS)
+        except Exception as problem:
+            log.exception("the service broke")
+            self._lost(BrokerError("The broker's own service broke", fix="The log has the cause"))
+            if not self._leaving.done():
+                self._jobs.trouble(problem)
+        if self._leaving.done():
+            self.exit()
+
+    def _lost(self, problem: BrokerError) -> None:
+        log.warning("the service is gone: %s", problem)
+        if self._leaving.done():
+            self.farewell = str(problem)
+            return
+        if not self._service.done():
+            self._service.set_exception(problem)
+            self._service.exception()  # said below, whether or not anybody waits for it
+        self.proxy_problem = problem
+        self._receive(_with_problem(self.snapshot, problem))
+        self._jobs.say(problem)
+
+    async def _host_proxy(self, service: Service) -> None:
+        try:
+            await service.host_proxy()
+        except BrokerError as problem:
+            log.warning("no proxy: %s", problem)
+            self.proxy_problem = problem
+            self._jobs.say(problem)
+            self.snapshot = self.snapshot
+
+    def _receive(self, snapshot: Snapshot) -> None:
+        if snapshot.consoles is not None and snapshot.consoles is not self.snapshot.consoles:
+            self.catalog.apply(snapshot.consoles)
+        if snapshot.proxy is not None and snapshot.proxy.serving:
+            self.proxy_problem = None
+        self.snapshot = snapshot
+
+    def _show_busy(self) -> None:
+        self.busy = tuple(self._jobs.running)
+
+    # -- what screens ask for (host.Host) ----------------------------------------------------
+
+    def ask(
+        self,
+        label: str,
+        work: Callable[[Service], Awaitable[T]],
+        done: Callable[[T], None] | None = None,
+        failed: Callable[[str], None] | None = None,
+    ) -> None:
+        """Ask the service in the background; see `jobs.Jobs.run`."""
+        self._jobs.run(label, work, done, failed)
+
+    def do(self, verb: str, key: MachineKey) -> None:
+        """Do a verb to a machine as it is now."""
+        number = self.catalog.number(key)
+        if number is not None:
+            self._verbs.do(verb, self.catalog.row(number))
+
+    def show_console(self, key: MachineKey) -> None:
+        """Go to the consoles with that machine selected, now or when it appears."""
+        self.action_go("consoles")
+        if isinstance(self.screen, ConsolesScreen):
+            self.screen.select(key)
+
+    def show_filtered(self, text: str) -> None:
+        """Go to the consoles with that filter."""
+        self.action_go("consoles")
+        if isinstance(self.screen, ConsolesScreen):
+            self.screen.filter_by(text)
+
+    # -- keys --------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Letters are letters while one types; behind a dialog nothing moves."""
+        if action == "command_palette":
+            return not isinstance(self.focused, Input) and not self.screen.is_modal
+        return True
+
+    def action_go(self, page: str) -> None:
+        """To another page."""
+        if self.current_mode != page:
+            self.switch_mode(page)
+
+    def action_help(self) -> None:
+        """The keys of where one is."""
+        screen = self.screen
+        name = "Log" if isinstance(screen, MachineLogScreen) else self.current_mode.capitalize()
+        self.push_screen(HelpScreen(name, self.glyphs))
+
+    def action_help_quit(self) -> None:
+        """What ctrl+c says: it is too easily hit to end sessions with."""
+        self.notify("q quits", markup=False)
+
+    def action_explain(self) -> None:
+        """Why the top line is not happy."""
+        for problem in (self.snapshot.problem, self.proxy_problem):
+            if problem is not None:
+                self._jobs.say(problem)
+                return
+
+    async def action_quit(self) -> None:
+        """Leave; ask first when sessions run through the proxy that we host."""
+        if not self.is_running or self._leaving.done():
+            self.exit()  # asked twice: leaving takes too long for this person
+            return
+        proxy, sessions = self.snapshot.proxy, self.snapshot.sessions
+        ours = proxy is not None and proxy.serving and proxy.pid == os.getpid()
+        if ours and sessions:
+            self.push_screen(QuitScreen(sessions), self._leave)
+        else:
+            self._leave(Leave.KEEP)
+
+    def _leave(self, leave: Leave | None) -> None:
+        if leave is None or self._leaving.done():
+            return
+        if leave is Leave.KEEP and self.snapshot.sessions:
+            kept = counted(len(self.snapshot.sessions), "session")
+            self.farewell = f"{kept} kept; the proxy goes when the last one ends"
+        connected = self._service.done() and self._service.exception() is None
+        self._leaving.set_result(leave)
+        if connected:
+            self.busy = (*self.busy, "Leaving")
+        else:
+            self.exit()
+
+    def quit_from_outside(self) -> None:
+        """A signal asks us to go: sessions are kept, nobody is asked."""
+        self._leave(Leave.KEEP)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """What the palette offers beside consoles."""
+        for act in keys.APP:
+            if act.id.startswith("screen."):
+                page = act.action.removeprefix("go('").removesuffix("')")
+                yield SystemCommand(f"Go to {act.label}", act.help, partial(self.action_go, page))
+        if isinstance(screen, ConsolesScreen):
+            yield SystemCommand(keys.NEW.label, keys.NEW.help, screen.action_new_vm)
+        if isinstance(screen, Page):
+            refresh = screen.action_refresh_sources
+            yield SystemCommand(keys.REFRESH.label, keys.REFRESH.help, refresh)
+        yield SystemCommand(
+            "Theme", "Choose colours: dark, light, high contrast", self.search_themes
+        )
+        yield SystemCommand("Keys", keys.HELP.help, self.action_help)
+        yield SystemCommand("Quit", "Leave the app", self.action_quit)
+
+    def action_command_palette(self) -> None:
+        """Everything there is to do, by name."""
+        if not isinstance(self.screen, CommandPalette):
+            self.push_screen(CommandPalette(placeholder="kill web-01, go to sessions, theme"))
+
+
+def _with_problem(snapshot: Snapshot, problem: BrokerError) -> Snapshot:
+    return replace(snapshot, problem=problem, consoles=snapshot.consoles or ())

@@ -1,0 +1,50 @@
+"""What a screen asks of the app. Screens know this Protocol, never the app itself."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from broker.errors import BrokerError
+from broker.model import MachineKey
+from broker.service.port import Service
+from tui.catalog import Catalog
+from tui.glyphs import Glyphs
+from tui.snapshot import Snapshot
+
+T = TypeVar("T")
+
+
+class Host(Protocol):
+    """The app, as screens see it."""
+
+    snapshot: Snapshot
+    catalog: Catalog
+    glyphs: Glyphs
+    now: Callable[[], datetime]
+    demo_image: Path | None
+    log_path: Path | None
+    busy: tuple[str, ...]
+    """Labels of what is under way."""
+    proxy_problem: BrokerError | None
+    """Why no proxy is served here."""
+
+    def ask(
+        self,
+        label: str,
+        work: Callable[[Service], Awaitable[T]],
+        done: Callable[[T], None] | None = None,
+        failed: Callable[[str], None] | None = None,
+    ) -> None:
+        """Ask the service in the background; see `jobs.Jobs.run`."""
+
+    def do(self, verb: str, key: MachineKey) -> None:
+        """Do a verb of keys.py to a machine, or say why not."""
+
+    def show_console(self, key: MachineKey) -> None:
+        """Go to the console list with that machine selected."""
+
+    def show_filtered(self, text: str) -> None:
+        """Go to the console list with that filter."""

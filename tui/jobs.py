@@ -1,0 +1,103 @@
+"""Work in the background, and the one place that decides between a toast and a dialog."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from textual.app import App
+from textual.markup import escape
+
+from broker.errors import BrokerError
+from broker.service.port import Service
+from tui.screens.trouble import TroubleScreen
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+TROUBLE_SECONDS: Final = 12.0
+"""How long a toast with an error stays: long enough to read two sentences twice."""
+
+
+class Jobs:
+    """Runs what a person asked for; the same thing is never under way twice."""
+
+    def __init__(
+        self,
+        app: App[Any],
+        service: asyncio.Future[Service],
+        *,
+        log_path: Path | None,
+        changed: Callable[[], None],
+    ) -> None:
+        self._app = app
+        self._service = service
+        self._log_path = log_path
+        self._changed = changed
+        self.running: list[str] = []
+        """Labels of what is under way, oldest first."""
+
+    def run(
+        self,
+        label: str,
+        work: Callable[[Service], Awaitable[T]],
+        done: Callable[[T], None] | None = None,
+        failed: Callable[[str], None] | None = None,
+    ) -> None:
+        """Do `work` once the service is there, then call `done` with what it gave.
+
+        Args:
+            label: `Starting web-01`: shown while it lasts, and names it for the log.
+            failed: Takes the message of a BrokerError instead of a toast.
+        """
+        if label in self.running:
+            self._app.notify("That is under way already", title=escape(label), markup=False)
+            return
+        self.running.append(label)
+        self._changed()
+        self._app.run_worker(
+            self._guarded(label, work, done, failed), name=label, group="job", exit_on_error=False
+        )
+
+    async def _guarded(
+        self,
+        label: str,
+        work: Callable[[Service], Awaitable[T]],
+        done: Callable[[T], None] | None,
+        failed: Callable[[str], None] | None,
+    ) -> None:
+        try:
+            result = await work(await asyncio.shield(self._service))
+            if done is not None:
+                done(result)
+        except BrokerError as problem:
+            log.info("%s: %s", label, problem)
+            if failed is None:
+                self.say(problem)
+            else:
+                failed(str(problem))
+        except Exception as problem:
+            log.exception("%s failed", label)
+            self.trouble(problem)
+        finally:
+            self.running.remove(label)
+            self._changed()
+
+    def say(self, problem: BrokerError) -> None:
+        """An error a person can be told about: what, and the fix."""
+        self._app.notify(
+            problem.fix or "The event log may tell more",
+            title=escape(problem.what),
+            severity="error",
+            timeout=TROUBLE_SECONDS,
+            markup=False,
+        )
+
+    def trouble(self, problem: BaseException) -> None:
+        """A bug of ours: show it, so that it can be copied into a report, and go on."""
+        text = "".join(traceback.format_exception(problem))
+        self._app.push_screen(TroubleScreen(text, self._log_path))

@@ -1,0 +1,228 @@
+"""Which key does what: the one list that feeds bindings, hints, palette, help and docs.
+
+An id (`console.export-vv`) is stable: users' key maps will name it. Letters act on what is
+selected, `enter` opens, `escape` steps back, `?` explains, `/` filters. Only keys that move the
+focus have priority: a priority key overtakes cursor keys that were typed before it, so one that
+acts on the selected row would act on the wrong row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from textual.binding import Binding
+
+_NAMES: Final = {
+    "enter": "⏎",
+    "escape": "Esc",
+    "question_mark": "?",
+    "slash": "/",
+    "colon": ":",
+    "space": "Space",
+    "up": "↑",
+    "down": "↓",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "home": "Home",
+    "end": "End",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One thing a person can do.
+
+    Attributes:
+        id: `area.verb`, stable.
+        action: Textual's action string.
+        key: Comma-separated keys; the first one is shown.
+        label: A word or two, for the hint bar and the palette.
+        help: A sentence, for the palette, the help screen and the docs.
+        show: In the hint bar; all are in the help.
+        needs: Acts on the selected row, so the palette offers it per row.
+    """
+
+    id: str
+    action: str
+    key: str
+    label: str
+    help: str
+    show: bool = True
+    priority: bool = False
+    needs: bool = False
+
+    def binding(self) -> Binding:
+        """Textual's form of it."""
+        return Binding(
+            self.key,
+            self.action,
+            self.label,
+            show=self.show,
+            priority=self.priority,
+            tooltip=self.help,
+            id=self.id,
+        )
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All keys, as people read them."""
+        return tuple(display(key) for key in self.key.split(","))
+
+
+def display(key: str) -> str:
+    """A key as people read it: `⏎`, `Esc`, `^p`, `G`."""
+    if key.startswith("ctrl+"):
+        return f"^{key.removeprefix('ctrl+')}"
+    return _NAMES.get(key, key)
+
+
+HELP: Final = Act(
+    "app.help", "help", "question_mark,f1", "Help", "Show the keys of this screen", priority=False
+)
+QUIT: Final = Act(
+    "app.quit", "quit", "q,ctrl+q", "Quit", "Leave; asks when sessions run through your proxy"
+)
+PINNED: Final = (QUIT, HELP)
+"""Hints that are never left out."""
+
+APP: Final = (
+    Act("screen.1", "go('consoles')", "1", "Consoles", "Go to the consoles", show=False),
+    Act("screen.2", "go('sessions')", "2", "Sessions", "Go to the live sessions", show=False),
+    Act("screen.3", "go('sources')", "3", "Sources", "Go to the sources", show=False),
+    Act("screen.4", "go('events')", "4", "Events", "Go to the events", show=False),
+    Act(
+        "app.palette",
+        "command_palette",
+        "colon,ctrl+p",
+        "Commands",
+        "Type what you want: any verb, any console",
+        priority=True,
+    ),
+    QUIT,
+    HELP,
+)
+
+TABLE: Final = (
+    Act("list.up", "move(-1)", "up,k", "Up", "One row up", show=False),
+    Act("list.down", "move(1)", "down,j", "Down", "One row down", show=False),
+    Act("list.top", "edge(0)", "g,home", "Top", "First row", show=False),
+    Act("list.end", "edge(1)", "G,end", "End", "Last row", show=False),
+    Act("list.page-up", "page(-1)", "pageup,ctrl+b", "Page up", "One page up", show=False),
+    Act("list.page-down", "page(1)", "pagedown,ctrl+f", "Page down", "One page down", show=False),
+    Act("list.half-up", "page(-0.5)", "ctrl+u", "Half up", "Half a page up", show=False),
+    Act("list.half-down", "page(0.5)", "ctrl+d", "Half down", "Half a page down", show=False),
+)
+
+FIND: Final = Act(
+    "list.find",
+    "find",
+    "slash",
+    "Filter",
+    "Narrow the list while you type: words, state:running, source:lab, -word",
+    priority=True,
+)
+BACK: Final = Act(
+    "app.back", "back", "escape", "Back", "One step back: filter, then detail", show=False
+)
+REFRESH: Final = Act(
+    "source.refresh", "refresh_sources", "r", "Refresh", "Ask every source again, now"
+)
+NEW: Final = Act("vm.new", "new_vm", "n", "New VM", "Define a local VM from a small form")
+
+OPEN: Final = Act(
+    "console.open", "verb('open')", "enter,o", "Open", "Open its screen in a viewer", needs=True
+)
+EXPORT: Final = Act(
+    "console.export-vv",
+    "verb('export')",
+    "e",
+    "Export",
+    "Write a .vv file that opens its screen through the proxy",
+    needs=True,
+)
+START: Final = Act("vm.start", "verb('start')", "s", "Start", "Power the VM on", needs=True)
+POWER: Final = Act(
+    "vm.power", "verb('power')", "p", "Power", "Start, shut down, kill or delete the VM", needs=True
+)
+LOG: Final = Act(
+    "vm.log",
+    "verb('log')",
+    "l",
+    "Log",
+    "QEMU's own output, and the guest's serial port",
+    needs=True,
+)
+DETAIL: Final = Act(
+    "view.detail", "detail", "d", "Detail", "Show or hide what is known about the selected row"
+)
+
+STOP: Final = Act(
+    "vm.stop", "choose('stop')", "d", "Shut down", "Ask the guest to power off", needs=True
+)
+KILL: Final = Act(
+    "vm.kill", "choose('kill')", "k", "Kill", "Power off at once; asks first", needs=True
+)
+DELETE: Final = Act(
+    "vm.delete",
+    "choose('delete')",
+    "D",
+    "Delete",
+    "Forget a VM that is off; its disks are kept; asks first",
+    needs=True,
+)
+POWER_START: Final = Act(
+    "power.start", "choose('start')", "s", "Start", "Power the VM on", needs=True
+)
+
+DISCONNECT: Final = Act(
+    "session.disconnect",
+    "disconnect",
+    "x",
+    "Disconnect",
+    "End the selected session; asks first",
+)
+SESSION_CONSOLE: Final = Act(
+    "session.console", "console", "enter", "Go to console", "Select its machine in the consoles"
+)
+SOURCE_CONSOLES: Final = Act(
+    "source.consoles", "consoles", "enter", "Its consoles", "Show only this source's consoles"
+)
+EVENT_CONSOLE: Final = Act(
+    "event.console", "console", "enter", "Go to console", "Select the machine it is about"
+)
+LOG_SERIAL: Final = Act(
+    "log.other", "other", "tab,s", "QEMU/serial", "Switch between QEMU's output and the serial port"
+)
+LOG_AGAIN: Final = Act("log.again", "again", "r", "Read again", "Read the log again")
+COPY: Final = Act("text.copy", "copy", "y", "Copy", "Copy the text to the clipboard")
+CLOSE: Final = Act("app.close", "close", "escape", "Close", "Close this")
+
+CONSOLES: Final = (OPEN, EXPORT, START, POWER, LOG, NEW, FIND, DETAIL, REFRESH, BACK)
+SESSIONS: Final = (SESSION_CONSOLE, DISCONNECT, FIND, REFRESH, BACK)
+SOURCES: Final = (SOURCE_CONSOLES, REFRESH, BACK)
+EVENTS: Final = (EVENT_CONSOLE, FIND, REFRESH, BACK)
+POWER_MENU: Final = (POWER_START, STOP, KILL, DELETE, CLOSE)
+MACHINE_LOG: Final = (LOG_SERIAL, LOG_AGAIN, COPY, CLOSE)
+TROUBLE: Final = (COPY, CLOSE)
+
+SCREENS: Final = {
+    "Consoles": CONSOLES,
+    "Sessions": SESSIONS,
+    "Sources": SOURCES,
+    "Events": EVENTS,
+    "Power": POWER_MENU,
+    "Log": MACHINE_LOG,
+    "Trouble": TROUBLE,
+}
+"""Every screen with keys of its own, by the name the help gives it."""
+
+
+def _every_act() -> dict[str, Act]:
+    groups = (*SCREENS.values(), TABLE, APP)
+    return {act.id: act for group in groups for act in group}
+
+
+BY_ID: Final = _every_act()
+"""All acts by id, in the order of the help."""
+RANK: Final = {id_: place for place, id_ in enumerate(BY_ID)}

@@ -1,0 +1,75 @@
+"""What the four pages have in common: a top line, a hint line, and news from the service."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.screen import Screen
+
+from tui import keys
+from tui.host import Host
+from tui.snapshot import Snapshot
+from tui.widgets.hint_bar import HintBar
+from tui.widgets.top_bar import TopBar
+
+PAGES = ("consoles", "sessions", "sources", "events")
+
+
+class Page(Screen[None]):
+    """A base screen. Subclasses compose the middle and show snapshots."""
+
+    NAME: ClassVar[str]
+    BINDINGS: ClassVar[list[BindingType]] = []
+
+    def __init__(self, host: Host) -> None:
+        super().__init__()
+        self.host = host
+        self._shown: Snapshot | None = None
+
+    def compose(self) -> ComposeResult:
+        """A line, the page, a line."""
+        yield TopBar(self.host, self.NAME)
+        yield from self.compose_page()
+        yield HintBar(self.dimmed)
+
+    def compose_page(self) -> ComposeResult:
+        """What is between the lines."""
+        raise NotImplementedError
+
+    def show(self, snapshot: Snapshot, /) -> None:
+        """Show what the service said."""
+        raise NotImplementedError
+
+    def dimmed(self, act: keys.Act) -> bool:
+        """Whether that cannot be done to the selected row. It still says why when pressed."""
+        return False
+
+    def on_mount(self) -> None:
+        """Follow the app's snapshot."""
+        self.watch(self.app, "snapshot", self._news)
+        self.watch(self.app, "busy", self._top, init=False)
+
+    def _news(self, snapshot: Snapshot) -> None:
+        if self.is_current or self._shown is None:  # one that is not seen costs nothing
+            self._shown = snapshot
+            self.show(snapshot)
+            self._top()
+
+    def _top(self) -> None:
+        self.query_one(TopBar).refresh()
+
+    @on(events.ScreenResume)
+    def _catch_up(self) -> None:
+        if self._shown is not self.host.snapshot:
+            self._news(self.host.snapshot)
+
+    def hints_changed(self) -> None:
+        """Another row is selected, so other things can be done."""
+        self.query_one(HintBar).refresh()
+
+    def action_refresh_sources(self) -> None:
+        """Ask every source again; the pages change when they answer."""
+        self.host.ask("Asking every source", lambda service: service.refresh())

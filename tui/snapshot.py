@@ -1,0 +1,35 @@
+"""Everything the screens show, as last read: one frozen value, replaced as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from broker.errors import BrokerError
+from broker.events import Event
+from broker.model import Health, ProxyStatus, Session, SourceStatus
+from broker.service.port import ConsoleInfo
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """What the service said last.
+
+    Attributes:
+        consoles: None until a list was read.
+        events: Oldest first.
+        problem: Why the last reading failed; what was read before is kept.
+        connected: The service answered at least once.
+    """
+
+    consoles: tuple[ConsoleInfo, ...] | None = None
+    sessions: tuple[Session, ...] = ()
+    sources: tuple[SourceStatus, ...] = ()
+    events: tuple[Event, ...] = ()
+    proxy: ProxyStatus | None = None
+    problem: BrokerError | None = None
+    connected: bool = False
+
+    @property
+    def failed_sources(self) -> int:
+        """How many sources could not be read."""
+        return sum(status.health is Health.FAILED for status in self.sources)

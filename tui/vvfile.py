@@ -1,0 +1,59 @@
+"""Where a .vv file goes: a name that is safe, a file that only its owner can read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from broker.errors import UsageError
+
+MODE: Final = 0o600
+_UNSAFE: Final = re.compile(r"[^\w.+@-]+")
+
+
+def default_path(name: str) -> str:
+    """`NAME.vv`, without anything in the name that a shell or a directory would take up."""
+    return f"{_UNSAFE.sub('_', name).lstrip('.-') or 'console'}.vv"
+
+
+def problem_with(text: str) -> str:
+    """Why nothing can be written there, or the empty string. An existing file is no problem."""
+    path = Path(text).expanduser()
+    if not text.strip():
+        return "Name a file"
+    if path.is_dir():
+        return f"{text} is a directory; name a file in it"
+    if not path.parent.is_dir():
+        return f"There is no directory {path.parent}"
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        return f"You may not write in {path.parent.absolute()}"
+    return ""
+
+
+def write(path: Path, text: str, *, replace: bool) -> None:
+    """Write it whole or not at all, mode 0600 from the first byte.
+
+    Raises:
+        UsageError: It exists and `replace` is false, or the disk says no.
+    """
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".vv-")  # mode 0600
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+            if replace:
+                Path(temporary).replace(path)
+            else:
+                path.hardlink_to(temporary)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                Path(temporary).unlink()
+    except FileExistsError as exc:
+        raise UsageError(f"{path} exists", fix="Choose another name, or replace it") from exc
+    except OSError as exc:
+        reason = exc.strerror or str(exc)
+        raise UsageError(f"{path} cannot be written: {reason}", fix="Choose another place") from exc

@@ -1,0 +1,103 @@
+"""What is known about one console, and what cannot be done to it and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from broker import human
+from broker.events import Event
+from broker.model import HandOverTarget, Session, TcpTarget, UnixTarget
+from broker.service.port import ConsoleInfo
+from tui.glyphs import Glyphs
+from tui.rows import moment, state_cell
+
+_EVENTS_SHOWN = 6
+
+
+class DetailPanel(VerticalScroll, can_focus=False):
+    """Facts, sessions and events of one console."""
+
+    def __init__(self, now: Callable[[], datetime], glyphs: Glyphs) -> None:
+        super().__init__()
+        self._now = now
+        self._glyphs = glyphs
+
+    def compose(self) -> ComposeResult:
+        """One text."""
+        yield Static("", markup=False)
+
+    def show(
+        self, info: ConsoleInfo | None, sessions: Sequence[Session], events: Sequence[Event]
+    ) -> None:
+        """Show a console with its own sessions and events, or nothing."""
+        text = Text()
+        if info is not None:
+            text.append(human.one_line(info.machine.name), "bold")
+            text.append(f"\n{state_cell(info, self._glyphs).text}\n")
+            if info.machine.reason:
+                text.append(f"{human.one_line(info.machine.reason)}\n", "italic")
+            text.append("\n")
+            for name, value in facts(info, self._now()):
+                text.append(f"{name:<9}", "dim").append(f"{human.one_line(value)}\n")
+            self._sessions(text, sessions)
+            self._events(text, events)
+        self.query_one(Static).update(text)
+
+    def _sessions(self, text: Text, sessions: Sequence[Session]) -> None:
+        if not sessions:
+            return
+        text.append("\nConnected\n", "bold")
+        for session in sessions:
+            age = human.age((self._now() - session.started_at).total_seconds())
+            text.append(f"{human.one_line(session.client)}  {age}\n")
+            down, up = human.size(session.bytes_to_client), human.size(session.bytes_to_server)
+            text.append(f"  down {down}, up {up}\n", "dim")
+
+    def _events(self, text: Text, events: Sequence[Event]) -> None:
+        if not events:
+            return
+        text.append("\nEvents\n", "bold")
+        for event in reversed(events[-_EVENTS_SHOWN:]):
+            text.append(f"{moment(event.at)[-8:]}  ", "dim")
+            text.append(f"{human.one_line(event.text)}\n")
+
+
+def facts(info: ConsoleInfo, now: datetime) -> Iterator[tuple[str, str]]:
+    """What is known, name and value; what is not known is left out."""
+    machine = info.machine
+    yield "source", machine.key.source
+    if machine.hypervisor:
+        same = machine.hypervisor_ip in ("", machine.hypervisor)
+        yield (
+            "host",
+            machine.hypervisor if same else f"{machine.hypervisor} ({machine.hypervisor_ip})",
+        )
+    yield "via", _via(info)
+    if machine.pid is not None:
+        yield "process", str(machine.pid)
+    if machine.started_at is not None:
+        yield "up", human.age((now - machine.started_at).total_seconds())
+    if info.seen_at is not None:
+        yield "seen", f"{human.age((now - info.seen_at).total_seconds())} ago"
+    yield "uuid", machine.key.uuid
+
+
+def _via(info: ConsoleInfo) -> str:
+    machine = info.machine
+    match machine.target:
+        case HandOverTarget():
+            return f"{machine.protocol}, handed over by QEMU, no port open"
+        case UnixTarget():
+            return f"{machine.protocol}, unix socket"
+        case TcpTarget(tls_port=tls_port, port=port, host=host):
+            return (
+                f"{machine.protocol}, {'TLS' if tls_port else 'TCP'} to {host}:{tls_port or port}"
+            )
+        case _:
+            return "no screen" if machine.protocol == "none" else machine.protocol.value

@@ -1,0 +1,76 @@
+"""The line one types a filter into, and how many rows it leaves."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widgets import Input, Label
+
+
+class FilterInput(Input):
+    """Enter, down and escape go back to the list; escape is the list's to handle after that."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,down,enter", "leave", "To the list", show=False, id="filter.leave")
+    ]
+
+    class Left(Message):
+        """The person is done typing."""
+
+    def action_leave(self) -> None:
+        """Give the focus back."""
+        self.post_message(self.Left())
+
+
+class FilterBar(Horizontal):
+    """`/`, an input, a count."""
+
+    class Changed(Message):
+        """Another filter."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+        def can_replace(self, message: Message) -> bool:
+            """Only the newest text matters."""
+            return isinstance(message, FilterBar.Changed)
+
+    def __init__(self, example: str) -> None:
+        """Offer `example` while it is empty."""
+        super().__init__()
+        self._example = example
+
+    def compose(self) -> ComposeResult:
+        """A prompt, an input, a count."""
+        yield Label("/", classes="prompt")
+        yield FilterInput(placeholder=self._example, compact=True, select_on_focus=False)
+        yield Label("", classes="count", markup=False)
+
+    @property
+    def input(self) -> Input:
+        """Where one types."""
+        return self.query_one(FilterInput)
+
+    @property
+    def text(self) -> str:
+        """The filter as typed."""
+        return self.input.value
+
+    def write(self, text: str) -> None:
+        """Put another filter there."""
+        self.input.value = text
+
+    def count(self, text: str) -> None:
+        """Say how many rows are left."""
+        self.query_one(".count", Label).update(text)
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        self.post_message(self.Changed(event.value))

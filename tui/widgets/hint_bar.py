@@ -1,0 +1,50 @@
+"""The last line: what can be pressed here and now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from textual.screen import Screen
+
+from tui import keys
+from tui.widgets.line import Line, Piece
+
+
+class HintBar(Line):
+    """Keys of the screen, those that cannot be used now dimmed; quit and help are always at the right.
+
+    Textual's Footer cuts off what does not fit, `?` first; this one leaves out whole hints.
+    """
+
+    def __init__(self, dimmed: Callable[[keys.Act], bool]) -> None:
+        """Show hints; `dimmed` tells which cannot be used on the selected row."""
+        super().__init__()
+        self._dimmed = dimmed
+
+    def on_mount(self) -> None:
+        """Follow the bindings: they change with the focus and with the selected row."""
+        self.screen.bindings_updated_signal.subscribe(self, self._update)
+
+    def _update(self, _: Screen[object]) -> None:
+        self.refresh()
+
+    def pieces(self) -> tuple[list[Piece], list[Piece]]:
+        """Hints in the order of keys.py, and the help."""
+        here = {
+            active.binding.id: active.node
+            for active in self.screen.active_bindings.values()
+            if active.binding.id in keys.BY_ID and active.binding.show
+        }
+        left: list[Piece] = []
+        right: list[Piece] = []
+        for id_ in sorted(filter(None, here), key=keys.RANK.__getitem__):
+            act = keys.BY_ID[id_]
+            key_tone, label_tone = ("dim", "dim") if self._dimmed(act) else ("key", "text")
+            action = ("screen." if isinstance(here[id_], Screen) else "app.") + act.action
+            keep = -keys.RANK[id_]
+            hint = [
+                Piece(f" {act.keys[0]}", key_tone, action, keep),
+                Piece(f" {act.label} ", label_tone, action, keep),
+            ]
+            (right if act in keys.PINNED else left).extend(hint)
+        return left, right

@@ -1,0 +1,80 @@
+"""One line of chrome: pieces of text on the left and on the right, some of them buttons."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from textual import events, on
+from textual.strip import Strip
+from textual.widget import Widget
+
+
+class Piece(NamedTuple):
+    """Some text.
+
+    Attributes:
+        tone: A component class without its prefix.
+        action: What a click does, if anything.
+        keep: When room is short, all pieces of the lowest `keep` go together.
+    """
+
+    text: str
+    tone: str = "text"
+    action: str = ""
+    keep: int = 0
+
+
+class Line(Widget):
+    """A line of pieces. Subclasses say which; what has no room is left out, least kept first."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        f"line--{tone}"
+        for tone in ("text", "key", "dim", "here", "brand", "ok", "warn", "bad", "busy")
+    }
+
+    def pieces(self) -> tuple[list[Piece], list[Piece]]:
+        """What to show, left and right."""
+        raise NotImplementedError
+
+    def _laid_out(self) -> list[tuple[int, Piece]]:
+        left, right = self.pieces()
+        width = self.size.width
+        while left and _length(left) + _length(right) > width:
+            least = min(piece.keep for piece in left)
+            left = [piece for piece in left if piece.keep != least]
+        placed: list[tuple[int, Piece]] = []
+        at = 0
+        for piece in left:
+            placed.append((at, piece))
+            at += cell_len(piece.text)
+        at = max(at, width - _length(right))
+        for piece in right:
+            placed.append((at, piece))
+            at += cell_len(piece.text)
+        return placed
+
+    def render_line(self, y: int) -> Strip:
+        """The line."""
+        base = self.get_component_rich_style("line--text")
+        segments: list[Segment] = []
+        at = 0
+        for begin, piece in self._laid_out():
+            if begin > at:
+                segments.append(Segment(" " * (begin - at), base))
+            style = self.get_component_rich_style(f"line--{piece.tone}")
+            segments.append(Segment(piece.text, style))
+            at = begin + cell_len(piece.text)
+        return Strip(segments).adjust_cell_length(self.size.width, base).simplify()
+
+    @on(events.Click)
+    async def _press(self, event: events.Click) -> None:
+        for begin, piece in self._laid_out():
+            if piece.action and begin <= event.x < begin + cell_len(piece.text):
+                await self.run_action(piece.action)
+                return
+
+
+def _length(pieces: list[Piece]) -> int:
+    return sum(cell_len(piece.text) for piece in pieces)

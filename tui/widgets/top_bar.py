@@ -1,0 +1,59 @@
+"""The first line: where one is, what is under way, how sources and proxy do."""
+
+from __future__ import annotations
+
+from broker import human
+from tui.host import Host
+from tui.rows import counted
+from tui.widgets.line import Line, Piece
+
+_TABS = (
+    ("consoles", "Consoles"),
+    ("sessions", "Sessions"),
+    ("sources", "Sources"),
+    ("events", "Events"),
+)
+
+
+class TopBar(Line):
+    """Pages on the left, health on the right."""
+
+    def __init__(self, host: Host, here: str) -> None:
+        """Show `host`'s state; `here` is the page one is on."""
+        super().__init__()
+        self._host = host
+        self._here = here
+
+    def pieces(self) -> tuple[list[Piece], list[Piece]]:
+        """Brand and tabs; then what is under way, sources, proxy."""
+        glyphs = self._host.glyphs
+        left = [Piece(f" {glyphs.brand} broker ", "brand", keep=0)]
+        for number, (page, title) in enumerate(_TABS, 1):
+            tone, keep = ("here", 9) if page == self._here else ("text", 5 - number)
+            left.append(Piece(f" {number} {title} ", tone, f"app.go('{page}')", keep))
+        return left, self._health()
+
+    def _health(self) -> list[Piece]:
+        host, snapshot, glyphs = self._host, self._host.snapshot, self._host.glyphs
+        pieces: list[Piece] = []
+        if host.busy:
+            more = f" +{len(host.busy) - 1}" if len(host.busy) > 1 else ""
+            text = human.one_line(host.busy[0])
+            pieces.append(Piece(f"{glyphs.busy} {text}{more}  ", "busy"))
+        if snapshot.problem is not None:
+            pieces.append(Piece(f"{glyphs.bad} not up to date  ", "bad", "app.explain"))
+        if failed := snapshot.failed_sources:
+            text = f"{glyphs.bad} {counted(failed, 'source')} failed  "
+            pieces.append(Piece(text, "bad", "app.go('sources')"))
+        pieces.append(self._proxy())
+        return pieces
+
+    def _proxy(self) -> Piece:
+        host, glyphs = self._host, self._host.glyphs
+        proxy = host.snapshot.proxy
+        if proxy is not None and proxy.serving:
+            where = f" :{proxy.tls_port}" if proxy.tls_port else ""
+            return Piece(f"{glyphs.on} proxy{where} ", "ok")
+        if host.proxy_problem is not None:
+            return Piece(f"{glyphs.bad} no proxy ", "bad", "app.explain")
+        return Piece(f"{glyphs.busy} proxy ", "busy")
