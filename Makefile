@@ -17,9 +17,9 @@ PY := $(VENV)/bin/python
 NUMPROCESSES ?= auto
 # Further arguments for pytest: make test ARGS="-k static"
 ARGS ?=
-SOURCES := broker tui sources tests bench
+SOURCES := broker tui sources tests bench docs
 
-.PHONY: help run test test-slow check format bench picture coverage lowest lock system-run system-test venv-run venv-dev clean
+.PHONY: help run test test-slow check format docs bench picture coverage lowest lock system-run system-test venv-run venv-dev clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -43,6 +43,9 @@ check: venv-dev  ## Format, lint, types, import contracts, docs
 format: venv-dev  ## Rewrite the sources in the one format, and mend what ruff can mend
 	$(VENV)/bin/ruff format $(SOURCES)
 	$(VENV)/bin/ruff check --fix $(SOURCES)
+
+docs: venv-dev  ## Write the settings' part of docs/configuration.md anew
+	PYTHONPATH=. $(PY) docs/settings_page.py
 
 bench: system-run venv-dev  ## Measure start-up, first paint and launch; prints what docs/performance.md holds
 	$(PY) -m bench $(ARGS)

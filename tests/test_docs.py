@@ -1,0 +1,215 @@
+"""What the documents say is so: links lead somewhere, names exist, nothing is left out."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from broker import errors
+from broker.cli import commands
+from broker.errors import BrokerError
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+MAKEFILE = (ROOT / "Makefile").read_text()
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def prose(text: str) -> str:
+    """The text without its fenced blocks."""
+    return re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def headings(text: str) -> list[str]:
+    return re.findall(r"^#+ +(.+?) *$", prose(text), flags=re.MULTILINE)
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that a forge makes of headings."""
+    plain = (re.sub(r"[`*]|\[|\]\([^)]*\)", "", heading.lower()) for heading in headings(text))
+    return {re.sub(r"[^\w\- ]", "", heading).strip().replace(" ", "-") for heading in plain}
+
+
+def links(path: Path) -> Iterator[str]:
+    yield from re.findall(r"\]\(([^)\s]+)\)", prose(path.read_text()))
+
+
+def code(path: Path) -> Iterator[str]:
+    """Lines of fenced blocks and code spans."""
+    text = path.read_text()
+    for block in re.findall(r"^ *```\w*\n(.*?)^ *```$", text, flags=re.MULTILINE | re.DOTALL):
+        yield from block.splitlines()
+    yield from (" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose(text)))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=named)
+def test_every_link_leads_somewhere(path: Path) -> None:
+    lost = []
+    for link in links(path):
+        if "://" in link:
+            continue
+        file, _, anchor = link.partition("#")
+        target = (path.parent / file).resolve() if file else path
+        if not target.exists() or (anchor and anchor not in anchors(target.read_text())):
+            lost.append(link)
+    assert not lost
+
+
+def test_decisions_are_numbered_without_gaps() -> None:
+    numbers = [int(path.name[:4]) for path in DECISIONS]
+    assert numbers == list(range(1, len(DECISIONS) + 1))
+
+
+@pytest.mark.parametrize("path", DECISIONS, ids=named)
+def test_a_decision_is_one_page_with_all_its_parts(path: Path) -> None:
+    text = path.read_text()
+    title, *parts = headings(text)
+    assert title.startswith(f"{int(path.name[:4])}. ")
+    assert parts == ["Context", "Decision", "Consequences", "What would make us look again"]
+    assert len(text.splitlines()) <= 60
+
+
+@pytest.mark.parametrize("path", DECISIONS, ids=named)
+def test_the_architecture_links_every_decision_by_its_title(path: Path) -> None:
+    title = headings(path.read_text())[0].partition(". ")[2]
+    assert f"[{title}]({named(path)})" in (ROOT / "ARCHITECTURE.md").read_text()
+
+
+def error_codes() -> list[str]:
+    classes = (
+        thing
+        for _, thing in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(thing, BrokerError)
+    )
+    return sorted({thing.code for thing in classes})
+
+
+@pytest.mark.parametrize("error_code", error_codes())
+def test_every_error_code_has_its_heading(error_code: str) -> None:
+    assert error_code in headings((ROOT / "docs" / "troubleshooting.md").read_text())
+
+
+def settings_page() -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        "settings_page", ROOT / "docs" / "settings_page.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_setting_is_documented_as_it_is() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    assert settings_page().replaced(page) == page, "run: make docs"
+
+
+def rooms() -> list[str]:
+    found = (path for path in (ROOT / "broker").iterdir() if not path.name.startswith("_"))
+    return sorted(path.name + "/" * path.is_dir() for path in found)
+
+
+@pytest.mark.parametrize("room", rooms())
+def test_the_architecture_knows_every_room(room: str) -> None:
+    assert f"`{room}`" in (ROOT / "ARCHITECTURE.md").read_text()
+
+
+@pytest.mark.parametrize("command", [command.words for command in commands.COMMANDS])
+def test_every_command_is_in_the_command_page(command: str) -> None:
+    assert any(
+        f"broker {command}" in heading or command == heading.strip("`")
+        for heading in headings((ROOT / "docs" / "cli.md").read_text())
+    )
+
+
+def spoken_commands() -> list[tuple[str, str]]:
+    """Each `broker …` that a document shows, and where."""
+    return [
+        (named(path), f"broker {words.strip()}")
+        for path in DOCUMENTS
+        for line in code(path)
+        for words in re.findall(r"(?:^|[\s$&|])broker ((?:[^|&#;]|&&)*)", line)
+    ]
+
+
+@pytest.mark.parametrize(("where", "line"), sorted(set(spoken_commands())))
+def test_documents_show_only_commands_and_options_that_exist(where: str, line: str) -> None:
+    words = [word for word in line.split()[1:] if word not in ("…", "2>&1")]
+    before = []
+    while words and words[0].startswith("-"):
+        before.append(words.pop(0))
+        if before[-1] == "--home":
+            words.pop(0)
+    if not words or words[0] == "COMMAND":
+        return
+    group = words[0] in commands.GROUPS
+    if group and len(words) == 1:
+        return
+    command = commands.find(" ".join(words[: 1 + group]))
+    assert command is not None, where
+    options = {word.partition("=")[0] for word in [*before, *words] if word.startswith("--")} - {
+        "--"
+    }
+    known = {*command.options, *commands.GLOBAL_OPTIONS, *commands.COMMON_OPTIONS}
+    assert options <= known, where
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS, ROOT / ".ci" / "run"], ids=named)
+def test_every_make_target_that_is_named_exists(path: Path) -> None:
+    lines = code(path) if path.suffix == ".md" else path.read_text().splitlines()
+    spoken = {
+        word
+        for line in lines
+        for words in re.findall(r"(?:^|[`$] ?)make ((?:[a-z-]+ ?)+)", line)
+        for word in words.split()
+    }
+    targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, flags=re.MULTILINE))
+    assert spoken <= targets
+
+
+def test_make_help_explains_every_target_for_people() -> None:
+    inner = {"system-run", "system-test", "venv-run", "venv-dev"}
+    targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, flags=re.MULTILINE))
+    explained = set(re.findall(r"^([a-z-]+):.*## .+", MAKEFILE, flags=re.MULTILINE))
+    assert targets - inner == explained
+
+
+def test_the_example_of_settings_can_be_loaded(tmp_path: Path) -> None:
+    from broker.config.load import load_settings
+    from broker.config.locations import Locations
+
+    home = Locations.from_env({"BROKER_HOME": str(tmp_path)})
+    home.prepare()
+    home.broker_yaml.write_text((ROOT / "examples" / "broker.yaml").read_text())
+    loaded = load_settings(home, env={})
+    assert loaded.settings.proxy.public_host == "console.lab.example"
+    assert loaded.warnings == ()
+
+
+async def test_the_example_of_sources_can_be_listed(tmp_path: Path) -> None:
+    from broker.config.sources_file import read_sources
+    from broker.driver import DriverContext
+    from sources.static import StaticDriver
+
+    read = read_sources(ROOT / "examples" / "sources.yaml")
+    assert [entry.name for entry in read.entries] == ["debug", "lab", "here"]
+    assert read.warnings == ()
+    context = DriverContext(tmp_path, tmp_path, tmp_path)
+    names = []
+    for entry in read.entries[:2]:
+        driver = StaticDriver.from_options(entry.name, entry.options, context)
+        names += [machine.name for machine in await driver.machines()]
+        assert driver.warnings == ()
+        await driver.aclose()
+    assert names == ["sextant", "build-01"]
