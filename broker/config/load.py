@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
+from broker import __version__, human
+from broker.config import settings as settings_module
 from broker.config.locations import Locations
 from broker.config.settings import Settings
+
+PREFIX = "BROKER_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,4 +45,104 @@ def load_settings(locations: Locations, env: Mapping[str, str] | None = None) ->
         ConfigError: YAML that cannot be read, an unknown setting, a value that is not allowed;
             `what` begins with the file's path or the variable's name.
     """
-    raise NotImplementedError
+    env = os.environ if env is None else env
+    overrides, warnings = _from_env(env)
+    stamp = _stamp(locations.broker_yaml)
+    if stamp is None and not overrides:
+        return _loaded({}, {}, warnings)
+    key = json.dumps([__version__, _stamp(Path(settings_module.__file__)), stamp, overrides])
+    values = _from_cache(locations.settings_cache, key)
+    if values is None:
+        from broker.config.check import check_file, check_variable
+
+        values = check_file(locations.broker_yaml) if stamp is not None else {}
+        for name, text in overrides.items():
+            values[name] = check_variable(variable_of(name), name, text)
+        _to_cache(locations.settings_cache, key, values)
+    origin = dict.fromkeys(values, str(locations.broker_yaml))
+    origin |= {name: variable_of(name) for name in overrides}
+    return _loaded(values, origin, warnings)
+
+
+def variable_of(name: str) -> str:
+    """The environment variable of a setting: `BROKER_PROXY_TLS_PORT` for `proxy.tls_port`."""
+    return PREFIX + name.replace(".", "_").upper()
+
+
+def setting_names() -> tuple[str, ...]:
+    """Every setting as `group.key`, in the order in which they are defined."""
+    return tuple(
+        f"{group.name}.{one.name}"
+        for group in dataclasses.fields(Settings)
+        for one in dataclasses.fields(getattr(_DEFAULTS, group.name))
+    )
+
+
+_DEFAULTS = Settings()
+
+
+def _loaded(
+    values: Mapping[str, Any], origin: Mapping[str, str], warnings: tuple[str, ...]
+) -> Loaded:
+    groups: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        group, _, key = name.partition(".")
+        groups.setdefault(group, {})[key] = tuple(value) if isinstance(value, list) else value
+    changed = {
+        group: dataclasses.replace(getattr(_DEFAULTS, group), **given)
+        for group, given in groups.items()
+    }
+    provenance = dict.fromkeys(setting_names(), "default") | dict(origin)
+    return Loaded(dataclasses.replace(_DEFAULTS, **changed), provenance, warnings)
+
+
+def _from_env(env: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Settings given by variables, and a warning for each that looks like one and is none.
+
+    Other programs have BROKER_ variables of their own, so those outside our groups are theirs.
+    """
+    given = {name: text for name, text in env.items() if name.startswith(PREFIX)}
+    if not given:
+        return {}, ()
+    known = {variable_of(name): name for name in setting_names()}
+    groups = tuple(f"{PREFIX}{group.name.upper()}_" for group in dataclasses.fields(Settings))
+    warnings = tuple(
+        f"{name} sets nothing. {human.did_you_mean(name, known)}".rstrip()
+        for name in sorted(given)
+        if name not in known and name.startswith(groups)
+    )
+    return {known[name]: given[name] for name in sorted(given) if name in known}, warnings
+
+
+def _stamp(path: Path) -> list[int] | None:
+    """What changes when a file does; None when there is none."""
+    try:
+        found = path.stat()
+    except OSError as exc:
+        return None if isinstance(exc, FileNotFoundError) else [exc.errno or 0]
+    return [found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino]
+
+
+def _from_cache(path: Path, key: str) -> dict[str, Any] | None:
+    """What was checked before under the same key and still fits our settings."""
+    try:
+        found = json.loads(path.read_bytes())
+        if not isinstance(found, dict) or found["key"] != key:
+            return None
+        values = found["values"]
+        known = set(setting_names())
+        return values if isinstance(values, dict) and known.issuperset(values) else None
+    except (OSError, ValueError, LookupError, RecursionError):
+        return None
+
+
+def _to_cache(path: Path, key: str, values: Mapping[str, Any]) -> None:
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        try:
+            handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump({"key": key, "values": values}, file)
+            fresh.replace(path)
+        finally:
+            fresh.unlink(missing_ok=True)
