@@ -285,7 +285,7 @@ class StoreGate:
             self._store.add_event(due.events[0])
             due.events.pop(0)
 
-    async def watch_ends(self, end: Callable[[SessionId], None]) -> None:
+    async def watch_ends(self, end: Callable[[SessionId], object]) -> None:
         """Call `end` for every session that somebody asked to end, until cancelled.
 
         Args:

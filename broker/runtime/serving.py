@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from broker.errors import BrokerError
 from broker.events import Event, Kind
 from broker.model import ProxyStatus
+from broker.reconcile.expiry import forget_old
 from broker.runtime import announce
 from broker.runtime.binding import bind
 from broker.runtime.hosting import END, worker_alive
@@ -110,6 +111,7 @@ class Supervisor:
                 for number in range(self._house.settings.proxy.workers)
             ]
             tasks.append(group.create_task(self._house.inventory.run(), name="inventory"))
+            tasks.append(group.create_task(self._forget_old(), name="expiry"))
             tasks.append(group.create_task(self._announce(workers, ready), name="announce"))
             if lease_fd is not None:
                 tasks.append(group.create_task(self._hold_lease(lease_fd), name="lease"))
@@ -168,6 +170,10 @@ class Supervisor:
                 await asyncio.sleep(DRAIN_EVERY)
                 await self._end_orphans()
         self._stopping.set()
+
+    async def _forget_old(self) -> None:
+        house = self._house
+        await forget_old(house.store, house.clock, keep_days=house.settings.store.keep_days)
 
     async def _end_orphans(self) -> None:
         """Close the sessions of workers that died without a word."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar, Self
 
 import pytest
@@ -113,9 +112,7 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    locations = Locations.from_env({"BROKER_HOME": str(tmp_path)})
-    locations.prepare()
+def world(locations: Locations) -> Iterator[World]:
     store = Store.open(locations, clock=SystemClock())
     world = World(store)
     world.drivers = {

@@ -1,0 +1,156 @@
+"""The relay worker: the small process that holds the sockets of sessions.
+
+Started by the supervisor (`broker.runtime.serving`) with the listening sockets inherited. It ends
+its sessions in the order that is safe for their VMs when it is told to stop; when the supervisor
+is gone without a word, it takes nobody new and ends after its last session.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+
+from broker.errors import BrokerError
+from broker.model import Console, MachineKey
+from broker.proxy import engines
+from broker.proxy.dial import TargetDialer
+from broker.proxy.limits import Limits
+from broker.proxy.listener import Door
+from broker.proxy.proxy import Proxy
+from broker.runtime import announce
+from broker.runtime.gatekeeper import StoreGate
+from broker.runtime.unwrap import unwrapped
+from broker.runtime.wiring import House, open_house
+from broker.service.admission import Admission
+from broker.vm.handover import hand_over
+
+log = logging.getLogger(__name__)
+
+
+class LocalVms:
+    """Hands channels over to QEMU processes of this host."""
+
+    async def hand_over(self, control_path: str) -> socket.socket:
+        """A connected socket to that VM's SPICE server."""
+        return await hand_over(control_path)
+
+
+class Worker:
+    """One proxy, its gate, and what makes it stop."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._gate = StoreGate(
+            house.store,
+            Admission(house.store, house.clock, worker=os.getpid()),
+            house.clock,
+            worker=os.getpid(),
+            ask_driver=self._ask_driver,
+        )
+        self._stopping = asyncio.Event()
+
+    async def run(self, doors: list[Door], ready_fd: int | None) -> None:
+        """Serve until told to stop, or alone and idle."""
+        identity = await asyncio.to_thread(self._house.identity)
+        proxy = Proxy(
+            doors,
+            engines.server(identity.server_path),
+            self._gate,
+            TargetDialer(LocalVms()),
+            limits=self._limits(),
+        )
+        ready = asyncio.Event()
+        with self._signals():
+            writer = asyncio.ensure_future(self._gate.write())
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [
+                        group.create_task(proxy.run(ready), name="proxy"),
+                        group.create_task(
+                            self._gate.watch_ends(proxy.end_session),
+                            name="sessions to end",
+                        ),
+                        group.create_task(self._watch_supervisor(proxy), name="supervisor"),
+                    ]
+                    await ready.wait()
+                    announce.say_ready(ready_fd, pid=os.getpid())
+                    await self._stopping.wait()
+                    for task in tasks:
+                        task.cancel()
+            finally:
+                # last, so that the ends of sessions that stopping caused are written too
+                writer.cancel()
+                await asyncio.wait([writer])
+
+    def _limits(self) -> Limits:
+        settings = self._house.settings.proxy
+        return Limits(
+            tls_seconds=settings.handshake_timeout,
+            link_seconds=settings.handshake_timeout,
+            backend_seconds=settings.dial_timeout,
+            half_open=settings.half_open_max,
+            half_open_per_address=settings.half_open_per_address,
+        )
+
+    async def _ask_driver(self, key: MachineKey) -> Console:
+        driver = await self._house.inventory.driver(key.source)
+        return await driver.console(key.uuid)
+
+    async def _watch_supervisor(self, proxy: Proxy) -> None:
+        """Our standard input closes when the supervisor has gone."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+        )
+        try:
+            await reader.read()
+        finally:
+            transport.close()
+        log.warning("the supervisor is gone: %d sessions go on, nobody new", proxy.session_count)
+        proxy.stop_accepting()
+        await proxy.drained()
+        self._stopping.set()
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
+        loop.add_signal_handler(signal.SIGINT, self._stopping.set)
+        yield
+        loop.remove_signal_handler(signal.SIGTERM)
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+async def _main(listen_fds: list[int], ready_fd: int | None) -> None:
+    doors = [Door(socket.socket(fileno=descriptor)) for descriptor in listen_fds]
+    async with open_house() as house, unwrapped():
+        await Worker(house).run(doors, ready_fd)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The process; says how it went to the supervisor and in the log only."""
+    parser = argparse.ArgumentParser(prog="broker-worker")
+    parser.add_argument("--listen-fds", required=True, help="descriptors, separated by commas")
+    parser.add_argument("--ready-fd", type=int)
+    options = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    descriptors = [int(each) for each in options.listen_fds.split(",")]
+    try:
+        asyncio.run(_main(descriptors, options.ready_fd))
+    except BrokerError as problem:
+        log.error("%s", problem)
+        announce.say_failed(options.ready_fd, problem)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""Who may reach what. The store is the real one: its transactions are half of the promise."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from broker import tokens
+from broker.config.locations import Locations
+from broker.errors import Refused
+from broker.events import Kind
+from broker.model import (
+    Machine,
+    MachineId,
+    MachineKey,
+    SourceName,
+    State,
+    TcpTarget,
+    Token,
+)
+from broker.model import Protocol as Spoken
+from broker.service.admission import Admission, Admitted
+from broker.store.store import Store
+from tests.conftest import FakeClock
+
+LAB = SourceName("lab")
+KEY = MachineKey(LAB, MachineId("00000000-0000-0000-0000-000000000001"))
+WEB = Machine(key=KEY, name="web-01", state=State.UNKNOWN, target=TcpTarget("192.0.2.1", 5900))
+CLIENT = "198.51.100.7:40000"
+
+
+@pytest.fixture
+def store(locations: Locations, clock: FakeClock) -> Iterator[Store]:
+    store = Store.open(locations, clock=clock)
+    store.put_configured([(LAB, "static")])
+    store.put_machines(LAB, [WEB], tickets={KEY.uuid: "the-ticket"}, kept=True)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def admission(store: Store, clock: FakeClock) -> Admission:
+    return Admission(store, clock, worker=4711)
+
+
+def issue(store: Store, clock: FakeClock, *, ttl: float = 60, label: str = "") -> str:
+    secret = tokens.mint()
+    now = clock.now()
+    store.add_token(
+        Token(
+            digest=tokens.digest(secret),
+            key=KEY,
+            created_at=now,
+            expires_at=now + timedelta(seconds=ttl),
+            label=label,
+        )
+    )
+    return secret
+
+
+def refusal(admission: Admission, secret: str) -> Refused:
+    with pytest.raises(Refused) as caught:
+        admission.admit(secret, CLIENT)
+    return caught.value
+
+
+def test_a_good_token_opens_a_session_with_the_console_and_its_ticket(
+    store: Store, clock: FakeClock, admission: Admission
+) -> None:
+    admitted = admission.admit(issue(store, clock, label="ana"), CLIENT)
+    assert admitted.console is not None
+    assert (admitted.console.target, admitted.console.ticket) == (WEB.target, "the-ticket")
+    assert [
+        (each.id, each.console, each.client, each.worker, each.label) for each in store.sessions()
+    ] == [(admitted.session.id, "web-01", CLIENT, 4711, "ana")]
+
+
+def test_a_token_opens_one_session(store: Store, clock: FakeClock, admission: Admission) -> None:
+    secret = issue(store, clock)
+    admission.admit(secret, CLIENT)
+    assert refusal(admission, secret).reason == "token-used"
+    assert len(store.sessions()) == 1
+
+
+def test_of_many_at_once_with_one_token_one_gets_in(
+    store: Store, clock: FakeClock, admission: Admission
+) -> None:
+    secret = issue(store, clock)
+
+    def attempt(_: int) -> Admitted | Refused:
+        try:
+            return admission.admit(secret, CLIENT)
+        except Refused as refused:
+            return refused
+
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(attempt, range(8)))
+    assert sum(isinstance(outcome, Admitted) for outcome in outcomes) == 1
+    assert {each.reason for each in outcomes if isinstance(each, Refused)} == {"token-used"}
+
+
+def test_an_expired_token_is_refused_and_says_since_when(
+    store: Store, clock: FakeClock, admission: Admission
+) -> None:
+    secret = issue(store, clock, ttl=60)
+    clock.forward(300)
+    refused = refusal(admission, secret)
+    assert refused.reason == "token-expired"
+    assert "4" in refused.what
+    assert "export-vv" in refused.fix
+
+
+def test_a_revoked_token_is_refused(store: Store, clock: FakeClock, admission: Admission) -> None:
+    secret = issue(store, clock)
+    store.revoke_tokens(KEY)
+    assert refusal(admission, secret).reason == "token-revoked"
+
+
+@pytest.mark.parametrize("secret", ["", "x", "A" * 48, "A" * 60, "A" * 5000, "\N{SNOWMAN}"])
+def test_what_is_no_token_of_ours_is_refused(admission: Admission, secret: str) -> None:
+    assert refusal(admission, secret).reason == "token-unknown"
+
+
+def test_a_token_for_a_machine_that_is_gone_opens_nothing(
+    store: Store, clock: FakeClock, admission: Admission
+) -> None:
+    secret = issue(store, clock)
+    store.put_machines(LAB, [], tickets={}, kept=True)
+    assert refusal(admission, secret).reason == "machine-unknown"
+    assert store.sessions() == []
+
+
+def test_a_machine_without_a_screen_opens_no_session(
+    store: Store, clock: FakeClock, admission: Admission
+) -> None:
+    secret = issue(store, clock)
+    headless = Machine(key=KEY, name="web-01", state=State.UNKNOWN, protocol=Spoken.NONE)
+    store.put_machines(LAB, [headless], tickets={}, kept=True)
+    assert refusal(admission, secret).reason == "no-console"
+    assert store.sessions() == []
+
+
+def test_admissions_and_refusals_are_in_the_audit_log_without_a_secret(
+    store: Store, clock: FakeClock, admission: Admission
+) -> None:
+    secret = issue(store, clock)
+    admission.admit(secret, CLIENT)
+    refusal(admission, secret)
+    refusal(admission, "B" * 48)
+    events = store.events()
+    assert [(event.kind, event.reason, event.client) for event in events] == [
+        (Kind.SESSION_OPENED, "", CLIENT),
+        (Kind.SESSION_REFUSED, "token-used", CLIENT),
+        (Kind.SESSION_REFUSED, "token-unknown", CLIENT),
+    ]
+    assert [event.key for event in events] == [KEY, KEY, None]
+    assert secret not in repr(events)
+    assert "the-ticket" not in repr(events)
