@@ -19,7 +19,7 @@ NUMPROCESSES ?= auto
 ARGS ?=
 SOURCES := broker tui sources tests bench docs
 
-.PHONY: help run test test-slow check format docs bench picture coverage lowest lock system-run system-test venv-run venv-dev clean
+.PHONY: help run test test-slow check format docs bench picture coverage lowest lock system-run system-test system-picture venv-run venv-dev clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -50,7 +50,7 @@ docs: venv-dev  ## Write the settings' part of docs/configuration.md anew
 bench: system-run venv-dev  ## Measure start-up, first paint and launch; prints what docs/performance.md holds
 	$(PY) -m bench $(ARGS)
 
-picture: system-test venv-dev  ## Take docs/img/tui.png from the real program in a real terminal
+picture: system-picture venv-dev  ## Take docs/img/tui.png from the real program in a real terminal
 	.ci/picture docs/img/tui.png
 
 coverage: system-test venv-dev  ## Run the tests and report what they did not reach
@@ -68,6 +68,9 @@ system-run:
 
 system-test:
 	@.ci/system-packages test
+
+system-picture:
+	@.ci/system-packages picture
 
 venv-run: system-run
 	@.ci/venv run

@@ -1,0 +1,153 @@
+"""How long from asking for a VM to the first byte of its SPICE server, ours beside bare QEMU.
+
+Both start the same guest with the same command line. Bare QEMU has `-spice port=N` and is dialled
+every millisecond until it listens; ours has no listener, and is greeted, put into the store and
+handed a descriptor. The clock stops when the first byte of the reply to a link message arrives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bench.measure import Case, clean_env, interleaved, process, summarise
+from bench.report import Part, Row
+from bench.startup import BROKER
+from broker.demo import machine_spec, write_image
+from broker.model import HandOverTarget, Machine, MachineKey
+from broker.runtime.wiring import open_service
+from broker.service.port import Service
+from broker.vm.handover import hand_over
+
+GOAL = "within 15 %"
+LINK = bytes.fromhex(
+    "52454451 02000000 02000000 1a000000"  # REDQ 2.2, 26 bytes follow
+    "00000000 01 00 01000000 01000000 12000000"  # a new session, MAIN 0, one word of each
+    "0b000000 0f000000"  # choice of authentication, SPICE tickets, mini headers; main 0-3
+)
+PATIENCE = 10.0
+"""Seconds after which a QEMU that does not answer has failed."""
+BARE = "bare `qemu-system-x86_64`"
+
+
+def measure(work: Path, rounds: int) -> tuple[list[Part], dict[str, list[float]]]:
+    """The table of launches, in turns: bare QEMU, our service in a running face, the command."""
+    home = Path(tempfile.mkdtemp(prefix="cb-", dir=work.parent))  # sockets want a short path
+    with contextlib.ExitStack() as stack:
+        for key, value in clean_env(BROKER_HOME=str(home)).items():
+            os.environ[key] = value
+        stack.callback(os.environ.pop, "BROKER_HOME")
+        runner = stack.enter_context(asyncio.Runner())
+        opened = contextlib.AsyncExitStack()
+        stack.callback(lambda: runner.run(opened.aclose()))
+        service = runner.run(opened.enter_async_context(open_service()))
+        spec = machine_spec(write_image(home / "demo.img"))
+        machine = runner.run(service.define(spec))
+        argv = _command_line(runner.run(service.start(machine.key)))
+        runner.run(service.kill(machine.key))
+        cases = [
+            Case(BARE, lambda: _bare(argv, work)),
+            Case("start in a running face", lambda: runner.run(_warm(service, machine.key))),
+            Case("`broker vm start`", lambda: runner.run(_command(service, machine))),
+        ]
+        found = interleaved(cases, rounds)
+        runner.run(service.delete(machine.key))
+    base = summarise(found[BARE]).median
+    rows = [
+        Row(BARE, summarise(found[BARE])),
+        Row(cases[1].name, summarise(found[cases[1].name]), GOAL, ("bare QEMU", base)),
+        Row(cases[2].name, summarise(found[cases[2].name]), "", ("bare QEMU", base)),
+    ]
+    how = (
+        "The demo guest under TCG, from asking until the first byte of its SPICE server's reply, "
+        "with the same command line. Bare QEMU listens on a port; ours is handed a descriptor. "
+        "`broker vm start` is a whole process of its own, Python's start included."
+    )
+    return [Part("Launch to first SPICE byte", how, rows)], found
+
+
+async def _warm(service: Service, key: MachineKey) -> float:
+    begin = time.perf_counter()
+    machine = await service.start(key)
+    await _first_byte(machine)
+    seconds = time.perf_counter() - begin
+    await service.kill(key)
+    return seconds
+
+
+async def _command(service: Service, machine: Machine) -> float:
+    begin = time.perf_counter()
+    await asyncio.to_thread(process, [BROKER, "vm", "start", machine.name], dict(os.environ))
+    await _first_byte((await service.find(machine.key.uuid)).machine)
+    seconds = time.perf_counter() - begin
+    await service.kill(machine.key)
+    return seconds
+
+
+async def _first_byte(machine: Machine) -> None:
+    assert isinstance(machine.target, HandOverTarget)
+    channel = await hand_over(machine.target.control_path)
+    loop = asyncio.get_running_loop()
+    with channel:
+        await loop.sock_sendall(channel, LINK)
+        if await loop.sock_recv(channel, 1) != b"R":
+            raise RuntimeError("QEMU did not answer the link message")
+
+
+def _command_line(machine: Machine) -> list[str]:
+    """What we started QEMU with, read off the process."""
+    return Path(f"/proc/{machine.pid}/cmdline").read_bytes().decode().rstrip("\0").split("\0")
+
+
+def _bare(argv: Sequence[str], work: Path) -> float:
+    """The same QEMU with a port, none of our files and nobody but this function around it."""
+    run = Path(tempfile.mkdtemp(dir=work))
+    port = _free_port()
+    line = list(_elsewhere(argv, run, port))
+    begin = time.perf_counter()
+    qemu = subprocess.Popen(
+        line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        with _dialled(port, qemu) as channel:
+            channel.sendall(LINK)
+            if channel.recv(1) != b"R":
+                raise RuntimeError("QEMU did not answer the link message")
+            return time.perf_counter() - begin
+    finally:
+        qemu.kill()
+        qemu.wait()
+
+
+def _elsewhere(argv: Sequence[str], run: Path, port: int) -> Iterator[str]:
+    """The command line with its sockets and files in `run`, and SPICE on a port."""
+    pidfile = Path(argv[argv.index("-pidfile") + 1])
+    for word, before in zip(argv, ["", *argv], strict=False):
+        if before == "-spice":
+            yield f"port={port},addr=127.0.0.1,disable-ticketing=on,{word}"
+        else:
+            yield word.replace(str(pidfile.parent), str(run))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _dialled(port: int, qemu: subprocess.Popen[bytes]) -> socket.socket:
+    limit = time.perf_counter() + PATIENCE
+    while time.perf_counter() < limit:
+        with contextlib.suppress(ConnectionRefusedError):
+            return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        if qemu.poll() is not None:
+            raise RuntimeError(f"bare QEMU ended at once with {qemu.returncode}")
+        time.sleep(0.001)
+    raise RuntimeError("bare QEMU did not listen in time")
