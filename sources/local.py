@@ -1,0 +1,235 @@
+"""The local source: VMs that this broker defines, starts and stops on this host.
+
+Its only option is `qemu`, the emulator to use instead of the configured one. All work is done by
+`broker.vm`; this module puts it into the words of the driver contract.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Final, Self
+
+from broker.driver import DriverContext
+from broker.errors import ConfigError, NoConsole
+from broker.human import did_you_mean
+from broker.model import (
+    Console,
+    Display,
+    HandOverTarget,
+    Machine,
+    MachineId,
+    MachineKey,
+    MachineSpec,
+    Protocol,
+    SourceName,
+    State,
+)
+
+if TYPE_CHECKING:  # what these import is only needed once something is asked
+    from broker.vm.definitions import Definition, Definitions
+    from broker.vm.instance import Instance
+    from broker.vm.look import Seen
+    from broker.vm.paths import VmPaths
+
+HYPERVISOR: Final = "localhost"
+OPTIONS: Final = ("qemu",)
+_OFF: Final = frozenset({State.STOPPED, State.CRASHED})
+_MAX_LOG_BYTES: Final = 4 * 1024 * 1024
+
+
+class LocalDriver:
+    """VMs of this host; a driver that also switches, defines and keeps logs."""
+
+    type: ClassVar[str] = "local"
+
+    def __init__(self, name: SourceName, context: DriverContext, *, qemu: str) -> None:
+        self._name = name
+        self._context = context
+        self._qemu = qemu
+        self._opened: Definitions | None = None
+
+    @classmethod
+    def from_options(
+        cls, name: SourceName, options: Mapping[str, object], context: DriverContext
+    ) -> Self:
+        """The driver of one entry of sources.yaml; see `broker.driver.Driver`.
+
+        Raises:
+            ConfigError: An option is unknown, or `qemu` is not text.
+        """
+        for option in options:
+            if option not in OPTIONS:
+                raise ConfigError(
+                    f"sources.yaml: {name}: {option} is not a setting of a local source",
+                    fix=did_you_mean(option, OPTIONS) or f"Settings are: {', '.join(OPTIONS)}",
+                )
+        qemu = options.get("qemu", context.qemu)
+        if not isinstance(qemu, str) or not qemu:
+            raise ConfigError(
+                f"sources.yaml: {name}: qemu is {qemu!r}, not the name or path of an emulator",
+                fix="Write it as qemu: qemu-system-x86_64, or leave it out",
+            )
+        return cls(name, context, qemu=qemu)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """One sentence for each definition that cannot be read, as of now."""
+        return tuple(
+            definition.problem.what
+            for definition in self._definitions.all()
+            if definition.problem is not None
+        )
+
+    async def machines(self) -> Sequence[Machine]:
+        """All VMs that are defined, by name; those that run are asked all at once.
+
+        Raises:
+            StoreError: The directory of definitions cannot be read.
+        """
+        definitions = self._definitions.all()
+        return await asyncio.gather(*(self._look(definition) for definition in definitions))
+
+    async def console(self, machine_id: MachineId) -> Console:
+        """A hand-over by the VM's control monitor; no ticket is needed.
+
+        Raises:
+            NotFound: No such VM.
+            NoConsole: It is off, or has no display.
+        """
+        definition = self._definitions.find(machine_id)
+        machine = await self._look(definition)
+        if machine.protocol is Protocol.NONE or machine.target is None:
+            raise NoConsole(
+                f"{machine.name} has no display",
+                fix="Define it with a display, or read its serial port: broker vm log --serial",
+            )
+        if machine.state in _OFF or machine.pid is None:
+            raise NoConsole(
+                f"{machine.name} is {machine.state}",
+                fix=f"Start it: broker vm start {machine.name}",
+            )
+        return Console(machine.target)
+
+    async def aclose(self) -> None:
+        """Nothing is kept open."""
+
+    # -- consoles are told whole by `machines`
+
+    def kept_tickets(self) -> Mapping[MachineId, str]:
+        """None of them needs a ticket."""
+        return {}
+
+    # -- power
+
+    async def start(self, machine_id: MachineId) -> None:
+        """Have it running; see `broker.vm.instance.Instance.start`."""
+        spec = self._definitions.spec(machine_id)
+        await self._instance(self._definitions.find(machine_id), spec).start()
+
+    async def stop(self, machine_id: MachineId, *, timeout: float) -> None:
+        """Switch it off, gently first; see `broker.vm.instance.Instance.stop`."""
+        await self._instance(self._definitions.find(machine_id)).stop(timeout=timeout)
+
+    async def kill(self, machine_id: MachineId) -> None:
+        """Switch it off at once; see `broker.vm.instance.Instance.kill`."""
+        await self._instance(self._definitions.find(machine_id)).kill()
+
+    # -- definitions
+
+    async def define(self, spec: MachineSpec) -> None:
+        """Store a VM; it is not started.
+
+        Raises:
+            UsageError: Its name or uuid is taken, or an image of it does not exist.
+            ConfigError: A value is out of range.
+            StoreError: It cannot be written.
+        """
+        from broker.vm.images import check_images
+
+        check_images(spec)
+        self._definitions.add(spec)
+
+    async def spec(self, machine_id: MachineId) -> MachineSpec:
+        """What it was defined as.
+
+        Raises:
+            NotFound: No such VM.
+            ConfigError: Its definition is broken.
+        """
+        return self._definitions.spec(machine_id)
+
+    async def delete(self, machine_id: MachineId, *, keep_disks: bool = True) -> None:
+        """Forget a VM that is off, and its logs.
+
+        Args:
+            keep_disks: Keep what else is in its own data directory. Nothing outside is touched.
+
+        Raises:
+            NotFound: No such VM.
+            UsageError: It is not off.
+        """
+        from broker.vm.removal import remove
+
+        definition = self._definitions.find(machine_id)
+        await remove(self._definitions, definition, self._paths(definition), keep_disks=keep_disks)
+
+    # -- logs
+
+    async def log(self, machine_id: MachineId, *, serial: bool = False) -> str:
+        """QEMU's output, or the guest's serial output, of the current or last run; at most 4 MiB.
+
+        Raises:
+            NotFound: No such VM.
+        """
+        from broker.vm.look import tail
+
+        paths = self._paths(self._definitions.find(machine_id))
+        return tail(paths.serial_log if serial else paths.qemu_log, _MAX_LOG_BYTES)
+
+    # -- inside
+
+    @property
+    def _definitions(self) -> Definitions:
+        if self._opened is None:
+            from broker.vm.definitions import Definitions
+
+            self._opened = Definitions(self._context.data_dir)
+        return self._opened
+
+    def _paths(self, definition: Definition) -> VmPaths:
+        from broker.vm.paths import VmPaths
+
+        context = self._context
+        return VmPaths.of(context.runtime_dir, context.data_dir, definition.name, definition.uuid)
+
+    def _instance(self, definition: Definition, spec: MachineSpec | None = None) -> Instance:
+        """The VM itself; to stop one takes no more than its name, so a broken file is no bar."""
+        from broker.vm.instance import Instance
+
+        wanted = spec or MachineSpec(definition.name, definition.uuid)
+        return Instance(wanted, self._paths(definition), self._qemu, self._context.clock)
+
+    async def _look(self, definition: Definition) -> Machine:
+        from broker.vm.look import look
+
+        paths = self._paths(definition)
+        return self._machine(definition, paths, await look(definition.name, paths))
+
+    def _machine(self, definition: Definition, paths: VmPaths, seen: Seen) -> Machine:
+        spec, problem = definition.spec, definition.problem
+        screen = spec is None or spec.display is not Display.NONE
+        broken = problem is not None and seen.state is State.STOPPED
+        return Machine(
+            MachineKey(self._name, definition.uuid),
+            definition.name,
+            State.ERROR if broken else seen.state,
+            hypervisor=HYPERVISOR,
+            hypervisor_ip="127.0.0.1",
+            protocol=Protocol.SPICE if screen else Protocol.NONE,
+            reason=str(problem) if problem is not None else seen.reason,
+            pid=seen.pid,
+            started_at=seen.started_at,
+            target=HandOverTarget(str(paths.ctl)) if screen else None,
+            defined=True,
+        )
