@@ -242,6 +242,7 @@ class StoreGate:
 
     async def write(self) -> None:
         """Write what has changed until cancelled; then once more."""
+        flushing: asyncio.Future[bool] | None = None
         try:
             while True:
                 try:
@@ -251,10 +252,14 @@ class StoreGate:
                 except TimeoutError:
                     pass
                 self._wake.clear()
-                if not await self._flush():
+                flushing = asyncio.ensure_future(self._flush())
+                if not await asyncio.shield(flushing):
                     await asyncio.sleep(RETRY_AFTER)
         finally:
-            await asyncio.shield(self._flush())
+            # a writing under way is waited for: what it fails to write must not be forgotten
+            if flushing is not None:
+                await asyncio.wait([flushing])
+            await self._flush()
 
     async def _flush(self) -> bool:
         """Write everything that is due; keeps it and says False when the store cannot."""

@@ -1,0 +1,42 @@
+"""Listening sockets, and what is said when there can be none."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from broker.errors import UsageError
+from broker.runtime.binding import bind
+
+
+@pytest.fixture
+def busy() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        yield taken.getsockname()[1]
+
+
+def test_a_busy_port_says_which_and_what_to_do(busy: int) -> None:
+    with pytest.raises(UsageError) as caught:
+        bind("127.0.0.1", busy)
+    assert str(busy) in caught.value.what
+    assert "tls_port" in caught.value.fix
+
+
+def test_a_face_that_just_needs_a_proxy_takes_another_port(busy: int) -> None:
+    (listener,) = bind("127.0.0.1", busy, fall_back=True)
+    with listener:
+        assert listener.getsockname()[1] not in (0, busy)
+
+
+def test_every_address_of_a_name_gets_the_same_port() -> None:
+    listeners = bind("localhost", 0)
+    ports = {listener.getsockname()[1] for listener in listeners}
+    for listener in listeners:
+        listener.close()
+    assert len(ports) == 1
+
+
+@pytest.mark.parametrize("listen", ["192.0.2.1", "no-such-host.invalid"])
+def test_an_address_that_is_not_ours_is_a_usage_error(listen: str) -> None:
+    with pytest.raises(UsageError, match=listen):
+        bind(listen, 0)

@@ -1,0 +1,253 @@
+"""What the proxy reports ends up in the store, whatever the store is doing just then."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from broker import tokens
+from broker.config.locations import Locations
+from broker.errors import Refused, StoreError, Unreachable
+from broker.events import Event, Kind
+from broker.model import (
+    Console,
+    Machine,
+    MachineId,
+    MachineKey,
+    Session,
+    SourceName,
+    State,
+    TcpTarget,
+    Token,
+)
+from broker.proxy.gate import (
+    Admission,
+    ChannelClosed,
+    ChannelOpened,
+    ConnectionRefused,
+    Peer,
+    SessionClosed,
+    Traffic,
+)
+from broker.runtime import gatekeeper
+from broker.runtime.gatekeeper import REFUSALS_PER_SECOND, StoreGate
+from broker.service.admission import Admission as Decisions
+from broker.store.store import Store
+from tests.conftest import FakeClock
+
+LAB = SourceName("lab")
+KEY = MachineKey(LAB, MachineId("00000000-0000-0000-0000-000000000001"))
+WEB = Machine(key=KEY, name="web-01", state=State.UNKNOWN, target=TcpTarget("192.0.2.1", 5900))
+PEER = Peer("198.51.100.7", 40000)
+FRESH = Console(TcpTarget("192.0.2.9", tls_port=5901), ticket="minted")
+
+
+@pytest.fixture
+def store(locations: Locations, clock: FakeClock) -> Iterator[Store]:
+    store = Store.open(locations, clock=clock)
+    store.put_configured([(LAB, "static")])
+    store.put_machines(LAB, [WEB], tickets={KEY.uuid: "the-ticket"}, kept=True)
+    yield store
+    store.close()
+
+
+def gate_over(store: Any, clock: FakeClock, ask: Any = None) -> StoreGate:
+    async def unasked(_: MachineKey) -> Console:
+        raise AssertionError("a console that is stored needs no driver")
+
+    return StoreGate(
+        store, Decisions(store, clock, worker=4711), clock, worker=4711, ask_driver=ask or unasked
+    )
+
+
+@pytest.fixture
+def gate(store: Store, clock: FakeClock) -> StoreGate:
+    return gate_over(store, clock)
+
+
+def issue(store: Store, clock: FakeClock) -> str:
+    secret = tokens.mint()
+    now = clock.now()
+    store.add_token(Token(tokens.digest(secret), KEY, now, now + timedelta(seconds=60)))
+    return secret
+
+
+@asynccontextmanager
+async def writing(gate: StoreGate) -> AsyncIterator[None]:
+    """Everything recorded in the body is written when it ends."""
+    task = asyncio.ensure_future(gate.write())
+    await asyncio.sleep(0)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def admitted(gate: StoreGate, store: Store, clock: FakeClock) -> Admission:
+    return await gate.admit(issue(store, clock), PEER)
+
+
+async def test_an_admission_tells_where_the_screen_is(
+    gate: StoreGate, store: Store, clock: FakeClock
+) -> None:
+    secret = issue(store, clock)
+    admission = await gate.admit(secret, PEER)
+    assert (admission.target, admission.ticket) == (WEB.target, "the-ticket")
+    assert admission.digest == tokens.digest(secret)
+    assert "the-ticket" not in repr(admission)
+    assert [session.id for session in store.sessions()] == [admission.session]
+
+
+async def test_a_console_that_is_not_stored_is_asked_of_its_driver(
+    store: Store, clock: FakeClock
+) -> None:
+    async def ask(key: MachineKey) -> Console:
+        assert key == KEY
+        return FRESH
+
+    store.put_machines(LAB, [WEB], tickets={}, kept=False)
+    admission = await gate_over(store, clock, ask).admit(issue(store, clock), PEER)
+    assert (admission.target, admission.ticket) == (FRESH.target, "minted")
+
+
+async def test_a_driver_that_cannot_say_ends_the_session_it_would_have_been(
+    store: Store, clock: FakeClock
+) -> None:
+    async def ask(_: MachineKey) -> Console:
+        raise Unreachable("lab does not answer")
+
+    store.put_machines(LAB, [WEB], tickets={}, kept=False)
+    gate = gate_over(store, clock, ask)
+    async with writing(gate):
+        with pytest.raises(Unreachable):
+            await gate.admit(issue(store, clock), PEER)
+    assert store.sessions() == []
+    assert gate.live == 0
+
+
+async def test_channels_and_their_bytes_are_seen_while_they_live(
+    gate: StoreGate, store: Store, clock: FakeClock
+) -> None:
+    admission = await admitted(gate, store, clock)
+    async with writing(gate):
+        gate.record(ChannelOpened(admission.session, "main", PEER))
+        gate.record(ChannelOpened(admission.session, "display.0", PEER))
+        gate.record(Traffic(admission.session, "display.0", 5000, 70))
+    (session,) = store.sessions()
+    assert {channel.name: channel.bytes_to_client for channel in session.channels} == {
+        "main": 0,
+        "display.0": 5000,
+    }
+    assert (session.bytes_to_client, session.bytes_to_server) == (5000, 70)
+
+
+async def test_bytes_of_closed_channels_still_count(
+    gate: StoreGate, store: Store, clock: FakeClock
+) -> None:
+    admission = await admitted(gate, store, clock)
+    async with writing(gate):
+        gate.record(ChannelOpened(admission.session, "cursor.0", PEER))
+        gate.record(ChannelClosed(admission.session, "cursor.0", "client-closed", 300, 20))
+        gate.record(ChannelOpened(admission.session, "cursor.0", PEER))
+        gate.record(Traffic(admission.session, "cursor.0", 7, 1))
+    (session,) = store.sessions()
+    assert (session.bytes_to_client, session.bytes_to_server) == (307, 21)
+
+
+async def test_a_session_that_ended_is_closed_with_its_reason_and_last_count(
+    gate: StoreGate, store: Store, clock: FakeClock
+) -> None:
+    admission = await admitted(gate, store, clock)
+    async with writing(gate):
+        gate.record(ChannelOpened(admission.session, "main", PEER))
+        gate.record(ChannelClosed(admission.session, "main", "client-closed", 99, 11))
+        gate.record(SessionClosed(admission.session, "client-closed", established=True))
+    assert store.sessions() == []
+    (session,) = store.sessions(live=False)
+    assert (session.end_reason, session.bytes_to_client) == ("client-closed", 99)
+    assert [event.kind for event in store.events()] == [
+        Kind.SESSION_OPENED,
+        Kind.CHANNEL_OPENED,
+        Kind.CHANNEL_CLOSED,
+        Kind.SESSION_CLOSED,
+    ]
+
+
+async def test_a_refusal_by_the_gate_is_written_once(
+    gate: StoreGate, store: Store, clock: FakeClock
+) -> None:
+    async with writing(gate):
+        with pytest.raises(Refused) as caught:
+            await gate.admit("A" * 48, PEER)
+        gate.record(ConnectionRefused(PEER, caught.value.reason, caught.value.what))
+    assert [event.reason for event in store.events()] == ["token-unknown"]
+
+
+async def test_a_flood_of_refusals_is_counted_and_not_written_row_by_row(
+    gate: StoreGate, store: Store, clock: FakeClock
+) -> None:
+    async with writing(gate):
+        for _ in range(1000):
+            gate.record(ConnectionRefused(PEER, "handshake-timeout", "said nothing"))
+        clock.forward(1)
+        gate.record(ConnectionRefused(PEER, "handshake-timeout", "said nothing"))
+    events = store.events(limit=5000)
+    assert len(events) == REFUSALS_PER_SECOND + 1
+    assert "995 more" in events[-1].text
+
+
+class Stubborn:
+    """A store that is locked for the first few writes."""
+
+    def __init__(self, store: Store, times: int) -> None:
+        self._store = store
+        self.times = times
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def put_counters(self, sessions: list[Session]) -> None:
+        if self.times:
+            self.times -= 1
+            raise StoreError("the database is locked")
+        self._store.put_counters(sessions)
+
+    def add_event(self, event: Event) -> Event:
+        return self._store.add_event(event)
+
+
+async def test_a_store_that_is_locked_for_a_while_loses_nothing(
+    store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gatekeeper, "RETRY_AFTER", 0.0)
+    monkeypatch.setattr(gatekeeper, "WRITE_EVERY", 0.001)
+    stubborn = Stubborn(store, times=3)
+    gate = gate_over(stubborn, clock)
+    admission = await admitted(gate, store, clock)
+    async with writing(gate):
+        gate.record(ChannelOpened(admission.session, "main", PEER))
+        gate.record(Traffic(admission.session, "main", 10, 1))
+        async with asyncio.timeout(5):
+            while stubborn.times:
+                gate.record(Traffic(admission.session, "main", 10, 1))
+                await asyncio.sleep(0)
+    (session,) = store.sessions()
+    assert session.bytes_to_client == 10
+    assert [event.kind for event in store.events()].count(Kind.CHANNEL_OPENED) == 1
+
+
+async def test_a_session_somebody_asked_to_end_is_ended(
+    gate: StoreGate, store: Store, clock: FakeClock
+) -> None:
+    admission = await admitted(gate, store, clock)
+    ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    task = asyncio.ensure_future(gate.watch_ends(ended.set_result))
+    store.ask_end(admission.session)
+    async with asyncio.timeout(5):
+        assert await ended == admission.session
+    task.cancel()
+    await asyncio.wait([task])
