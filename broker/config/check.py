@@ -115,9 +115,10 @@ def _problem(where: str, errors: list[ErrorDetails], called: str = "") -> Config
             f"{where}: {name} is not a group of settings",
             fix=f"Write its settings below it, indented: {name}: {{{_keys(name)[0]}: …}}",
         )
-    shown = "" if name in _SECRET else f" is {_show(error['input'])}"
     if called:
+        shown = "" if name in _SECRET else f" is {human.one_line(str(error['input']))}"
         return ConfigError(f"{called}{shown or ' cannot be used'}; {_wanted(name, error)}", fix=fix)
+    shown = "" if name in _SECRET else f" is {_show(error['input'])}"
     return ConfigError(
         f"{where}: {name}{shown or ' cannot be used'}; {_wanted(name, error)}", fix=fix
     )

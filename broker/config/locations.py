@@ -17,7 +17,7 @@ NAME = "console-broker"
 SOCKET_PATH_MAX = 107
 """Bytes of the longest path a unix socket can have on Linux."""
 
-SOCKET_ROOM = len("/vms/00000000-0000-0000-0000-000000000000/serial.sock")
+SOCKET_ROOM = len("/vms/0123456789ab/serial.sock")
 """Bytes that a VM's sockets need below the runtime directory."""
 
 

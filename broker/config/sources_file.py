@@ -27,7 +27,8 @@ class SourceEntry:
     """One source as configured.
 
     Attributes:
-        options: The entry without `source` and `type`; scalars are text or None. May hold tickets.
+        options: The entry without `source` and `type`; scalars are text, or None for `null`. May
+            hold tickets.
     """
 
     name: SourceName

@@ -13,7 +13,7 @@ import yaml
 
 from broker.errors import ConfigError
 
-_NULL = re.compile(r"^(?:~|null|Null|NULL|)$")
+_NULL = re.compile(r"^(?:~|null|Null|NULL)$")
 _QUOTED = re.compile(r"('(?:<[a-z -]+>|.)')|'[^']*'|\"[^\"]+\"")
 """Quoted text in a parser's message; the group is a token's name or a single character."""
 
@@ -38,12 +38,15 @@ class _OnceLoader(_BASE):  # type: ignore[misc]  # the base is chosen at run tim
 
 
 class _TextLoader(_OnceLoader):
-    """Scalars stay the text that stands in the file; only null and merge keys mean something."""
+    """Scalars stay the text that stands in the file; only null and merge keys mean something.
+
+    A value that was left out is empty text: nobody who forgot a password meant that there is none.
+    """
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - the name and shape are PyYAML's
 
 
-_TextLoader.add_implicit_resolver("tag:yaml.org,2002:null", _NULL, ["~", "n", "N", ""])
+_TextLoader.add_implicit_resolver("tag:yaml.org,2002:null", _NULL, ["~", "n", "N"])
 _TextLoader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile(r"^<<$"), ["<"])
 
 
