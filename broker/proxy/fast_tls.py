@@ -105,10 +105,13 @@ class FastEngine:
 
     def write(self, plain: bytes | memoryview) -> None:
         """Encrypt all of it."""
-        if len(plain):
+        data, left = ffi.from_buffer(plain), len(plain)
+        while left:  # pyOpenSSL lets OpenSSL write one record per call
             lib.ERR_clear_error()
-            if lib.SSL_write(self._ssl, ffi.from_buffer(plain), len(plain)) <= 0:
+            count = lib.SSL_write(self._ssl, data + (len(plain) - left), left)
+            if count <= 0:
                 raise TlsFailed("a record cannot be written")
+            left -= count
 
     def take(self) -> bytes | memoryview:
         """Ciphertext to send, in a buffer that is reused."""

@@ -1,0 +1,247 @@
+"""A proxy on the loopback, somebody at its gate, and viewers without a window."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+import trustme
+
+from broker import tokens
+from broker.errors import Refused
+from broker.model import SessionId, Target
+from broker.proxy import engines
+from broker.proxy.dial import TargetDialer
+from broker.proxy.gate import Admission, Dialer, Notice, Peer, Policy
+from broker.proxy.limits import Limits
+from broker.proxy.listener import Door
+from broker.proxy.proxy import Proxy
+from broker.proxy.tls import TlsServer
+from broker.spice.client import ChannelClient, Event, MainReady
+from broker.spice.constants import ChannelType
+
+SECONDS = 20.0
+"""Nothing a test waits for takes longer; a hang fails here, with a traceback of the wait."""
+TOKEN = "token-of-a-test"
+N = TypeVar("N", bound=Notice)
+E = TypeVar("E", bound=Event)
+
+
+class FakeGate:
+    """Lets each token in once, and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.notices: list[Notice] = []
+        self.joined: list[str] = []
+        self._admissions: dict[str, Admission] = {}
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def allow(
+        self, target: Target, ticket: str = "", token: str = TOKEN, policy: Policy | None = None
+    ) -> str:
+        self._admissions[token] = Admission(
+            SessionId(f"s-{token}"), tokens.digest(token), target, "vm", ticket, policy or Policy()
+        )
+        return token
+
+    async def admit(self, token: str, peer: Peer) -> Admission:
+        admission = self._admissions.pop(token, None)
+        if admission is None:
+            raise Refused("no such token", reason="token-unknown")
+        return admission
+
+    async def join(self, admission: Admission, channel: str, peer: Peer) -> Admission:
+        if channel == "cursor.9":
+            raise Refused("not this one", reason="not-allowed")
+        self.joined.append(channel)
+        return replace(admission)
+
+    def record(self, notice: Notice) -> None:
+        self.notices.append(notice)
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            if not each.done():
+                each.set_result(None)
+
+    async def heard(
+        self, kind: type[N], matches: Callable[[N], bool] = lambda _: True, count: int = 1
+    ) -> N:
+        """The `count`-th notice of that kind, once it has come."""
+        async with asyncio.timeout(SECONDS):
+            while True:
+                found = [n for n in self.notices if isinstance(n, kind) and matches(n)]
+                if len(found) >= count:
+                    return found[count - 1]
+                told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._waiting.append(told)
+                await told
+
+
+class Connection:
+    """One channel of a viewer: our headless client on a real connection."""
+
+    def __init__(
+        self,
+        client: ChannelClient,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self.client = client
+        self.reader = reader
+        self.writer = writer
+        self.events: list[Event] = []
+
+    async def flush(self) -> None:
+        self.writer.write(self.client.data_to_send())
+        await self.writer.drain()
+
+    async def until(self, kind: type[E], matches: Callable[[E], bool] = lambda _: True) -> E:
+        """The next event of that kind; those before it are dropped."""
+        async with asyncio.timeout(SECONDS):
+            while True:
+                while self.events:
+                    event = self.events.pop(0)
+                    if isinstance(event, kind) and matches(event):
+                        return event
+                data = await self.reader.read(65536)
+                if not data:
+                    raise ConnectionError(f"closed while waiting for {kind.__name__}")
+                self.events += self.client.receive_data(data)
+                if self.client.failure is not None:
+                    raise self.client.failure
+                await self.flush()
+
+    async def closed(self) -> None:
+        """Read until the other side closes; answers what needs an answer."""
+        async with asyncio.timeout(SECONDS):
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
+                while data := await self.reader.read(65536):
+                    self.client.receive_data(data)
+                    await self.flush()
+
+    async def press(self, code: int) -> None:
+        self.client.press(code)
+        await self.flush()
+
+    async def close(self) -> None:
+        self.writer.close()
+        with contextlib.suppress(ConnectionError, ssl.SSLError, TimeoutError):
+            await self.writer.wait_closed()
+
+    def reset(self) -> None:
+        """Vanish: the other side gets a reset, as from a process that was killed."""
+        sock = self.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.writer.transport.abort()
+
+
+@dataclass
+class Rig:
+    """A running proxy and what a viewer needs to reach it."""
+
+    proxy: Proxy
+    gate: FakeGate
+    port: int
+    plain_port: int
+    tls: ssl.SSLContext
+    pki: Path
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
+
+    async def open(
+        self,
+        kind: ChannelType,
+        *,
+        ticket: str = TOKEN,
+        connection_id: int = 0,
+        channel_id: int = 0,
+    ) -> Connection:
+        """Connect, and send the request."""
+        reader, writer = await self.raw()
+        client = ChannelClient(
+            kind, ticket.encode(), connection_id=connection_id, channel_id=channel_id
+        )
+        connection = Connection(client, reader, writer)
+        await connection.flush()
+        return connection
+
+    async def open_main(self, ticket: str = TOKEN) -> tuple[Connection, int]:
+        """MAIN, and the session id for the other channels."""
+        main = await self.open(ChannelType.MAIN, ticket=ticket)
+        ready = await main.until(MainReady)
+        return main, ready.init.session_id
+
+    async def raw(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """TLS, and nothing said yet."""
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", self.port, ssl=self.tls, server_hostname="localhost"
+        )
+        self.writers.append(writer)
+        return reader, writer
+
+    async def close(self) -> None:
+        """Close what tests left open."""
+        for writer in self.writers:
+            writer.close()
+            with contextlib.suppress(OSError, ssl.SSLError):
+                await writer.wait_closed()
+
+
+def listening() -> socket.socket:
+    """A listening socket on a free port of the loopback."""
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    sock.listen(256)
+    return sock
+
+
+def certify(directory: Path) -> ssl.SSLContext:
+    """Write `server.pem` and `ca.pem`; what a viewer trusts."""
+    ca = trustme.CA()
+    ca.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
+        str(directory / "server.pem")
+    )
+    ca.cert_pem.write_to_path(str(directory / "ca.pem"))
+    context = ssl.create_default_context()
+    ca.configure_trust(context)
+    return context
+
+
+@contextlib.asynccontextmanager
+async def proxying(
+    directory: Path,
+    *,
+    dialer: Dialer | None = None,
+    limits: Limits | None = None,
+    tls: Callable[[Path], TlsServer] = engines.server,
+) -> AsyncIterator[Rig]:
+    """A proxy until the body ends; then it ends every session and lets go."""
+    trusts = certify(directory)
+    gate = FakeGate()
+    secured, plain = listening(), listening()
+    proxy = Proxy(
+        [Door(secured), Door(plain, secured=False)],
+        tls(directory / "server.pem"),
+        gate,
+        dialer or TargetDialer(),
+        limits=limits,
+    )
+    with secured, plain:
+        async with asyncio.TaskGroup() as group:
+            ready = asyncio.Event()
+            running = group.create_task(proxy.run(ready), name="proxy")
+            async with asyncio.timeout(SECONDS):
+                await ready.wait()
+            rig = Rig(
+                proxy, gate, secured.getsockname()[1], plain.getsockname()[1], trusts, directory
+            )
+            try:
+                yield rig
+            finally:
+                running.cancel()
+                await rig.close()
