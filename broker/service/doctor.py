@@ -7,10 +7,10 @@ because the things looked at (QEMU, sockets, the database) belong to other rooms
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from broker.clock import Clock
 from broker.errors import BrokerError
@@ -57,7 +57,7 @@ def broken(words: str, fix: str) -> Finding:
     return Finding(Mark.FAIL, words, fix)
 
 
-Look = Callable[[], Awaitable[Finding]]
+Look = Callable[[], Coroutine[Any, Any, Finding]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,29 +117,53 @@ async def _look(check: Check, step_seconds: float) -> Finding:
 class HostProbes(Protocol):
     """Looks at this host. None depends on another, so all are taken."""
 
-    async def directories(self) -> Finding: ...
+    async def directories(self) -> Finding:
+        """Ours are there, and ours alone."""
+        ...
 
-    async def settings(self) -> Finding: ...
+    async def settings(self) -> Finding:
+        """broker.yaml can be read."""
+        ...
 
-    async def database(self) -> Finding: ...
+    async def database(self) -> Finding:
+        """It can be opened."""
+        ...
 
-    async def clock(self) -> Finding: ...
+    async def clock(self) -> Finding:
+        """The time of day can be right."""
+        ...
 
-    async def certificate(self) -> Finding: ...
+    async def certificate(self) -> Finding:
+        """The proxy's certificate is there or can be made."""
+        ...
 
-    async def qemu(self) -> Finding: ...
+    async def qemu(self) -> Finding:
+        """There is an emulator."""
+        ...
 
-    async def spice(self) -> Finding: ...
+    async def spice(self) -> Finding:
+        """The emulator has SPICE."""
+        ...
 
-    async def kvm(self) -> Finding: ...
+    async def kvm(self) -> Finding:
+        """Guests can run at full speed."""
+        ...
 
-    async def qemu_img(self) -> Finding: ...
+    async def qemu_img(self) -> Finding:
+        """Images can be looked at."""
+        ...
 
-    async def port(self) -> Finding: ...
+    async def port(self) -> Finding:
+        """A proxy serves, or could."""
+        ...
 
-    async def viewer(self) -> Finding: ...
+    async def viewer(self) -> Finding:
+        """A viewer is installed."""
+        ...
 
-    async def display(self) -> Finding: ...
+    async def display(self) -> Finding:
+        """There is a screen to show it on."""
+        ...
 
 
 def host_checks(probes: HostProbes) -> tuple[Check, ...]:

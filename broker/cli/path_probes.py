@@ -1,0 +1,248 @@
+"""Walks from a console's name to its picture for `broker doctor NAME`, harming nothing on the way.
+
+Nobody is thrown off the screen, and no VM is put at risk: the link stage is left before its
+ticket, and the ticket is tried on a channel of a session that does not exist (spice.md, section 0).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import TYPE_CHECKING
+
+from broker import vv
+from broker.errors import BrokerError, NoConsole, Unreachable, ViewerMissing
+from broker.model import HandOverTarget, Health, Protocol, State, TcpTarget, UnixTarget
+from broker.proxy.dial import TargetDialer, secured
+from broker.proxy.leg import Leg, LegClosed
+from broker.service.doctor import Finding, broken, fine, odd
+from broker.service.port import ConsoleInfo, ExportRequest
+from broker.service.viewer import find_viewer, from_elsewhere, has_display
+from broker.spice.client_link import ClientEvent, ClientLink, LinkOffered, LinkRefused
+from broker.spice.constants import COMMON_CAPS, ChannelType, LinkError
+from broker.spice.ticket import seal
+from broker.spice.wire import LinkMess
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
+    from broker.service.port import Service
+
+DIAL_SECONDS = 5.0
+_READ_BYTES = 4096
+
+
+class ConsolePath:
+    """The path to one console.
+
+    Args:
+        viewer: The setting `viewer.command`.
+    """
+
+    def __init__(
+        self, service: Service, info: ConsoleInfo, viewer: Sequence[str] | None = None
+    ) -> None:
+        self._service = service
+        self._info = info
+        self._machine = info.machine
+        self._viewer = viewer
+
+    async def known(self) -> Finding:
+        """The name is that of one console."""
+        return fine(f"{self._machine.full_name}, {self._machine.key.uuid}")
+
+    async def source(self) -> Finding:
+        """Its source was read without an error."""
+        name = self._machine.key.source
+        for status in await self._service.sources():
+            if status.name == name and status.health is Health.FAILED:
+                return odd(f"{name}: {status.problem}; what was known before is used", status.fix)
+            if status.name == name and status.warnings:
+                return odd(f"{name}: {'; '.join(status.warnings)}", "See: broker sources")
+        if self._info.stale:
+            return odd(f"{name} does not show it any more", "See: broker sources --refresh")
+        return fine(f"{name} is fine")
+
+    async def screen(self) -> Finding:
+        """The machine runs and has a screen."""
+        machine = self._machine
+        if machine.protocol is Protocol.NONE:
+            return broken("it has no graphical console", "Give the machine a SPICE display")
+        if machine.state in (State.STOPPED, State.SHUTDOWN, State.CRASHED):
+            fix = f"Start it: broker vm start {machine.name}" if machine.defined else "Start it"
+            return broken(f"the machine is {machine.state.value}", fix)
+        match machine.target:
+            case TcpTarget() as target:
+                return fine(f"{machine.state.value}, at {target.host}:{_port(target)}")
+            case UnixTarget(path):
+                return fine(f"{machine.state.value}, at {path}")
+            case HandOverTarget():
+                return fine(f"{machine.state.value}, handed over by QEMU")
+            case None:
+                return odd("its source tells where it is only to a viewer", "Nothing to do")
+
+    async def reach(self) -> Finding:
+        """Something accepts a connection there."""
+        if self._machine.target is None:
+            return odd("cannot be tried from here", "Open it: a viewer tells more")
+        (await self._dial()).close()
+        return fine("accepted")
+
+    async def certificate(self) -> Finding:
+        """It is the right machine, where TLS is spoken."""
+        target = self._machine.target
+        if not isinstance(target, TcpTarget) or not target.tls_port:
+            return fine("no TLS on this leg, so none to check")
+        (await self._leg()).close()
+        return fine(f"verified{f': {target.host_subject}' if target.host_subject else ''}")
+
+    async def link(self) -> Finding:
+        """It speaks SPICE."""
+        if self._machine.target is None:
+            return odd("cannot be tried from here", "Open it: a viewer tells more")
+        leg, _, _ = await self._offered(ChannelType.MAIN)
+        leg.close()
+        return fine("it answers as a SPICE server")
+
+    async def ticket(self) -> Finding:
+        """It takes our ticket."""
+        target = self._machine.target
+        if target is None or isinstance(target, HandOverTarget):
+            return fine("none is needed" if target else "it is asked of the source by the proxy")
+        try:
+            direct = await self._service.export_vv(self._machine.key, ExportRequest(direct=True))
+        except NoConsole:
+            return odd("it is asked of the source by the proxy", "Open it: a viewer tells more")
+        password = vv.parse(direct.text).password
+        leg, link, key = await self._offered(ChannelType.INPUTS)
+        try:
+            link.present(seal(password.encode(), key))
+            await leg.send(link.data_to_send())
+            answer = await _event(leg, link)
+        finally:
+            leg.close()
+        if isinstance(answer, LinkRefused) and answer.error == LinkError.PERMISSION_DENIED:
+            return broken(
+                "the SPICE server refuses our ticket",
+                f"Correct `ticket` of {self._machine.name} in its source, or set it anew in QEMU",
+            )
+        return fine("accepted")
+
+    async def proxy(self) -> Finding:
+        """A proxy serves."""
+        status = await self._service.proxy_status()
+        if not status.serving:
+            return odd("no proxy is serving", "Start one: broker serve (broker open hosts its own)")
+        try:
+            async with asyncio.timeout(DIAL_SECONDS):
+                _, writer = await asyncio.open_connection(_dialable(status.host), status.tls_port)
+            writer.close()
+        except (OSError, TimeoutError) as exc:
+            return broken(
+                f"the proxy at {status.host}:{status.tls_port} does not answer ({exc})",
+                "Look at: broker status, and at proxy.public_host",
+            )
+        return fine(f"serving on {status.host}:{status.tls_port}")
+
+    async def file(self) -> Finding:
+        """A .vv file can be made."""
+        made = await self._service.export_vv(
+            self._machine.key, ExportRequest(label="doctor", ttl=1.0)
+        )
+        parsed = vv.parse(made.text)
+        return fine(f"names {parsed.host}:{parsed.tls_port}")
+
+    async def viewer(self) -> Finding:
+        """A viewer can be shown here."""
+        try:
+            found = find_viewer(self._viewer)
+        except ViewerMissing as exc:
+            return odd(exc.what, f"{exc.fix}. {from_elsewhere(self._machine.name)}")
+        if not has_display():
+            return odd("there is no display here", from_elsewhere(self._machine.name))
+        return fine(found[0])
+
+    # -- the connection
+
+    async def _dial(self) -> socket.socket:
+        target = self._machine.target
+        assert target is not None
+        async with asyncio.timeout(DIAL_SECONDS):
+            return (await TargetDialer(_HandOver()).dial(target)).sock
+
+    async def _leg(self) -> Leg:
+        target = self._machine.target
+        assert target is not None
+        try:
+            async with asyncio.timeout(DIAL_SECONDS):
+                return await secured(await TargetDialer(_HandOver()).dial(target))
+        except TimeoutError as exc:
+            raise Unreachable(
+                f"It does not answer within {DIAL_SECONDS:g} seconds",
+                fix="Check its address and the firewalls between",
+            ) from exc
+
+    async def _offered(self, channel: ChannelType) -> tuple[Leg, ClientLink, bytes]:
+        """A link that waits for its ticket; leaving it there harms nobody."""
+        session = 0 if channel is ChannelType.MAIN else secrets.randbits(31) | 1
+        link = ClientLink(LinkMess(session, channel, 0, COMMON_CAPS, 0))
+        leg = await self._leg()
+        try:
+            await leg.send(link.data_to_send())
+            offered = await _event(leg, link)
+            if not isinstance(offered, LinkOffered):
+                raise _refusal(offered)
+        except BaseException:
+            leg.close()
+            raise
+        return leg, link, offered.reply.public_key
+
+
+class _HandOver:
+    async def hand_over(self, control_path: str) -> socket.socket:
+        from broker.vm.handover import hand_over
+
+        return await hand_over(control_path)
+
+
+async def _event(leg: Leg, link: ClientLink) -> ClientEvent:
+    """The next thing that a server says in the link stage."""
+    try:
+        async with asyncio.timeout(DIAL_SECONDS):
+            while True:
+                data = await leg.receive(_READ_BYTES)
+                events = link.receive_data(data)
+                if link.failure is not None:
+                    raise BrokerError(
+                        f"It does not speak SPICE ({link.failure})", fix="Check the console's port"
+                    )
+                if events:
+                    return events[0]
+    except TimeoutError as exc:
+        raise Unreachable(
+            f"It accepts connections but says nothing for {DIAL_SECONDS:g} seconds",
+            fix="Check that this port is the machine's SPICE port",
+        ) from exc
+    except LegClosed as exc:
+        raise Unreachable(
+            "It closes the connection without an answer",
+            fix="Check that this port is the machine's SPICE port",
+        ) from exc
+
+
+def _refusal(event: ClientEvent) -> Unreachable:
+    error = event.error if isinstance(event, LinkRefused) else LinkError.ERROR
+    if error == LinkError.NEED_SECURED:
+        return Unreachable(
+            "It wants TLS on this port", fix="Set secure_port and ca_cert of the console"
+        )
+    return Unreachable(f"It refuses to link (error {error})", fix="Look at the machine's own log")
+
+
+def _port(target: TcpTarget) -> int | None:
+    return target.tls_port or target.port
+
+
+def _dialable(host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - replaced, not bound

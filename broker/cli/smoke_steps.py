@@ -1,0 +1,266 @@
+"""The steps of `broker smoke`: the whole spine, from a QEMU to a key press that is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from pathlib import Path
+
+from broker import vv
+from broker.cli import jsonable
+from broker.cli.host_probes import ThisHost
+from broker.cli.run import demo_spec
+from broker.cli.smoke_viewer import Viewer
+from broker.config.locations import Locations
+from broker.demo import ANSWERS, BANNER
+from broker.errors import BrokerError, Refused, Unreachable
+from broker.model import Machine, SessionId, State
+from broker.service.doctor import Check, Finding, broken, fine
+from broker.service.port import ExportRequest, Service
+from broker.spice.constants import ChannelType
+from broker.vm.paths import VmPaths
+
+KEY_A = 0x1E
+LOOK_SECONDS = 0.02
+SECRET = "(taken out)"  # noqa: S105 - what stands in the place of one
+
+
+class Spine:
+    """What the steps share. Each stands on the one before.
+
+    Args:
+        stack: Closes the service when the walk is over.
+        kept: Where artefacts go.
+    """
+
+    def __init__(
+        self,
+        open_service: Callable[[], AbstractAsyncContextManager[Service]],
+        stack: AsyncExitStack,
+        kept: Path,
+    ) -> None:
+        self._open_service = open_service
+        self._stack = stack
+        self._kept = kept
+        self._host = ThisHost()
+        self._service: Service | None = None
+        self._machine: Machine | None = None
+        self._viewer: Viewer | None = None
+        self._file = vv.VvFile()
+        self._session = SessionId("")
+        self._hosting = False
+
+    def steps(self) -> tuple[Check, ...]:
+        """From nothing to an answered key press, and to the end of the session."""
+        return (
+            Check("QEMU", self._host.qemu),
+            Check("SPICE", self._host.spice),
+            Check("KVM", self._host.kvm),
+            Check("service", self._opened),
+            Check("guest", self._started),
+            Check("banner", self._greeted),
+            Check("proxy", self._hosted),
+            Check("export", self._exported),
+            Check("connect", self._connected),
+            Check("picture", self._pictured),
+            Check("key", self._answered),
+            Check("session", self._listed),
+            Check("one use", self._not_again),
+            Check("disconnect", self._disconnected),
+            Check("alive", self._survived),
+        )
+
+    def last_steps(self) -> tuple[Check, ...]:
+        """Taken also when a step broke: what was started is ended, and seen to be gone."""
+        steps = []
+        if self._hosting:
+            steps.append(Check("proxy ends", self._left))
+        if self._machine is not None:
+            steps.append(Check("guest ends", self._stopped))
+        return tuple(steps)
+
+    async def clear_up(self) -> None:
+        """End by force what a broken step left behind; keep the logs first."""
+        self._keep_logs()
+        if self._viewer is not None:
+            self._viewer.close()
+        if self._service is None:
+            return
+        with suppress(BrokerError):
+            await self._service.leave_proxy(keep_sessions=False)
+        if self._machine is not None:
+            with suppress(BrokerError):
+                await self._service.kill(self._machine.key)
+
+    # -- the steps
+
+    @property
+    def _asked(self) -> Service:
+        assert self._service is not None
+        return self._service
+
+    @property
+    def _guest(self) -> Machine:
+        assert self._machine is not None
+        return self._machine
+
+    @property
+    def _seen(self) -> Viewer:
+        assert self._viewer is not None
+        return self._viewer
+
+    async def _opened(self) -> Finding:
+        self._service = await self._stack.enter_async_context(self._open_service())
+        return fine("a broker of its own, with an empty database")
+
+    async def _started(self) -> Finding:
+        self._machine = await self._asked.define(demo_spec())
+        self._machine = await self._asked.start(self._machine.key)
+        return fine(f"{self._machine.name} is process {self._machine.pid}")
+
+    async def _greeted(self) -> Finding:
+        await self._serial_says(BANNER.decode().strip())
+        return fine(f"{BANNER.decode().strip()!r} on its serial port")
+
+    async def _hosted(self) -> Finding:
+        self._hosting = True
+        status = await self._asked.host_proxy()
+        if not status.workers:
+            return broken("it serves without a relay worker", f"See proxy.log in {self._kept}")
+        return fine(f"{status.host}:{status.tls_port}, relay worker is process {status.workers[0]}")
+
+    async def _exported(self) -> Finding:
+        made = await self._asked.export_vv(self._guest.key, ExportRequest(label="smoke"))
+        self._file = vv.parse(made.text)
+        kept = made.text.replace(self._file.password, SECRET)
+        self._keep("console.vv", kept)
+        if not (self._file.password and self._file.ca and self._file.host_subject):
+            return broken("the file lacks what a viewer needs", f"See console.vv in {self._kept}")
+        if self._file.port is not None:
+            return broken("the file names a port without TLS", f"See console.vv in {self._kept}")
+        return fine(f"a .vv file for {self._file.host}:{self._file.tls_port}")
+
+    async def _connected(self) -> Finding:
+        self._viewer = Viewer(self._file)
+        channels = await self._viewer.open_main()
+        names = ", ".join(sorted({_name(kind) for kind, _ in channels}))
+        return fine(f"{self._viewer.tls}, {names}")
+
+    async def _pictured(self) -> Finding:
+        surface = (await self._seen.open_display()).surface
+        await self._screenshot()
+        return fine(f"a screen of {surface.width}x{surface.height}")
+
+    async def _answered(self) -> Finding:
+        inputs = await self._seen.open_inputs()
+        await inputs.press(KEY_A)
+        answer = ANSWERS[1].decode()
+        await self._serial_says(answer)
+        return fine(f"{answer.strip()!r} on its serial port")
+
+    async def _listed(self) -> Finding:
+        wanted = {"main", "inputs"}
+        live = []
+        for _ in range(100):
+            live = [one for one in await self._asked.sessions() if one.key == self._guest.key]
+            if live and wanted <= {channel.name.split(".")[0] for channel in live[0].channels}:
+                self._session = live[0].id
+                self._keep("session.json", json.dumps(jsonable.session(live[0]), indent=2))
+                names = ", ".join(channel.name for channel in live[0].channels)
+                return fine(f"{self._session} with {names}")
+            await asyncio.sleep(LOOK_SECONDS * 2)
+        return broken(
+            f"it is not listed as it should be: {[jsonable.session(one) for one in live]}",
+            f"See proxy.log in {self._kept}",
+        )
+
+    async def _not_again(self) -> Finding:
+        stranger = Viewer(self._file)
+        try:
+            await stranger.open_main()
+        except (Refused, Unreachable):
+            return fine("the same file opens no second session")
+        finally:
+            stranger.close()
+        return broken("the same file opened a second session", "Report this: a token opens one")
+
+    async def _disconnected(self) -> Finding:
+        await self._asked.disconnect(self._session)
+        await asyncio.gather(*(channel.until_closed() for channel in self._seen.channels))
+        for _ in range(100):
+            if not [one for one in await self._asked.sessions() if one.id == self._session]:
+                return fine("all channels closed, and it is no longer listed")
+            await asyncio.sleep(LOOK_SECONDS * 2)
+        return broken("it is still listed", f"See proxy.log in {self._kept}")
+
+    async def _survived(self) -> Finding:
+        machine = (await self._asked.find(self._guest.key.uuid)).machine
+        if machine.state is not State.RUNNING:
+            return broken(f"the guest is {machine.state.value}", f"See qemu.log in {self._kept}")
+        return fine("the guest runs on")
+
+    async def _left(self) -> Finding:
+        await self._asked.leave_proxy(keep_sessions=False)
+        if (await self._asked.proxy_status()).serving:
+            return broken("it still serves", f"See proxy.log in {self._kept}")
+        return fine("it has gone")
+
+    async def _stopped(self) -> Finding:
+        self._keep_logs()
+        machine = await self._asked.kill(self._guest.key)
+        await self._asked.delete(machine.key)
+        return fine("it has gone")
+
+    # -- looking and keeping
+
+    async def _serial_says(self, text: str) -> None:
+        """Wait until the guest has written that; `STEP_SECONDS` ends it."""
+        key = self._guest.key
+        while text not in await self._asked.machine_log(key, serial=True):  # noqa: ASYNC110 - a log
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _screenshot(self) -> None:
+        """A picture by QEMU itself; older ones cannot write PNG, which is no failure."""
+        paths = self._paths()
+        with suppress(OSError, ValueError, TimeoutError):
+            async with asyncio.timeout(3):
+                await _screendump(paths.qmp, self._kept / "screen.png")
+
+    def _paths(self) -> VmPaths:
+        where, guest = Locations.from_env(), self._guest
+        return VmPaths.of(where.runtime_dir, where.data_dir, guest.name, guest.key.uuid)
+
+    def _keep_logs(self) -> None:
+        logs = {"proxy.log": Locations.from_env().logs_dir / "proxy.log"}
+        if self._machine is not None:
+            paths = self._paths()
+            logs |= {"qemu.log": paths.qemu_log, "serial.log": paths.serial_log}
+        for name, file in logs.items():
+            with suppress(OSError):
+                shutil.copyfile(file, self._kept / name)
+
+    def _keep(self, name: str, text: str) -> None:
+        (self._kept / name).write_text(text, encoding="utf-8")
+
+
+def _name(kind: int) -> str:
+    return ChannelType(kind).name.lower() if kind in set(ChannelType) else str(kind)
+
+
+async def _screendump(monitor: Path, file: Path) -> None:
+    reader, writer = await asyncio.open_unix_connection(str(monitor))
+    try:
+        await reader.readline()
+        arguments = {"filename": str(file), "format": "png"}
+        for command in (
+            {"execute": "qmp_capabilities"},
+            {"execute": "screendump", "arguments": arguments},
+        ):
+            writer.write(json.dumps(command).encode())
+            while not {"return", "error"} & json.loads(await reader.readline()).keys():
+                pass
+    finally:
+        writer.close()
