@@ -13,7 +13,13 @@ import pytest
 
 from broker import errors
 from broker.cli import commands
+from broker.config.load import load_settings
+from broker.config.locations import Locations
+from broker.config.sources_file import read_sources
+from broker.driver import DriverContext
 from broker.errors import BrokerError
+from sources.local import OPTIONS as LOCAL_OPTIONS
+from sources.static import ConsoleOptions, StaticDriver
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -186,9 +192,6 @@ def test_make_help_explains_every_target_for_people() -> None:
 
 
 def test_the_example_of_settings_can_be_loaded(tmp_path: Path) -> None:
-    from broker.config.load import load_settings
-    from broker.config.locations import Locations
-
     home = Locations.from_env({"BROKER_HOME": str(tmp_path)})
     home.prepare()
     home.broker_yaml.write_text((ROOT / "examples" / "broker.yaml").read_text())
@@ -198,11 +201,10 @@ def test_the_example_of_settings_can_be_loaded(tmp_path: Path) -> None:
 
 
 async def test_the_example_of_sources_can_be_listed(tmp_path: Path) -> None:
-    from broker.config.sources_file import read_sources
-    from broker.driver import DriverContext
-    from sources.static import StaticDriver
-
-    read = read_sources(ROOT / "examples" / "sources.yaml")
+    ours = tmp_path / "sources.yaml"
+    ours.write_bytes((ROOT / "examples" / "sources.yaml").read_bytes())
+    ours.chmod(0o600)
+    read = read_sources(ours)
     assert [entry.name for entry in read.entries] == ["debug", "lab", "here"]
     assert read.warnings == ()
     context = DriverContext(tmp_path, tmp_path, tmp_path)
@@ -213,3 +215,8 @@ async def test_the_example_of_sources_can_be_listed(tmp_path: Path) -> None:
         assert driver.warnings == ()
         await driver.aclose()
     assert names == ["sextant", "build-01"]
+
+
+@pytest.mark.parametrize("key", [*ConsoleOptions.model_fields, *LOCAL_OPTIONS])
+def test_every_option_of_a_source_has_its_row(key: str) -> None:
+    assert f"\n| `{key}` | " in (ROOT / "docs" / "sources-yaml.md").read_text()
