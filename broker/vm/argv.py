@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from broker.model import Accel, Disk, DiskBus, Display, Firmware, MachineSpec, Network
+from broker.model import Accel, DiskBus, Display, Firmware, MachineSpec, Network
 from broker.vm.paths import VmPaths
 
 HOST_CPU: Final = "host"
@@ -115,24 +116,34 @@ def _screen(spec: MachineSpec) -> Iterator[str]:
 
 
 def _storage(spec: MachineSpec) -> Iterator[str]:
+    sata_ports = itertools.count()  # q35's controller has six, of one device each
     for index, disk in enumerate(spec.disks):
-        yield from _disk(index, disk)
+        flags = (",snapshot=on" if disk.snapshot else "") + (
+            ",readonly=on" if disk.readonly else ""
+        )
+        source = f"format={_text(disk.format)},file={_text(disk.path)}{flags}"
+        yield from ("-drive", f"if=none,id=drive{index},{source}")
+        if disk.bus is not DiskBus.FLOPPY:
+            sata = disk.bus is DiskBus.SATA
+            device = f"ide-hd,bus=ide.{next(sata_ports)}" if sata else "virtio-blk-pci"
+            place = f"drive=drive{index},id=disk{index},bootindex={index + 1}"
+            yield from ("-device", f"{device},{place}")
+    yield from _floppies([n for n, disk in enumerate(spec.disks) if disk.bus is DiskBus.FLOPPY])
     if spec.cdrom is not None:
         source = f"media=cdrom,format=raw,readonly=on,file={_text(spec.cdrom)}"
         yield from ("-drive", f"if=none,id=cd0,{source}")
-        yield from ("-device", f"ide-cd,drive=cd0,id=cdrom0,bootindex={len(spec.disks) + 1}")
+        place = f"bus=ide.{next(sata_ports)},drive=cd0,id=cdrom0,bootindex={len(spec.disks) + 1}"
+        yield from ("-device", f"ide-cd,{place}")
 
 
-def _disk(index: int, disk: Disk) -> Iterator[str]:
-    flags = (",snapshot=on" if disk.snapshot else "") + (",readonly=on" if disk.readonly else "")
-    source = f"format={_text(disk.format)},file={_text(disk.path)}{flags}"
-    if disk.bus is DiskBus.FLOPPY:
-        yield from ("-drive", f"if=none,id=drive{index},{source}")
-        yield from ("-device", f"isa-fdc,driveA=drive{index},bootindexA={index + 1}")
+def _floppies(indexes: list[int]) -> Iterator[str]:
+    """One controller for all; it, and not its drives, knows their places in the boot order."""
+    if not indexes:
         return
-    device = "virtio-blk-pci" if disk.bus is DiskBus.VIRTIO else "ide-hd"
-    yield from ("-drive", f"if=none,id=drive{index},{source}")
-    yield from ("-device", f"{device},drive=drive{index},id=disk{index},bootindex={index + 1}")
+    order = "".join(f",bootindex{'AB'[unit]}={n + 1}" for unit, n in enumerate(indexes[:2]))
+    yield from ("-device", f"isa-fdc,id=fdc{order}")
+    for unit, index in enumerate(indexes):
+        yield from ("-device", f"floppy,drive=drive{index},bus=fdc.0,unit={unit}")
 
 
 def _network(spec: MachineSpec) -> Iterator[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,9 @@ from qemu.qmp import ConnectError, ExecInterruptedError, ExecuteError, QMPClient
 
 from broker.errors import BrokerError, Unreachable, VmUnresponsive
 from broker.vm import lock
+
+# It logs each error that it also raises; whether one is worth a line is for us to say.
+logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
 
 DISCONNECT_SECONDS: Final = 1.0
 _BUSY: Final = frozenset({errno.EINVAL, errno.EAGAIN})

@@ -60,6 +60,13 @@ def _absolute(value: str) -> str:
     raise _wrong("a path here begins with /")
 
 
+def _fitting(disks: tuple[DiskFile, ...]) -> tuple[DiskFile, ...]:
+    for bus, most in ((DiskBus.FLOPPY, 2), (DiskBus.SATA, 5)):  # the sixth port is for the CD
+        if sum(disk.bus is bus for disk in disks) > most:
+            raise _wrong(f"a machine has room for {most} {bus} disks")
+    return disks
+
+
 def _forward(value: object) -> object:
     """`2222:22` as people write it, or the pair that it means."""
     if not isinstance(value, str):
@@ -108,7 +115,7 @@ class MachineFile(_Strict):
     """`auto`, `kvm` or `tcg`."""
     firmware: Firmware = Firmware.BIOS
     """`bios` or `uefi`."""
-    disks: tuple[DiskFile, ...] = ()
+    disks: Annotated[tuple[DiskFile, ...], AfterValidator(_fitting)] = ()
     """In boot order."""
     cdrom: _Path | None = None
     """Absolute path of an ISO image; tried after the disks."""
@@ -205,6 +212,8 @@ def _tell(error: ErrorDetails) -> tuple[str, str]:
         return f"{place} is not a setting", near or f"Settings are: {', '.join(known)}"
     if error["type"] == "missing":
         return f"{place} is missing", ""
+    if error["loc"] == ("disks",) and error["type"] == "machine":
+        return f"disks: {error['msg']}", ""
     message = error["msg"][:1].lower() + error["msg"][1:]
     return f"{place} is {error['input']!r}: {message}", ""
 
