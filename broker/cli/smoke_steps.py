@@ -127,7 +127,10 @@ class Spine:
 
     async def _hosted(self) -> Finding:
         self._hosting = True
-        status = await self._asked.host_proxy()
+        try:
+            status = await self._asked.host_proxy()
+        except BrokerError as exc:  # the log it names is gone with this home, but for our copy
+            return broken(exc.what, f"See proxy.log in {self._kept}")
         if not status.workers:
             return broken("it serves without a relay worker", f"See proxy.log in {self._kept}")
         return fine(f"{status.host}:{status.tls_port}, relay worker is process {status.workers[0]}")

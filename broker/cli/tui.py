@@ -1,0 +1,53 @@
+"""`broker tui`, which is also what `broker` alone does on a terminal."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from broker.cli.args import Parser, Verb
+from broker.cli.call import Call
+from broker.cli.diagnostics import Exit
+from broker.errors import StoreError
+
+if TYPE_CHECKING:
+    from broker.model import MachineSpec
+
+
+def _arguments(parser: Parser) -> None:
+    parser.add_argument(
+        "--demo", action="store_true", help="have the demo guest that comes with broker running"
+    )
+
+
+def _run(call: Call, args: Namespace) -> Exit:
+    from broker.cli import logs
+    from broker.config.locations import Locations
+    from tui.__main__ import TuiOptions, run
+
+    locations = Locations.from_env()
+    code = run(
+        TuiOptions(
+            log_path=locations.logs_dir / "tui.log",
+            log_filter=logs.Redaction(),
+            verbose=call.verbose,
+            demo=_demo(is_needed=args.demo),
+            start_demo=args.demo,
+        )
+    )
+    return Exit.DONE if code == 0 else Exit.FAILED
+
+
+def _demo(*, is_needed: bool) -> MachineSpec | None:
+    """The demo guest; without it there is one image less to offer."""
+    from broker.cli.run import demo_spec
+
+    try:
+        return demo_spec()
+    except StoreError:
+        if is_needed:
+            raise
+        return None
+
+
+TUI = Verb(_arguments, _run, "Its keys are explained by ? in it.")
