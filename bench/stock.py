@@ -29,4 +29,6 @@ def furnish(home: Path, count: int) -> None:
     """Write the configuration of a home (`BROKER_HOME`) with that many consoles."""
     config = home / "config"
     config.mkdir(parents=True)
-    (config / "sources.yaml").write_text(static_sources(count))
+    file = config / "sources.yaml"
+    file.write_text(static_sources(count))
+    file.chmod(0o600)
