@@ -7,7 +7,6 @@ asks for meanwhile waits for the service.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -27,7 +26,7 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from broker.errors import BrokerError
-from broker.model import MachineKey
+from broker.model import Machine, MachineKey, MachineSpec, State
 from broker.service.port import ConsoleInfo, Service
 from tui import keys, themes
 from tui.bridge import Bridge
@@ -83,7 +82,8 @@ class BrokerApp(App[None]):
         now: Callable[[], datetime],
         preload: Callable[[], object] | None = None,
         glyphs: Glyphs = UNICODE,
-        demo_image: Path | None = None,
+        demo: MachineSpec | None = None,
+        start_demo: bool = False,
         log_path: Path | None = None,
     ) -> None:
         """Nothing is opened yet.
@@ -92,13 +92,14 @@ class BrokerApp(App[None]):
             open_service: Entered after the first paint, left when the person quits.
             initial: A list to show at once; None when there is none to be had cheaply.
             preload: Heavy imports; called in a thread after the first paint.
-            demo_image: The demo guest's disk, offered in the new VM form.
+            demo: The demo guest, offered as an image in the new VM form.
+            start_demo: Have it running.
             log_path: Where the log is, for people to find.
         """
         super().__init__()
         self.now = now
         self.glyphs = glyphs
-        self.demo_image = demo_image
+        self.demo = demo
         self.log_path = log_path
         self.catalog = Catalog()
         self.proxy_problem: BrokerError | None = None
@@ -106,7 +107,7 @@ class BrokerApp(App[None]):
         """What to say on the terminal after the app has gone."""
         self._open_service = open_service
         self._preload = preload
-        self._initial = initial
+        self._start_demo = start_demo
         self._leaving: asyncio.Future[Leave]
         self._service: asyncio.Future[Service]
         self._jobs: Jobs
@@ -137,6 +138,9 @@ class BrokerApp(App[None]):
         self._leaving = loop.create_future()
         self._jobs = Jobs(self, self._service, log_path=self.log_path, changed=self._show_busy)
         self.call_after_refresh(self._live)
+        if self.demo is not None and self._start_demo:
+            spec = self.demo
+            self.ask(f"Starting {spec.name}", lambda service: have_running(service, spec))
 
     # -- the service's life ------------------------------------------------------------------
 
@@ -146,7 +150,6 @@ class BrokerApp(App[None]):
             if self._preload is not None:
                 await asyncio.to_thread(self._preload)
             async with self._open_service() as service:
-                gc.freeze()  # a full collection over a long list stalls a keystroke
                 self._service.set_result(service)
                 async with asyncio.TaskGroup() as group:
                     parts = (
@@ -313,6 +316,15 @@ class BrokerApp(App[None]):
         """Everything there is to do, by name."""
         if not isinstance(self.screen, CommandPalette):
             self.push_screen(CommandPalette(placeholder="kill web-01, go to sessions, theme"))
+
+
+async def have_running(service: Service, spec: MachineSpec) -> Machine:
+    """Define that VM unless it is there, start it unless it runs."""
+    rows = (info.machine for info in await service.consoles() if info.startable)
+    machine = next((machine for machine in rows if machine.key.uuid == spec.uuid), None)
+    if machine is None:
+        machine = await service.define(spec)
+    return machine if machine.state is State.RUNNING else await service.start(machine.key)
 
 
 def _with_problem(snapshot: Snapshot, problem: BrokerError) -> Snapshot:

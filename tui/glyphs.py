@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,3 +25,11 @@ class Glyphs:
 
 UNICODE: Final = Glyphs("●", "◐", "○", "✗", "↻", "◌", "◈", "▌", "·", "…")
 ASCII: Final = Glyphs("*", "=", "-", "!", "~", "?", "#", ">", ".", "~")
+
+
+def for_locale() -> Glyphs:
+    """The marks this locale can draw one cell wide; ascii in `C` and where East Asian."""
+    name = next((v for v in map(os.environ.get, ("LC_ALL", "LC_CTYPE", "LANG")) if v), "C")
+    language, _, encoding = name.partition(".")
+    utf8 = encoding.lower().replace("-", "").startswith("utf8")
+    return UNICODE if utf8 and language[:2] not in ("ja", "ko", "zh") else ASCII

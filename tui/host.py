@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from broker.errors import BrokerError
-from broker.model import MachineKey
+from broker.model import MachineKey, MachineSpec
 from broker.service.port import Service
 from tui.catalog import Catalog
 from tui.glyphs import Glyphs
@@ -24,7 +24,7 @@ class Host(Protocol):
     catalog: Catalog
     glyphs: Glyphs
     now: Callable[[], datetime]
-    demo_image: Path | None
+    demo: MachineSpec | None
     log_path: Path | None
     busy: tuple[str, ...]
     """Labels of what is under way."""

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from textual.app import App
-from textual.markup import escape
 
 from broker.errors import BrokerError
 from broker.service.port import Service
@@ -55,7 +54,7 @@ class Jobs:
             failed: Takes the message of a BrokerError instead of a toast.
         """
         if label in self.running:
-            self._app.notify("That is under way already", title=escape(label), markup=False)
+            self._app.notify("That is under way already", title=label, markup=False)
             return
         self.running.append(label)
         self._changed()
@@ -91,7 +90,7 @@ class Jobs:
         """An error a person can be told about: what, and the fix."""
         self._app.notify(
             problem.fix or "The event log may tell more",
-            title=escape(problem.what),
+            title=problem.what,
             severity="error",
             timeout=TROUBLE_SECONDS,
             markup=False,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from broker.model import Accel, Disk, DiskBus, Display, MachineId, MachineSpec, Network
+from broker.model import Accel, Disk, Display, MachineId, MachineSpec, Network
 
 DEMO: Final = "demo"
 FORMATS: Final = {".qcow2": "qcow2", ".img": "raw", ".raw": "raw"}
@@ -36,13 +36,13 @@ class Form:
 
 
 def read(
-    form: Form, *, taken: Collection[str], demo_image: Path | None
+    form: Form, *, taken: Collection[str], demo: MachineSpec | None
 ) -> tuple[MachineSpec | None, dict[str, str]]:
     """The VM the form asks for, or a message per field that is wrong.
 
     Args:
         taken: Names of local VMs that exist.
-        demo_image: The demo guest's disk, when there is one.
+        demo: The demo guest; its disk, and its accelerator when that is left to us.
     """
     wrong: dict[str, str] = {}
     name = form.name.strip()
@@ -52,15 +52,18 @@ def read(
         wrong["name"] = f"{name} exists already; choose another name"
     memory = _memory(form.memory, wrong)
     cpus = _cpus(form.cpus, wrong)
-    disks, cdrom = _image(form.image.strip(), demo_image, wrong)
+    disks, cdrom = _image(form.image.strip(), demo, wrong)
     if wrong:
         return None, wrong
+    accel = Accel(form.accel)
+    if disks and demo is not None and disks == demo.disks and accel is Accel.AUTO:
+        accel = demo.accel
     spec = MachineSpec(
         name=name,
         uuid=MachineId(str(uuid.uuid4())),
         memory=memory,
         cpus=cpus,
-        accel=Accel(form.accel),
+        accel=accel,
         disks=disks,
         cdrom=cdrom,
         display=Display(form.display),
@@ -88,15 +91,15 @@ def _cpus(text: str, wrong: dict[str, str]) -> int:
 
 
 def _image(
-    text: str, demo_image: Path | None, wrong: dict[str, str]
+    text: str, demo: MachineSpec | None, wrong: dict[str, str]
 ) -> tuple[tuple[Disk, ...], str | None]:
-    if text == DEMO and demo_image is not None:
-        return (Disk(str(demo_image), format="raw", bus=DiskBus.SATA, snapshot=True),), None
+    if text == DEMO and demo is not None:
+        return demo.disks, None
     path = Path(text).expanduser().absolute()
     suffix = path.suffix.lower()
     if not text:
         wrong["image"] = "A disk image (.qcow2 .img .raw) or a CD image (.iso)"
-        if demo_image is not None:
+        if demo is not None:
             wrong["image"] += ", or: demo"
     elif not path.exists():
         wrong["image"] = f"There is no {text}"

@@ -305,6 +305,10 @@ class FakeService:
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[FakeService]:
         """What `BrokerApp` enters."""
+        if "open" in self.slow:
+            await self.slow["open"].wait()
+        if "open" in self.failing:
+            raise self.failing["open"]
         try:
             yield self
         finally:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Button, Checkbox, Input, Static
+from textual.widgets import Button, Input, Label, Static
 
 from broker import human
 from tui import vvfile
+from tui.widgets.choice import Choice
+
+_HERE: Final = "here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,9 @@ class ExportScreen(ModalScreen[Answer]):
             yield Static(title, classes="title", markup=False)
             yield Input(vvfile.default_path(self._machine), compact=True, select_on_focus=False)
             yield Static("", classes="wrong", markup=False)
-            yield Checkbox("The viewer runs on another machine", compact=True)
+            with Horizontal(classes="field"):
+                yield Label("The viewer runs ")
+                yield Choice((_HERE, "on another machine"), id="where")
             yield Static(
                 "It opens one session, for a short time, and holds a secret: mode 0600.",
                 classes="consequence",
@@ -84,7 +89,7 @@ class ExportScreen(ModalScreen[Answer]):
             self._replace = text
             self._say(f"{text} exists. Enter again replaces it")
         else:
-            elsewhere = self.query_one(Checkbox).value
+            elsewhere = self.query_one(Choice).value != _HERE
             self.dismiss(Answer(self.path.absolute(), self._replace == text, elsewhere))
 
     @on(Button.Pressed, "#close")

@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Button, Checkbox, Input, Label, Static
+from textual.widgets import Button, Input, Label, Static
 
 from broker.model import Accel, Display, Machine, MachineKey, MachineSpec, Network
 from broker.service.port import Service
@@ -27,6 +27,7 @@ _CHOICES: Final = (
     ("accel", "Runs on", tuple(Accel)),
     ("display", "Display", tuple(Display)),
     ("network", "Network", (Network.USER, Network.NONE)),
+    ("start", "Start it", ("now", "later")),
 )
 
 
@@ -50,7 +51,7 @@ class NewVmScreen(ModalScreen[MachineKey]):
         with Vertical(classes="dialog"):
             yield Static("New VM on this host", classes="title")
             for name, title, example in _TEXTS:
-                demo = name == "image" and self._host.demo_image is not None
+                demo = name == "image" and self._host.demo is not None
                 with Horizontal(classes="field"):
                     yield Label(title)
                     hint = f"{example}, or: demo" if demo else example
@@ -60,9 +61,6 @@ class NewVmScreen(ModalScreen[MachineKey]):
                 with Horizontal(classes="field"):
                     yield Label(title)
                     yield Choice(words, id=name)
-            with Horizontal(classes="field"):
-                yield Label("")
-                yield Checkbox("Start it now", value=True, compact=True)
             yield Static("", id="form-wrong", classes="wrong", markup=False)
             with Horizontal(classes="buttons"):
                 yield Button("Create  ^s", id="create", variant="primary", compact=True)
@@ -98,19 +96,19 @@ class NewVmScreen(ModalScreen[MachineKey]):
         """Check the fields; if they hold, define the VM and perhaps start it."""
         form = Form(
             **{name: self._input(name).value for name, _, _ in _TEXTS},
-            **{name: self._choice(name) for name, _, _ in _CHOICES},
+            **{name: self._choice(name) for name, _, _ in _CHOICES if name != "start"},
         )
         catalog = self._host.catalog
         local = (catalog.row(number) for number in catalog.order)
         taken = {info.machine.name for info in local if info.startable}
-        spec, wrong = read(form, taken=taken, demo_image=self._host.demo_image)
+        spec, wrong = read(form, taken=taken, demo=self._host.demo)
         for name, _, _ in _TEXTS:
             self._say(name, wrong.get(name, ""))
         self._say("form", "")
         if spec is None:
             self.set_focus(self._input(next(name for name, _, _ in _TEXTS if name in wrong)))
             return
-        self._define(spec, start=self.query_one(Checkbox).value)
+        self._define(spec, start=self._choice("start") == "now")
 
     def _define(self, spec: MachineSpec, *, start: bool) -> None:
         host = self._host

@@ -11,7 +11,7 @@ from tui.widgets.line import Line, Piece
 
 
 class HintBar(Line):
-    """Keys of the screen, those that cannot be used now dimmed; quit and help are always at the right.
+    """Keys of the screen, dimmed where they cannot be used now; quit and help stay.
 
     Textual's Footer cuts off what does not fit, `?` first; this one leaves out whole hints.
     """

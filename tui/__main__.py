@@ -1,0 +1,100 @@
+"""Starting the terminal face: the one module of it that knows `runtime`.
+
+Textual is imported inside `run`, so that whoever only looks at this module pays nothing for it.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import sys
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from broker.clock import SystemClock
+from broker.errors import UsageError
+from broker.model import MachineSpec
+from broker.service.port import Service
+
+
+@dataclass(frozen=True, slots=True)
+class TuiOptions:
+    """How the app is started.
+
+    Attributes:
+        log_path: Where the log goes; None for none.
+        log_filter: Takes secrets out of log records.
+        verbose: 1 and more log what a developer follows.
+        demo: The demo guest, offered as the image `demo` when a VM is made.
+        start_demo: Define the demo guest when there is none, and start it.
+    """
+
+    log_path: Path | None = None
+    log_filter: logging.Filter | None = None
+    verbose: int = 0
+    demo: MachineSpec | None = None
+    start_demo: bool = False
+
+
+def run(options: TuiOptions) -> int:
+    """Run the app on this terminal until the person quits; the exit code.
+
+    Raises:
+        UsageError: There is no terminal to draw on.
+    """
+    _check_terminal()
+    gc.disable()  # most of what is made from here on stays; looking through it again is waste
+    from broker import runtime
+    from tui import glyphs, logfile
+
+    logfile.configure(options.log_path, verbose=options.verbose, clean=options.log_filter)
+    initial = runtime.quick_list()
+    from tui.app import BrokerApp
+
+    app = BrokerApp(
+        _open_service,
+        initial=initial,
+        now=SystemClock().now,
+        preload=_preload,
+        glyphs=glyphs.for_locale(),
+        demo=options.demo,
+        start_demo=options.start_demo,
+        log_path=options.log_path,
+    )
+    app.run()
+    if app.farewell:
+        sys.stderr.write(f"broker: {app.farewell}\n")
+    return app.return_code or 0
+
+
+def _open_service() -> AbstractAsyncContextManager[Service]:
+    from broker import runtime
+
+    return runtime.open_service()
+
+
+def _preload() -> None:
+    """The heavy imports, after the first paint and in a thread."""
+    import broker.runtime.wiring  # noqa: F401 - imported for what it brings along
+
+    gc.freeze()
+    gc.enable()
+
+
+def _check_terminal() -> None:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError(
+            "The terminal interface needs a terminal",
+            fix="In a script use the commands: broker list, broker export-vv, broker --help",
+        )
+    if os.environ.get("TERM", "dumb") in ("", "dumb"):
+        raise UsageError(
+            "This terminal says that it cannot draw (TERM is dumb or not set)",
+            fix="Set TERM, for example TERM=xterm-256color, or use the commands: broker --help",
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(run(TuiOptions()))
