@@ -348,6 +348,7 @@ class ProxyStatus:
         host: What a .vv file names: `public_host`, or the address it listens on.
         pid: The process that supervises the relay workers.
         workers: Process ids of the relay workers.
+        ours: It is there because the face that asks hosts it, and goes with that face.
     """
 
     serving: bool
@@ -355,3 +356,4 @@ class ProxyStatus:
     tls_port: int | None = None
     pid: int | None = None
     workers: tuple[int, ...] = ()
+    ours: bool = False

@@ -12,6 +12,7 @@ import contextlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from broker.errors import BrokerError, Unreachable
@@ -45,8 +46,12 @@ class LeasedProxy:
         self._hosting = asyncio.Lock()
 
     def status(self) -> ProxyStatus:
-        """Whether one is serving; one small read."""
-        return read_status(self._proxy_json)
+        """Whether one is serving, and whether it is ours; one small read."""
+        status = read_status(self._proxy_json)
+        child = self._child
+        if child is not None and self._lease is not None and status.pid == child.pid:
+            return replace(status, ours=True)
+        return status
 
     async def host(self) -> ProxyStatus:
         """The proxy that serves already, or one of our own.

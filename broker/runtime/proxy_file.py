@@ -57,7 +57,9 @@ def write_status(path: Path, status: ProxyStatus) -> None:
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
-            json.dump(asdict(status), file)
+            facts = asdict(status)
+            del facts["ours"]  # that depends on who asks
+            json.dump(facts, file)
         temporary.replace(path)
     except OSError as exc:
         temporary.unlink(missing_ok=True)

@@ -165,7 +165,10 @@ class Supervisor:
             said = await reader.read()
         finally:
             transport.close()
-        if END not in said:
+        if END in said:
+            log.info("the face that hosts us said to end")
+        else:
+            log.info("the face that hosts us has gone; going on until the last session ends")
             while await asyncio.to_thread(self._house.store.sessions):
                 await asyncio.sleep(DRAIN_EVERY)
                 await self._end_orphans()

@@ -99,7 +99,8 @@ async def test_keeping_sessions_lets_an_idle_proxy_go(locations: Locations) -> N
 async def test_two_faces_share_one_proxy(locations: Locations) -> None:
     async with hosted(locations) as (_, status):
         second = LeasedProxy(locations.proxy_json, locations.logs_dir / "proxy.log")
-        assert (await second.host()).pid == status.pid
+        shared = await second.host()
+        assert (shared.pid, shared.ours, status.ours) == (status.pid, False, True)
         await second.leave(keep_sessions=False)
         assert read_status(locations.proxy_json).serving
 
