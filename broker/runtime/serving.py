@@ -72,6 +72,7 @@ class Supervisor:
         self._listen = listen
         self._port = 0
         self._stopping = asyncio.Event()
+        self._writing = asyncio.Lock()
         self._workers: Workers | None = None
 
     async def run(
@@ -122,7 +123,7 @@ class Supervisor:
 
     async def _announce(self, workers: Workers, ready: Callable[[ProxyStatus], None]) -> None:
         await workers.first_ready.wait()
-        status = self._write_status()
+        status = self._status()
         await self._event(Kind.PROXY_STARTED, f"Serving on {self._listen}, port {self._port}")
         ready(status)
 
@@ -130,18 +131,18 @@ class Supervisor:
         """Keep proxy.json and the sessions true when a worker came or went."""
         if gone is not None:
             await self._end_orphans()
-        await asyncio.to_thread(self._write_status)
+        async with self._writing:
+            path = self._house.locations.proxy_json
+            await asyncio.to_thread(write_status, path, self._status())
 
-    def _write_status(self) -> ProxyStatus:
-        status = ProxyStatus(
+    def _status(self) -> ProxyStatus:
+        return ProxyStatus(
             serving=True,
             host=self._house.settings.proxy.public_host or self._listen,
             tls_port=self._port,
             pid=os.getpid(),
             workers=self._workers.pids if self._workers else (),
         )
-        write_status(self._house.locations.proxy_json, status)
-        return status
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

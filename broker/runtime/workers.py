@@ -46,7 +46,7 @@ class Workers:
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._ending = False
         self.first_ready = asyncio.Event()
-        """Set once viewers can connect."""
+        """Set once viewers can connect and `changed` has been told so."""
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -70,8 +70,8 @@ class Workers:
                 log.error("relay worker %d did not start: %s", number, problem)
             else:
                 self._processes[number] = process
-                self.first_ready.set()
                 await self._changed(None)
+                self.first_ready.set()
                 code = await process.wait()
                 if self._ending:
                     return
