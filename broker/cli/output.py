@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
-import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -74,7 +72,7 @@ class Output:
         cells = [[one_line(cell) for cell in row] for row in rows]
         widths = [max(map(cell_width, column)) for column in zip(headings, *cells, strict=True)]
         if self.is_terminal:
-            limit = self._width or shutil.get_terminal_size().columns
+            limit = self._width or _terminal_width()
             widths = fit(widths, limit - 2 * (len(widths) - 1))
         self.text(self.paint("bold", _row(headings, widths)))
         for row in cells:
@@ -93,6 +91,12 @@ class Output:
         if not wanted or os.environ.get("TERM") == "dumb":
             return text
         return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m"
+
+
+def _terminal_width() -> int:
+    import shutil  # here, because it costs more than all the rest and only terminals need it
+
+    return shutil.get_terminal_size().columns
 
 
 def cell_width(text: str) -> int:
@@ -150,6 +154,8 @@ def write_private(path: Path, text: str, *, may_replace: Callable[[Path], bool])
         UsageError: Something is in the way that must not be replaced.
         CannotWrite: The directory is missing or not ours, the disk is full, …; nothing changed.
     """
+    import secrets
+
     try:
         replaces = _may_write(path, may_replace)
         temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}")

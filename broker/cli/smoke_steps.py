@@ -154,7 +154,6 @@ class Spine:
 
     async def _pictured(self) -> Finding:
         surface = (await self._seen.open_display()).surface
-        await self._screenshot()
         return fine(f"a screen of {surface.width}x{surface.height}")
 
     async def _answered(self) -> Finding:
@@ -162,6 +161,7 @@ class Spine:
         await inputs.press(KEY_A)
         answer = ANSWERS[1].decode()
         await self._serial_says(answer)
+        await self._screenshot()
         return fine(f"{answer.strip()!r} on its serial port")
 
     async def _listed(self) -> Finding:

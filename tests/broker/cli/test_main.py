@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+import broker
+from broker.cli import commands, main
+from broker.cli.args import Verb
+from broker.cli.diagnostics import Exit
+from broker.errors import BrokerError, NotFound
+
+BROKER = (sys.executable, "-c", "from broker.cli.main import entry; entry()")
+
+
+def started(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*BROKER, *words], capture_output=True, text=True, input=stdin, timeout=50, check=False
+    )
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"]])
+def test_help_that_was_asked_for_is_data(
+    words: Sequence[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main([*words]) == 0
+    shown = capsys.readouterr()
+    assert all(command.words in shown.out for command in commands.COMMANDS)
+    assert all(f"{code.value:>3}  " in shown.out for code in Exit)
+    assert shown.err == ""
+
+
+def test_without_a_terminal_and_a_command_the_help_is_talk() -> None:
+    ran = started()
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "commands:" in ran.stderr
+
+
+@pytest.mark.parametrize("words", [["vm"], ["config"]])
+def test_a_group_alone_shows_its_verbs(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(words) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert f"{words[0]} " in shown.err
+    assert main.main([*words, "--help"]) == 0
+
+
+def test_the_version_is_data(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"broker {broker.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["lst"], "Did you mean list?"),
+        (["exprot-vv"], "Did you mean export-vv?"),
+        (["xyzzy"], "broker --help"),
+        (["vm", "strat"], "Did you mean start?"),
+        (["vm", "xyzzy"], "broker vm --help"),
+        (["--jsno", "list"], "Did you mean --json?"),
+        (["--home"], "--home needs a directory"),
+        (["list", "--sauce", "x"], "Did you mean --source?"),
+        (["list", "--source"], "expected one argument"),
+        (["list", "surplus"], "one argument too many"),
+    ],
+)
+def test_a_slip_of_the_fingers_exits_with_2_and_offers_the_nearest(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(words) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert said in shown.err
+
+
+def test_an_error_is_one_object_when_json_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["lst", "--json"]) == 2
+    assert json.loads(capsys.readouterr().err) == {
+        "error": "usage",
+        "what": "'lst' is not a command",
+        "fix": "Did you mean list?",
+    }
+
+
+@pytest.mark.parametrize("command", [command.words for command in commands.COMMANDS])
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main([*command.split(), "--help"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith(f"usage: broker {command}")
+    assert shown.err == ""
+
+
+@pytest.mark.parametrize("command", commands.COMMANDS, ids=lambda command: command.words)
+def test_the_table_and_the_parsers_know_the_same_options(command: commands.Command) -> None:
+    from broker.cli.args import Parser
+
+    verb = main.load(command)
+    assert isinstance(verb, Verb)
+    parser = Parser(command.words, command.help)
+    verb.arguments(parser)
+    assert set(parser.option_names()) - set(commands.COMMON_OPTIONS) == set(command.options)
+
+
+@pytest.mark.parametrize(
+    ("problem", "code"),
+    [
+        (NotFound("no"), 3),
+        (KeyboardInterrupt(), 130),
+        (SystemExit(0), 0),
+        (ExceptionGroup("several", [NotFound("no")]), 3),
+        (ZeroDivisionError("x"), 1),
+        (ExceptionGroup("several", [NotFound("no"), ZeroDivisionError("x")]), 1),
+    ],
+    ids=["ours", "ctrl-c", "argparse", "group", "bug", "group with a bug"],
+)
+def test_whatever_happens_has_its_exit_code(
+    problem: BaseException, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> int:
+        raise problem
+
+    monkeypatch.setattr(main, "_dispatch", fail)
+    assert main.main(["list"]) == code
+
+
+def test_a_bug_says_that_it_is_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> int:
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr(main, "_dispatch", fail)
+    main.main(["list", "--json"])
+    document = json.loads(capsys.readouterr().err)
+    assert document["error"] == "internal"
+    assert document["what"] == "ZeroDivisionError: by nothing"
+
+
+def test_home_moves_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main.main(["--home", str(tmp_path), "config", "path", "database"])
+    assert capsys.readouterr().out == f"{tmp_path}/state/broker.db\n"
+
+
+def caught(monkeypatch: pytest.MonkeyPatch) -> list[Namespace]:
+    """What commands are called with, instead of running them."""
+    seen: list[Namespace] = []
+
+    def call(verb: Verb, args: Namespace) -> int:
+        del verb
+        seen.append(args)
+        return 0
+
+    monkeypatch.setattr(main, "_call", call)
+    return seen
+
+
+def test_options_count_before_and_after_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = caught(monkeypatch)
+    main.main(["-v", "--json", "list", "-v", "-q"])
+    assert {"json": True, "verbose": 2, "quiet": True}.items() <= vars(seen[0]).items()
+
+
+def test_what_follows_the_dashes_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = caught(monkeypatch)
+    main.main(["run", "disk.img", "--", "--json", "-device", "x"])
+    assert seen[0].rest == ("--json", "-device", "x")
+    assert not hasattr(seen[0], "json")
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    script = f"set -o pipefail; {shlex.join(BROKER)} --help | head -n 1"
+    ran = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert ran.stderr == ""
+    assert ran.stdout.startswith("usage: broker")
+    assert ran.returncode in (0, main.BROKEN_PIPE)
+
+
+def test_a_closed_pipe_is_found_out_and_forgiven() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        ran = subprocess.run(
+            [*BROKER, "--help"], stdout=write, stderr=subprocess.PIPE, timeout=50, check=False
+        )
+    finally:
+        os.close(write)
+    assert (ran.returncode, ran.stderr) == (main.BROKEN_PIPE, b"")
+
+
+def test_the_interface_needs_a_terminal() -> None:
+    ran = started("tui")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "needs a terminal" in ran.stderr
+
+
+def test_any_error_for_people_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> int:
+        raise BrokerError("the disk is full\nand so am I", fix="Make room")
+
+    monkeypatch.setattr(main, "_dispatch", fail)
+    assert main.main(["list"]) == 1
+    assert capsys.readouterr().err == (
+        "broker: the disk is full\n        and so am I\n        Make room\n"
+    )

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+
+import pytest
+
+from broker.cli import open as opening
+from broker.model import MachineKey, ProxyStatus
+from broker.service.port import Opened
+from tests.broker.cli.calling import called
+from tests.fakes.service import FakeService, session
+
+
+class WithViewer(FakeService):
+    """A service whose viewer is a real process, that lives for a moment."""
+
+    async def open_viewer(self, key: MachineKey) -> Opened:
+        opened = await super().open_viewer(key)
+        code = "import time; time.sleep(0.2)"
+        self.viewer = await asyncio.to_thread(subprocess.Popen, [sys.executable, "-c", code])
+        return Opened(self.viewer.pid, opened.command, opened.name)
+
+
+@pytest.fixture
+def display(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", ":99")
+
+
+@pytest.mark.usefixtures("display")
+def test_a_proxy_is_hosted_for_as_long_as_the_viewer_lives() -> None:
+    service = WithViewer()
+    ran = called("open web-01 --json", service)
+    assert ran.code == 0
+    assert [what[0] for what in service.asked] == ["host_proxy", "open_viewer"]
+    assert service.viewer.wait(0) == 0
+    document = json.loads(ran.out)
+    assert (document["name"], document["hosts_proxy"]) == ("web-01", True)
+
+
+@pytest.mark.usefixtures("display")
+def test_beside_a_serving_proxy_nobody_waits() -> None:
+    service = WithViewer(proxy=ProxyStatus(True, "gw", 5920, 1, (2,)))
+    assert called("open web-01", service).code == 0
+    assert [what[0] for what in service.asked] == ["open_viewer"]
+    assert service.viewer.poll() is None
+    service.viewer.wait()
+
+
+@pytest.mark.usefixtures("display")
+def test_no_wait_leaves_once_the_viewer_has_its_session() -> None:
+    service = WithViewer()
+    service.live.append(session(service.named("web-01"), "a", "b"))
+    assert called("open web-01 --no-wait", service).code == 0
+    service.viewer.wait()
+
+
+@pytest.mark.usefixtures("display")
+def test_a_viewer_that_never_connects_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "CONNECT_SECONDS", 0.05)
+    service = WithViewer()
+    ran = called("open web-01 --no-wait", service)
+    assert ran.code == 4
+    assert "broker doctor web-01" in ran.err
+    service.viewer.wait()
+
+
+def test_without_a_display_it_says_what_to_type_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    service = FakeService()
+    ran = called("open web-01", service)
+    assert ran.code == 1
+    assert "broker export-vv web-01 -o - | remote-viewer -" in ran.err
+    assert service.asked == []
+
+
+@pytest.mark.usefixtures("display")
+def test_a_vm_that_is_off_is_not_opened() -> None:
+    ran = called("open db-01", FakeService())
+    assert ran.code == 1
+    assert "broker vm start db-01" in ran.err
