@@ -114,7 +114,10 @@ def _compared(median: float, against: tuple[str, float] | None) -> str:
     if against is None:
         return ""
     name, base = against
-    return f"{median - base:+.0f} ms, {(median / base - 1) * 100:+.0f} % against {name}"
+    percent = (median / base - 1) * 100
+    # Of a base that is nearly nothing a percentage says nothing.
+    more = f", {percent:+.0f} %" if abs(percent) < 200 else ""
+    return f"{median - base:+.0f} ms{more} against {name}"
 
 
 def save(
