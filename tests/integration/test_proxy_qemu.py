@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -22,6 +21,7 @@ from broker.proxy.gate import (
     SessionClosed,
     Traffic,
 )
+from broker.proxy.limits import Limits
 from broker.spice.client import ChannelsListed, Linked, MainReady, MessageReceived, SurfaceCreated
 from broker.spice.client_link import LinkRefused
 from broker.spice.constants import ChannelType
@@ -119,6 +119,14 @@ async def picture(rig: Rig, session: int) -> Connection:
     await display.until(SurfaceCreated, lambda event: event.surface.width == 720)
     await display.until(MessageReceived, lambda event: event.type == 304)
     return display
+
+
+async def assert_cannot_connect(rig: Rig) -> None:
+    """The viewer shows a plain failure: closed, and not asked for a password."""
+    main = await rig.open(ChannelType.MAIN)
+    with pytest.raises(ConnectionError):
+        await main.until(MainReady)
+    assert main.client.refusal is None
 
 
 async def assert_a_fresh_viewer_gets_a_picture(machine: Machine, rig: Rig) -> None:
@@ -262,10 +270,7 @@ async def test_who_only_looks_on_cannot_type(tmp_path: Path) -> None:
 async def test_a_wrong_hypervisor_ticket_is_a_plain_failure(tmp_path: Path) -> None:
     async with standing(tcp, tmp_path) as (machine, rig):
         rig.gate.allow(machine.target, "not-it")
-        main = await rig.open(ChannelType.MAIN)
-        with pytest.raises(ConnectionError):
-            await main.until(MainReady)
-        assert main.client.refusal is None
+        await assert_cannot_connect(rig)
         closed = await rig.gate.heard(SessionClosed)
         assert (closed.reason, closed.established) == ("backend-ticket", False)
 
@@ -277,9 +282,7 @@ async def test_a_hypervisor_with_another_subject_is_refused(tmp_path: Path, subj
         proxying(tmp_path) as rig,
     ):
         rig.gate.allow(machine.target, machine.ticket)
-        main = await rig.open(ChannelType.MAIN)
-        with pytest.raises(ConnectionError):
-            await main.until(MainReady)
+        await assert_cannot_connect(rig)
         assert (await rig.gate.heard(SessionClosed)).reason == "backend-untrusted"
 
 
@@ -294,7 +297,7 @@ async def test_a_hypervisor_of_another_ca_is_refused(tmp_path: Path) -> None:
             host_subject=machine.target.host_subject,
         )
         rig.gate.allow(target, machine.ticket)
-        await rig.open(ChannelType.MAIN)
+        await assert_cannot_connect(rig)
         assert (await rig.gate.heard(SessionClosed)).reason == "backend-untrusted"
 
 
@@ -411,8 +414,6 @@ async def _as_far_as(display: Connection, cut: str) -> None:
 
 
 async def test_a_frozen_machine_is_told_within_the_time_out(tmp_path: Path) -> None:
-    from broker.proxy.limits import Limits
-
     async with (
         tcp(tmp_path) as machine,
         proxying(tmp_path, limits=Limits(backend_seconds=0.3, close_seconds=0.3)) as rig,
@@ -420,7 +421,7 @@ async def test_a_frozen_machine_is_told_within_the_time_out(tmp_path: Path) -> N
         machine.qemu.process.send_signal(19)
         try:
             rig.gate.allow(machine.target, machine.ticket)
-            await rig.open(ChannelType.MAIN)
+            await assert_cannot_connect(rig)
             assert (await rig.gate.heard(SessionClosed)).reason == "backend-unreachable"
         finally:
             machine.qemu.process.send_signal(18)
@@ -432,10 +433,7 @@ async def test_a_port_where_nobody_listens_is_a_plain_failure(tmp_path: Path) ->
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             rig.gate.allow(TcpTarget("127.0.0.1", port=taken.getsockname()[1]))
-            main = await rig.open(ChannelType.MAIN)
-            with pytest.raises(ConnectionError):
-                await main.until(MainReady)
+            await assert_cannot_connect(rig)
         closed = await rig.gate.heard(SessionClosed)
         assert (closed.reason, closed.established) == ("backend-unreachable", False)
         assert "127.0.0.1" in closed.text
-        await asyncio.sleep(0)

@@ -48,11 +48,12 @@ class Qemu:
             try:
                 await reader.readline()
                 for request in (
-                    {"execute": "qmp_capabilities"},
-                    {"execute": command, "arguments": arguments},
+                    {"execute": "qmp_capabilities", "id": 1},
+                    {"execute": command, "arguments": arguments, "id": 2},
                 ):
                     writer.write(json.dumps(request).encode() + b"\n")
-                    answer = await _answer(reader)
+                while (answer := json.loads(await reader.readline())).get("id") != 2:
+                    pass  # events, and what was left over for whoever asked before
             finally:
                 writer.close()
                 await writer.wait_closed()
@@ -77,19 +78,14 @@ class Qemu:
             qmp.connect(str(self.directory / "ctl"))
             lines = qmp.makefile("rb")
             lines.readline()
+            client = {"protocol": "spice", "fdname": "c", "skipauth": True}
             for request, descriptors in (
-                ({"execute": "qmp_capabilities"}, []),
-                ({"execute": "getfd", "arguments": {"fdname": "c"}}, [theirs.fileno()]),
-                (
-                    {
-                        "execute": "add_client",
-                        "arguments": {"protocol": "spice", "fdname": "c", "skipauth": True},
-                    },
-                    [],
-                ),
+                ({"execute": "qmp_capabilities", "id": 1}, []),
+                ({"execute": "getfd", "arguments": {"fdname": "c"}, "id": 2}, [theirs.fileno()]),
+                ({"execute": "add_client", "arguments": client, "id": 3}, []),
             ):
                 socket.send_fds(qmp, [json.dumps(request).encode() + b"\n"], descriptors)
-                while "event" in (answer := json.loads(lines.readline())):
+                while (answer := json.loads(lines.readline())).get("id") != request["id"]:
                     pass
                 assert "return" in answer, answer
             lines.close()
@@ -99,12 +95,6 @@ class Qemu:
     async def hand_over(self, control_path: str) -> socket.socket:
         """As `broker.proxy.gate.HandOver` has it."""
         return await asyncio.to_thread(self.hand_over_now)
-
-
-async def _answer(reader: asyncio.StreamReader) -> dict[str, Any]:
-    while "event" in (answer := json.loads(await reader.readline())):
-        pass
-    return dict(answer)
 
 
 @contextlib.asynccontextmanager
