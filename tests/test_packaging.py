@@ -75,27 +75,28 @@ def test_the_wheel_holds_what_is_not_code(wheel: Path, kind: str) -> None:
     assert [name for name in zipfile.ZipFile(wheel).namelist() if Path(name).match(kind)]
 
 
-def test_an_installed_wheel_says_its_version(installed: Path, tmp_path: Path) -> None:
-    said = run(installed / "bin" / "broker", "--version", env=outside(tmp_path))
+def test_an_installed_wheel_says_its_version(installed: Path, broker_home: Path) -> None:
+    said = run(installed / "bin" / "broker", "--version", env=outside(broker_home))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert said == f"broker {project['version']}\n"
 
 
 def test_an_installed_wheel_makes_its_database_and_finds_its_drivers(
-    installed: Path, tmp_path: Path
+    installed: Path, broker_home: Path
 ) -> None:
     said = run(
-        installed / "bin" / "broker", "list", "--refresh", "--json", env=outside(tmp_path / "h")
+        installed / "bin" / "broker", "list", "--refresh", "--json", env=outside(broker_home)
     )
     assert said.strip() == "[]"
 
 
-def test_an_installed_wheel_runs_its_own_code(installed: Path, tmp_path: Path) -> None:
+def test_an_installed_wheel_runs_its_own_code(installed: Path, broker_home: Path) -> None:
     where = run(
         installed / "bin" / "python",
+        "-P",
         "-c",
         "import broker, tui.app, sources.static; print(broker.__file__)",
-        env=outside(tmp_path),
+        env=outside(broker_home),
     )
     assert Path(where.strip()).is_relative_to(installed)
 
