@@ -1,0 +1,84 @@
+"""Nouns for the store's tests, with every field told from its default."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from broker.events import Event, Kind
+from broker.model import (
+    ChannelInfo,
+    Machine,
+    MachineId,
+    MachineKey,
+    Session,
+    SessionId,
+    SourceName,
+    State,
+    TcpTarget,
+    Token,
+)
+
+LAB = SourceName("lab")
+HERE = SourceName("here")
+NOW = datetime(2026, 11, 21, 8, 15, tzinfo=UTC)
+LATER = NOW + timedelta(seconds=120)
+TICKET = "known-ticket-of-the-hypervisor"
+
+
+def key(uuid: str = "u1", source: SourceName = LAB) -> MachineKey:
+    return MachineKey(source, MachineId(uuid))
+
+
+def machine(uuid: str = "u1", source: SourceName = LAB, **changes: Any) -> Machine:
+    full = Machine(
+        key=key(uuid, source),
+        name=f"name-{uuid}",
+        state=State.RUNNING,
+        hypervisor="node1",
+        hypervisor_ip="10.0.0.1",
+        reason="why",
+        pid=4711,
+        started_at=NOW - timedelta(microseconds=123_457),
+        target=TcpTarget("10.0.0.1", 5900, 5901, "PEM", "O=Lab,CN=node1"),
+        defined=True,
+    )
+    return replace(full, **changes)
+
+
+def token(digest: bytes = b"d" * 32, uuid: str = "u1", **changes: Any) -> Token:
+    full = Token(digest, key(uuid), created_at=NOW, expires_at=LATER, label="for Ada")
+    return replace(full, **changes)
+
+
+def session(name: str = "abcdefghijkl", uuid: str = "u1", **changes: Any) -> Session:
+    full = Session(
+        id=SessionId(name),
+        key=key(uuid),
+        console=f"name-{uuid}",
+        client="192.0.2.1:4000",
+        worker=100,
+        started_at=NOW,
+        label="for Ada",
+    )
+    return replace(full, **changes)
+
+
+def channel(name: str = "main", **changes: Any) -> ChannelInfo:
+    return replace(ChannelInfo(name, NOW, 5_000_000_000, 7), **changes)
+
+
+def event(**changes: Any) -> Event:
+    full = Event(
+        at=NOW,
+        kind=Kind.SESSION_REFUSED,
+        text="no",
+        source=LAB,
+        key=key(),
+        console="name-u1",
+        session=SessionId("abcdefghijkl"),
+        client="192.0.2.1:4000",
+        reason="token-used",
+    )
+    return replace(full, **changes)
