@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from broker.model import HandOverTarget, Target, TcpTarget, UnixTarget
+from broker import pki
+from broker.model import HandOverTarget, SessionId, Target, TcpTarget, UnixTarget
 from broker.proxy.dial import TargetDialer
 from broker.proxy.gate import (
     ChannelClosed,
@@ -88,14 +91,8 @@ async def tls(directory: Path, subject: str | None = None) -> AsyncIterator[Mach
 
 
 def subject_in(directory: Path) -> str:
-    from cryptography import x509
-
-    from broker import pki
-
     pem = (directory / "server-cert.pem").read_bytes()
     certificate = x509.load_pem_x509_certificate(pem)
-    from cryptography.hazmat.primitives.serialization import Encoding
-
     return pki.subject_of(certificate.public_bytes(Encoding.DER))
 
 
@@ -186,7 +183,7 @@ async def test_disconnect_ends_every_channel_and_leaves_the_machine(
     async with standing(backend, tmp_path) as (machine, rig):
         main, session = await rig.open_main()
         display = await picture(rig, session)
-        assert rig.proxy.end_session(rig.gate.notices[0].session)  # type: ignore[union-attr]
+        assert rig.proxy.end_session(SessionId(f"s-{TOKEN}"))
         await main.closed()
         await display.closed()
         closed = await rig.gate.heard(SessionClosed)

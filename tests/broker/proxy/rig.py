@@ -12,9 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-import trustme
-
-from broker import tokens
+from broker import pki, tokens
+from broker.clock import SystemClock
 from broker.errors import Refused
 from broker.model import SessionId, Target
 from broker.proxy import engines
@@ -152,7 +151,7 @@ class Rig:
     port: int
     plain_port: int
     tls: ssl.SSLContext
-    pki: Path
+    identity: pki.Identity
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     async def open(
@@ -186,6 +185,14 @@ class Rig:
         self.writers.append(writer)
         return reader, writer
 
+    def vv(self, token: str = TOKEN) -> str:
+        """A file that sends a real viewer here."""
+        ca = self.identity.ca_pem.replace("\n", "\\n")
+        return (
+            f"[virt-viewer]\ntype=spice\nhost=localhost\ntls-port={self.port}\n"
+            f"password={token}\nhost-subject={self.identity.host_subject}\nca={ca}\n"
+        )
+
     async def close(self) -> None:
         """Close what tests left open."""
         for writer in self.writers:
@@ -202,18 +209,6 @@ def listening() -> socket.socket:
     return sock
 
 
-def certify(directory: Path) -> ssl.SSLContext:
-    """Write `server.pem` and `ca.pem`; what a viewer trusts."""
-    ca = trustme.CA()
-    ca.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
-        str(directory / "server.pem")
-    )
-    ca.cert_pem.write_to_path(str(directory / "ca.pem"))
-    context = ssl.create_default_context()
-    ca.configure_trust(context)
-    return context
-
-
 @contextlib.asynccontextmanager
 async def proxying(
     directory: Path,
@@ -223,12 +218,13 @@ async def proxying(
     tls: Callable[[Path], TlsServer] = engines.server,
 ) -> AsyncIterator[Rig]:
     """A proxy until the body ends; then it ends every session and lets go."""
-    trusts = certify(directory)
+    identity = pki.ensure_identity(directory / "pki", ["localhost"], SystemClock())
+    trusts = ssl.create_default_context(cafile=identity.ca_path)
     gate = FakeGate()
     secured, plain = listening(), listening()
     proxy = Proxy(
         [Door(secured), Door(plain, secured=False)],
-        tls(directory / "server.pem"),
+        tls(identity.server_path),
         gate,
         dialer or TargetDialer(),
         limits=limits,
@@ -240,7 +236,7 @@ async def proxying(
             async with asyncio.timeout(SECONDS):
                 await ready.wait()
             rig = Rig(
-                proxy, gate, secured.getsockname()[1], plain.getsockname()[1], trusts, directory
+                proxy, gate, secured.getsockname()[1], plain.getsockname()[1], trusts, identity
             )
             try:
                 yield rig

@@ -1,0 +1,185 @@
+"""Real viewers through the proxy to a real QEMU: ryll, spicy-screenshot, remote-viewer."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker import demo
+from broker.model import HandOverTarget
+from broker.proxy.dial import TargetDialer
+from broker.proxy.gate import ChannelOpened, SessionClosed
+from tests.broker.proxy.qemu import Qemu, running_qemu
+from tests.broker.proxy.rig import SECONDS, TOKEN, Rig, proxying
+
+pytestmark = [pytest.mark.qemu, pytest.mark.viewer]
+
+RYLL = Path(sys.executable).with_name("ryll")
+LEFT, TOP, RIGHT, BOTTOM = demo.BLOCK
+INSIDE = (TOP + 10, LEFT + 40)
+WHITE = (255, 255, 255)
+
+
+@pytest.fixture
+async def machine() -> AsyncIterator[Qemu]:
+    async with running_qemu("agent-mouse=on") as qemu:
+        yield qemu
+
+
+@pytest.fixture
+async def rig(machine: Qemu, tmp_path: Path) -> AsyncIterator[Rig]:
+    async with proxying(tmp_path, dialer=TargetDialer(machine)) as rig:
+        rig.gate.allow(HandOverTarget(f"{machine.directory}/ctl"))
+        yield rig
+
+
+@contextlib.asynccontextmanager
+async def program(*command: str, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+        env={**os.environ, **environment},
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        async with asyncio.timeout(SECONDS):
+            await process.wait()
+
+
+class Control:
+    """ryll's control socket."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def ask(self, method: str, **params: object) -> dict[str, Any]:
+        request = {"id": method, "method": method, "params": params}
+        self._writer.write(json.dumps(request).encode() + b"\n")
+        async with asyncio.timeout(SECONDS):
+            while (answer := json.loads(await self._reader.readline())).get("id") != method:
+                pass
+        assert answer["ok"], answer
+        return dict(answer["result"])
+
+    async def close(self) -> None:
+        self._writer.close()
+        await self._writer.wait_closed()
+
+
+async def connected(path: Path) -> Control:
+    """The control socket, once ryll has made it."""
+    async with asyncio.timeout(SECONDS):
+        while True:
+            try:
+                return Control(*await asyncio.open_unix_connection(str(path), limit=1 << 24))
+            except (FileNotFoundError, ConnectionRefusedError):
+                await asyncio.sleep(0.02)
+
+
+@pytest.mark.skipif(not RYLL.exists(), reason="ryll is not installed")
+async def test_ryll_sees_the_screen_and_types(machine: Qemu, rig: Rig, broker_home: Path) -> None:
+    (broker_home / "x.vv").write_text(rig.vv())
+    control_path = broker_home / "r.sock"
+    async with program(
+        str(RYLL),
+        *("--headless", "--file", str(broker_home / "x.vv")),
+        *("--control-socket", str(control_path)),
+    ):
+        control = await connected(control_path)
+        await control.ask("hello", client_name="test", protocol_version="1.2")
+        async with asyncio.timeout(SECONDS):
+            while not (status := await control.ask("status"))["surfaces"]:  # noqa: ASYNC110 - ryll has to be asked
+                await asyncio.sleep(0.02)
+        assert {(s["width"], s["height"]) for s in status["surfaces"]} == {(720, 400)}
+        await rig.gate.heard(ChannelOpened, lambda opened: opened.channel == "inputs.0")
+        await control.ask("send_key", scancode=0x1E, state="press")
+        await machine.says(b"K1\n")
+        async with asyncio.timeout(SECONDS):
+            while await ryll_pixel(control) != WHITE:  # noqa: ASYNC110 - ryll has to be asked
+                await asyncio.sleep(0.02)
+        png = base64.b64decode((await control.ask("screenshot", format="png"))["data_base64"])
+        assert png.startswith(b"\x89PNG")
+        await control.close()
+    assert (await rig.gate.heard(SessionClosed)).established
+    assert await machine.is_alive()
+
+
+async def ryll_pixel(control: Control) -> tuple[int, ...]:
+    """The colour inside the guest's block."""
+    shot = await control.ask("screenshot", format="rgba")
+    row, column = INSIDE
+    start = (row * int(shot["width"]) + column) * 4
+    return tuple(base64.b64decode(shot["data_base64"])[start : start + 3])
+
+
+@pytest.mark.skipif(not shutil.which("spicy-screenshot"), reason="spicy-screenshot is missing")
+async def test_spicy_screenshot_sees_the_screen(machine: Qemu, rig: Rig, tmp_path: Path) -> None:
+    await machine.qmp("human-monitor-command", **{"command-line": "sendkey a"})
+    await machine.says(b"K1\n")
+    picture = tmp_path / "screen.ppm"
+    async with program(
+        "spicy-screenshot",
+        *("-h", "localhost", "-s", str(rig.port), "-w", TOKEN),
+        *("-o", str(picture)),
+        SSL_CERT_FILE=str(rig.identity.ca_path),  # it has no option for a CA
+    ) as spicy:
+        async with asyncio.timeout(SECONDS):
+            assert await spicy.wait() == 0
+    magic, size, _, pixels = picture.read_bytes().split(b"\n", 3)
+    assert (magic, size) == (b"P6", b"720 400")
+    row, column = INSIDE
+    start = (row * 720 + column) * 3
+    assert tuple(pixels[start : start + 3]) == WHITE
+    await rig.gate.heard(SessionClosed)
+    assert await machine.is_alive()
+
+
+@pytest.fixture
+async def screen() -> AsyncIterator[str]:
+    """A display of our own, `:N`."""
+    if not shutil.which("Xvfb"):
+        pytest.skip("Xvfb is missing")
+    read, write = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        *("Xvfb", "-displayfd", str(write), "-screen", "0", "1024x768x24", "-nolisten", "tcp"),
+        pass_fds=(write,),
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    os.close(write)
+    try:
+        async with asyncio.timeout(SECONDS):
+            number = await asyncio.to_thread(os.read, read, 16)
+        yield f":{number.decode().strip()}"
+    finally:
+        os.close(read)
+        process.terminate()
+        await process.wait()
+
+
+@pytest.mark.skipif(not shutil.which("remote-viewer"), reason="remote-viewer is missing")
+async def test_remote_viewer_opens_every_channel_it_knows(
+    machine: Qemu, rig: Rig, screen: str, broker_home: Path
+) -> None:
+    (broker_home / "x.vv").write_text(rig.vv())
+    async with program(
+        "remote-viewer", str(broker_home / "x.vv"), DISPLAY=screen, NO_AT_BRIDGE="1"
+    ):
+        for channel in ("main", "display.0", "inputs.0", "cursor.0"):
+            await rig.gate.heard(ChannelOpened, lambda o, name=channel: o.channel == name)  # type: ignore[misc]
+    assert (await rig.gate.heard(SessionClosed)).established
+    assert await machine.is_alive()
