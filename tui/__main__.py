@@ -84,7 +84,7 @@ def _preload() -> None:
 
 
 def _check_terminal() -> None:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):  # all are used
         raise UsageError(
             "The terminal interface needs a terminal",
             fix="In a script use the commands: broker list, broker export-vv, broker --help",

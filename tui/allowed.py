@@ -6,6 +6,7 @@ from typing import Final
 
 from broker.model import Protocol, State
 from broker.service.port import ConsoleInfo
+from tui.rows import state_word
 
 _OFF: Final = frozenset({State.STOPPED, State.CRASHED, State.ERROR})
 _LIVE: Final = frozenset({State.RUNNING, State.PAUSED, State.SUSPENDED, State.STARTING})
@@ -23,9 +24,9 @@ def why_not(verb: str, info: ConsoleInfo) -> str:
     if not info.startable:
         return f"{machine.name} is not a VM of this broker: {machine.key.source} runs it"
     if verb == "start" and machine.state in _LIVE:
-        return f"{machine.name} is {machine.state} already"
+        return f"{machine.name} is {state_word(machine.state)} already"
     if verb in ("stop", "kill") and machine.state is State.STOPPED:
         return f"{machine.name} is off already"
     if verb == "delete" and machine.state not in _OFF:
-        return f"{machine.name} is {machine.state}; shut it down first"
+        return f"{machine.name} is {state_word(machine.state)}; shut it down first"
     return ""

@@ -20,6 +20,8 @@ _NAMES: Final = {
     "slash": "/",
     "colon": ":",
     "space": "Space",
+    "tab": "Tab",
+    "f1": "F1",
     "up": "↑",
     "down": "↓",
     "pageup": "PgUp",
@@ -80,9 +82,7 @@ def display(key: str) -> str:
 HELP: Final = Act(
     "app.help", "help", "question_mark,f1", "Help", "Show the keys of this screen", priority=False
 )
-QUIT: Final = Act(
-    "app.quit", "quit", "q,ctrl+q", "Quit", "Leave; asks when sessions run through your proxy"
-)
+QUIT: Final = Act("app.quit", "quit", "q,ctrl+q", "Quit", "Leave; asks when people are connected")
 PINNED: Final = (QUIT, HELP)
 """Hints that are never left out."""
 
@@ -119,7 +119,7 @@ FIND: Final = Act(
     "find",
     "slash",
     "Filter",
-    "Narrow the list while you type: words, state:running, source:lab, -word",
+    "Narrow the list while you type",
     priority=True,
 )
 BACK: Final = Act(
@@ -138,7 +138,7 @@ EXPORT: Final = Act(
     "verb('export')",
     "e",
     "Export",
-    "Write a .vv file that opens its screen through the proxy",
+    "Write a .vv file that opens its screen",
     needs=True,
 )
 START: Final = Act("vm.start", "verb('start')", "s", "Start", "Power the VM on", needs=True)
@@ -153,9 +153,7 @@ LOG: Final = Act(
     "QEMU's own output, and the guest's serial port",
     needs=True,
 )
-DETAIL: Final = Act(
-    "view.detail", "detail", "d", "Detail", "Show or hide what is known about the selected row"
-)
+DETAIL: Final = Act("view.detail", "detail", "d", "Detail", "Show or hide what is known about it")
 
 STOP: Final = Act(
     "vm.stop", "choose('stop')", "d", "Shut down", "Ask the guest to power off", needs=True

@@ -47,7 +47,7 @@ def read(
     wrong: dict[str, str] = {}
     name = form.name.strip()
     if not _NAME.fullmatch(name):
-        wrong["name"] = "1 to 63 of letters, digits, . _ - and a letter or digit first"
+        wrong["name"] = "1 to 63 letters, digits, . _ - (not . _ - first)"
     elif name in taken:
         wrong["name"] = f"{name} exists already; choose another name"
     memory = _memory(form.memory, wrong)
@@ -98,7 +98,7 @@ def _image(
     path = Path(text).expanduser().absolute()
     suffix = path.suffix.lower()
     if not text:
-        wrong["image"] = "A disk image (.qcow2 .img .raw) or a CD image (.iso)"
+        wrong["image"] = "A file: .qcow2 .img .raw, or .iso for a CD"
         if demo is not None:
             wrong["image"] += ", or: demo"
     elif not path.exists():

@@ -61,6 +61,11 @@ _TONES: Final = {
 _WORDS: Final = {State.STOPPED: "off", State.SHUTDOWN: "shut down"}
 
 
+def state_word(state: State) -> str:
+    """A state in the word that people use for it."""
+    return _WORDS.get(state, state.value)
+
+
 def _mark(tone: str, glyphs: Glyphs, state: State) -> str:
     if state is State.UNKNOWN:
         return glyphs.none
@@ -76,7 +81,7 @@ def _mark(tone: str, glyphs: Glyphs, state: State) -> str:
 def state_cell(info: ConsoleInfo, glyphs: Glyphs = UNICODE) -> Cell:
     """The state as mark and word; a stale one says so instead of looking fresh."""
     state = info.machine.state
-    word = _WORDS.get(state, state.value)
+    word = state_word(state)
     if info.stale:
         return Cell(f"{glyphs.faint} stale ({word})", "dim")
     tone = _TONES[state]
@@ -198,7 +203,7 @@ def event_columns(glyphs: Glyphs = UNICODE) -> list[Column[Event]]:
     return [
         Column("TIME", 15, lambda e: Cell(moment(e.at), "dim"), 1),
         Column("KIND", 18, kind, 2, hits=True),
-        Column("WHAT", 20, lambda e: Cell(human.one_line(e.text)), 0, flex=True, hits=True),
+        Column("WHAT", 40, lambda e: Cell(human.one_line(e.text)), 0, flex=True, hits=True),
         Column("CONSOLE", 16, lambda e: Cell(human.one_line(e.console)), 3, hits=True),
         Column("FROM", 21, lambda e: Cell(human.one_line(e.client), "dim"), 4, hits=True),
     ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from textual.app import App
@@ -18,7 +19,7 @@ from broker.service.port import ConsoleInfo, Exported, ExportRequest, Opened, Se
 from tui import vvfile
 from tui.allowed import why_not
 from tui.host import Host
-from tui.rows import moment
+from tui.rows import moment, state_word
 from tui.screens.confirm import ConfirmScreen, Question
 from tui.screens.export import Answer, ExportScreen
 from tui.screens.machine_log import MachineLogScreen
@@ -66,7 +67,8 @@ class Verbs:
             return exported
 
         def written(answer: Answer, exported: Exported) -> None:
-            lines = [f"Open it with: remote-viewer {answer.path.name}"]
+            near = answer.path.parent == Path.cwd()
+            lines = [f"Open it with: remote-viewer {answer.path.name if near else answer.path}"]
             if exported.expires_at is not None:
                 lines.append(f"Good until {moment(exported.expires_at)}")
             self._say(f"Wrote {answer.path}", "\n".join((*lines, *exported.notes)))
@@ -84,7 +86,7 @@ class Verbs:
         self._host.ask(
             f"Starting {name}",
             lambda service: service.start(info.machine.key),
-            lambda machine: self._say(name, f"is {machine.state}"),
+            lambda machine: self._say(name, f"is {state_word(machine.state)}"),
         )
 
     def _stop(self, info: ConsoleInfo) -> None:
@@ -92,7 +94,7 @@ class Verbs:
         self._host.ask(
             f"Shutting down {name}",
             lambda service: service.stop(info.machine.key),
-            lambda machine: self._say(name, f"is {machine.state}"),
+            lambda machine: self._say(name, f"is {state_word(machine.state)}"),
         )
 
     def _kill(self, info: ConsoleInfo) -> None:
@@ -143,4 +145,4 @@ class Verbs:
 def _who(info: ConsoleInfo) -> str:
     machine = info.machine
     connected = f", {info.sessions} connected" if info.sessions else ""
-    return f"{human.one_line(machine.full_name)}   {machine.state}{connected}"
+    return f"{human.one_line(machine.full_name)}   {state_word(machine.state)}{connected}"

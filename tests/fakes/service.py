@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -87,10 +87,14 @@ def session(info: ConsoleInfo, id_: str, client: str) -> Session:
     )
 
 
-def few() -> list[ConsoleInfo]:
-    """A small set-up with one of each state that a person would meet."""
+def few(connected: Mapping[str, int] | None = None) -> list[ConsoleInfo]:
+    """A small set-up with one of each state that a person would meet.
+
+    Args:
+        connected: Sessions by machine name.
+    """
     reason = 'QEMU stopped: "Could not access KVM kernel module"'
-    return [
+    rows = [
         console("build-07", "lab", 7, State.STOPPED, stale=True),
         console("db-01", "here", 2, State.STOPPED),
         console("demo", "here", 1),
@@ -100,6 +104,8 @@ def few() -> list[ConsoleInfo]:
         console("web-02", "here", 6, State.CRASHED, reason=reason),
         console("win11-desktop", "debug", 8, State.PAUSED),
     ]
+    counts = connected or {}
+    return [replace(row, sessions=counts.get(row.machine.name, 0)) for row in rows]
 
 
 def sources() -> list[SourceStatus]:

@@ -15,7 +15,7 @@ _STATES = (State.RUNNING, State.RUNNING, State.RUNNING, State.STOPPED, State.PAU
 
 def service(rows: int) -> FakeService:
     """A fake with a few machines, or with many."""
-    fake = FakeService(few())
+    fake = FakeService(few({"demo": 1, "k8s-node-1": 1, "printer": 1}))
     if rows:
         fake.rows = [
             console(f"k8s-node-{n:05d}", ("lab", "pve", "here")[n % 3], n, _STATES[n % 6])

@@ -34,7 +34,8 @@ No consoles yet.
   n   defines a VM on this host and starts it
   r   asks every source again
 
-VMs that run elsewhere are listed in sources.yaml; where that is: broker config path"""
+Machines that run elsewhere come from sources.yaml.
+Where it is: broker config path"""
 
 _VERB: Final = {
     keys.OPEN.id: "open",

@@ -16,6 +16,7 @@ from textual.widgets import Button, Input, Label, Static
 from broker import human
 from tui import vvfile
 from tui.widgets.choice import Choice
+from tui.widgets.field import Field
 
 _HERE: Final = "here"
 
@@ -52,13 +53,13 @@ class ExportScreen(ModalScreen[Answer]):
         with Vertical(classes="dialog"):
             title = f"Write a .vv file for {human.one_line(self._machine)}"
             yield Static(title, classes="title", markup=False)
-            yield Input(vvfile.default_path(self._machine), compact=True, select_on_focus=False)
+            yield Field(vvfile.default_path(self._machine))
             yield Static("", classes="wrong", markup=False)
             with Horizontal(classes="field"):
                 yield Label("The viewer runs ")
                 yield Choice((_HERE, "on another machine"), id="where")
             yield Static(
-                "It opens one session, for a short time, and holds a secret: mode 0600.",
+                "It opens one session, holds a secret, and only you can read it.",
                 classes="consequence",
             )
             with Horizontal(classes="buttons"):

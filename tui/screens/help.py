@@ -53,7 +53,7 @@ class HelpScreen(ModalScreen[None]):
         if keys.FIND in keys.SCREENS.get(self._page, ()):
             _heading(text, "Filter")
             for typed, meaning in _FILTER:
-                text.append(f"  {typed:<16}", "bold").append(f"{meaning}\n")
+                text.append(f"  {typed:<14}", "bold").append(f"{meaning}\n")
         _section(text, "Lists", keys.TABLE)
         _section(text, "Everywhere", keys.APP)
         glyphs = self._glyphs
@@ -77,4 +77,4 @@ def _section(text: Text, title: str, acts: Sequence[keys.Act]) -> None:
     if acts:
         _heading(text, title)
     for act in acts:
-        text.append(f"  {' '.join(act.keys):<16}", "bold").append(f"{act.help}\n")
+        text.append(f"  {' '.join(act.keys):<14}", "bold").append(f"{act.help}\n")

@@ -16,6 +16,7 @@ from broker.service.port import Service
 from tui.host import Host
 from tui.newvm import Form, read
 from tui.widgets.choice import Choice
+from tui.widgets.field import Field
 
 _TEXTS: Final = (
     ("name", "Name", "web-01"),
@@ -55,7 +56,7 @@ class NewVmScreen(ModalScreen[MachineKey]):
                 with Horizontal(classes="field"):
                     yield Label(title)
                     hint = f"{example}, or: demo" if demo else example
-                    yield Input(id=name, placeholder=hint, compact=True)
+                    yield Field(id=name, placeholder=hint)
                 yield Static("", id=f"{name}-wrong", classes="wrong", markup=False)
             for name, title, words in _CHOICES:
                 with Horizontal(classes="field"):
@@ -120,7 +121,11 @@ class NewVmScreen(ModalScreen[MachineKey]):
             if self.is_mounted:
                 self.dismiss(machine.key)
             if start:
-                host.ask(f"Starting {machine.name}", lambda service: service.start(machine.key))
+                host.ask(
+                    f"Starting {machine.name}",
+                    lambda service: service.start(machine.key),
+                    lambda _: self.app.notify("runs", title=machine.name, markup=False),
+                )
 
         host.ask(
             f"Defining {spec.name}", define, defined, lambda problem: self._say("form", problem)

@@ -56,7 +56,7 @@ class QuitScreen(ModalScreen[Leave]):
             yield Static(f"Quit with {running} running?", classes="title", markup=False)
             yield Static("\n".join(lines), classes="names", markup=False)
             yield Static(
-                "Kept sessions go on until their viewers close; then the proxy goes too.",
+                "Kept sessions go on until their viewers close, and the proxy with them.",
                 classes="consequence",
             )
             with Horizontal(classes="buttons"):

@@ -27,7 +27,7 @@ class SourcesScreen(ListPage[SourceName, SourceStatus]):
     NAME = "sources"
     CSS_PATH = "../styles/lists.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [act.binding() for act in keys.SOURCES]
-    EMPTY = "No sources.\n\nThey are configured in sources.yaml; where that is: broker config path"
+    EMPTY = "No sources.\n\nThey come from sources.yaml. Where it is: broker config path"
 
     def compose_page(self) -> ComposeResult:
         """The list, and the advice under it."""

@@ -11,8 +11,10 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Label
 
+from tui.widgets.field import Field
 
-class FilterInput(Input):
+
+class FilterInput(Field):
     """Enter, down and escape go back to the list; escape is the list's to handle after that."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -49,7 +51,7 @@ class FilterBar(Horizontal):
     def compose(self) -> ComposeResult:
         """A prompt, an input, a count."""
         yield Label("/", classes="prompt")
-        yield FilterInput(placeholder=self._example, compact=True, select_on_focus=False)
+        yield FilterInput(placeholder=self._example)
         yield Label("", classes="count", markup=False)
 
     @property

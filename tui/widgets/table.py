@@ -75,6 +75,7 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
         self._words: tuple[str, ...] = ()
         self._empty = ""
         self._fit: Fitted = []
+        self._fit_for = -1
         self._strips: dict[tuple[K, bool], Strip] = {}
         self._styles: dict[tuple[str, ...], Style] = {}
 
@@ -152,6 +153,9 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
     def render_line(self, y: int) -> Strip:
         """One line of the widget; line 0 is the header."""
         width = self.size.width
+        if width != self._fit_for:  # a scrollbar that comes or goes sends no event
+            self._fit, self._fit_for = fit(self._columns, width - 2), width  # 2: the cursor's mark
+            self._strips.clear()
         if y == 0:
             return self._header(width)
         index = y - 1 + round(self.scroll_offset.y)
@@ -224,11 +228,8 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
         return max(1, self.size.height - 1)
 
     @on(events.Resize)
-    def _fit_columns(self) -> None:
-        width = self.size.width
-        self._fit = fit(self._columns, width - 2)  # 2: the cursor's mark
-        self._strips.clear()
-        self.virtual_size = Size(width, len(self._view) + 1)
+    def _resized(self) -> None:
+        self.virtual_size = Size(self.size.width, len(self._view) + 1)
         self._bring(self.cursor)
 
     def _bring(self, position: int) -> None:
