@@ -330,7 +330,8 @@ def _read(path: Path, where: str, key: str) -> str:
 def _certificates(text: str, where: str) -> str:
     """PEM text in which OpenSSL finds a certificate."""
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+        plain = text.encode("ascii", "replace").decode("ascii")  # comments may be in any language
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=plain)
     except (ssl.SSLError, ValueError):
         raise ConfigError(
             f"{where}: ca_cert holds no certificate",

@@ -140,7 +140,8 @@ def backend_context(ca_pem: str | None) -> ssl.SSLContext:
     # Private CAs of hypervisors are often old: no key identifiers, and newer Pythons insist.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     try:
-        context.load_verify_locations(cadata=ca_pem)
+        # A comment between certificates may be in any language; OpenSSL wants ASCII.
+        context.load_verify_locations(cadata=ca_pem.encode("ascii", "replace").decode("ascii"))
     except (ssl.SSLError, ValueError) as exc:
         raise ConfigError(
             "The console's ca_cert holds no certificate", fix="Give PEM text, or a file with it"

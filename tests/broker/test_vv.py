@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes.util
 from datetime import UTC, datetime
 
 import pytest
@@ -156,3 +157,32 @@ def test_other_groups_comments_and_windows_line_ends_are_passed_over() -> None:
 
 def test_a_password_never_shows_in_a_representation() -> None:
     assert "TTTT" not in repr(FILE)
+
+
+# -- the real thing
+
+GLIB = ctypes.util.find_library("glib-2.0")
+
+
+def glib_reads(text: str, key: str) -> str | None:
+    """What GLib's own key-file reader finds, as every viewer does."""
+    glib = ctypes.CDLL(GLIB)
+    glib.g_key_file_new.restype = ctypes.c_void_p
+    glib.g_key_file_get_string.restype = ctypes.c_void_p
+    file = ctypes.c_void_p(glib.g_key_file_new())
+    data = text.encode()
+    group = vv.GROUP.encode()
+    assert glib.g_key_file_load_from_data(file, data, ctypes.c_size_t(len(data)), 0, None)
+    found = glib.g_key_file_get_string(file, group, key.encode(), None)
+    value = None if found is None else ctypes.string_at(found).decode()
+    glib.g_free(ctypes.c_void_p(found))
+    glib.g_key_file_free(file)
+    return value
+
+
+@pytest.mark.skipif(GLIB is None, reason="GLib is not installed")
+@given(texts.filter(bool))
+def test_glib_reads_every_title_as_it_was_meant(title: str) -> None:
+    text = vv.render(vv.VvFile(host="h", title=title))
+    assert glib_reads(text, "title") == title
+    assert glib_reads(text, "host") == "h"
