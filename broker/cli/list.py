@@ -46,6 +46,8 @@ def _run(call: Call, args: Namespace) -> Exit:
             ("NAME", "SOURCE", "STATE", "PROTOCOL", "HYPERVISOR", "SESSIONS", "UUID"),
             [_row(info) for info in found],
         )
+        if any(info.stale for info in found):
+            call.talk.note("what is stale was not seen at the last look; why: broker sources")
     else:
         call.talk.note(_nothing(args))
     return Exit.DONE

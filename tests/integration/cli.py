@@ -1,0 +1,84 @@
+"""Runs the real command in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+BROKER = (sys.executable, "-P", "-c", "from broker.cli.main import entry; entry()")
+SECONDS = 50.0
+
+
+@dataclass(frozen=True)
+class Said:
+    """What came of a command line."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, object]:
+        """The one JSON document on stdout."""
+        found: dict[str, object] = json.loads(self.out)
+        return found
+
+    @property
+    def rows(self) -> list[dict[str, object]]:
+        """The JSON array on stdout."""
+        found: list[dict[str, object]] = json.loads(self.out)
+        return found
+
+    @property
+    def error(self) -> dict[str, str]:
+        """The error object, the last line on stderr."""
+        found: dict[str, str] = json.loads(self.err.splitlines()[-1])
+        return found
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """This process's, without a display, and as a script has it."""
+    hidden = ("DISPLAY", "WAYLAND_DISPLAY", "SSH_CONNECTION")
+    kept = {name: value for name, value in os.environ.items() if name not in hidden}
+    return kept | changes
+
+
+def broker(*words: str, env: Mapping[str, str] | None = None, stdin: str = "") -> Said:
+    """Run a command to its end."""
+    ran = subprocess.run(
+        [*BROKER, *words],
+        capture_output=True,
+        text=True,
+        input=stdin,
+        timeout=SECONDS,
+        check=False,
+        env=environment() if env is None else env,
+    )
+    return Said(ran.returncode, ran.stdout, ran.stderr)
+
+
+@contextmanager
+def running(*words: str, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+    """A command that goes on; it is ended by SIGTERM, and must heed it."""
+    process = subprocess.Popen(
+        [*BROKER, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment() if env is None else env,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise

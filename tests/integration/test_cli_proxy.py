@@ -1,0 +1,115 @@
+"""serve, status, sessions and open, as a script would use them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from broker.config.locations import Locations
+from tests.guests import needs_qemu
+from tests.integration.cli import BROKER, broker, environment, running
+
+
+@pytest.fixture
+def any_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BROKER_PROXY_TLS_PORT", "0")
+
+
+def until(holds: Callable[[], bool], seconds: float = 40.0) -> None:
+    """Look again and again until something holds."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+@pytest.mark.usefixtures("any_port")
+def test_a_script_can_wait_for_the_proxy_and_end_it() -> None:
+    assert broker("status", "--json").code == 4
+    with running("serve", "--json") as serving:
+        waited = broker("status", "--wait", "40", "--json")
+        assert waited.code == 0
+        assert waited.document["serving"] is True
+        assert waited.document["pid"] == serving.pid
+        assert serving.stdout is not None
+        assert json.loads(serving.stdout.readline()) == waited.document
+        second = broker("serve", "--json")
+        assert (second.code, second.error["error"]) == (1, "already-serving")
+        serving.send_signal(signal.SIGTERM)
+        assert serving.wait(40) == 0
+    assert broker("status", "--json").document["serving"] is False
+
+
+@pytest.fixture
+def demo_vm() -> Iterator[str]:
+    assert broker("run", "--demo", "--headless").code == 0
+    yield "demo"
+    broker("vm", "kill", "demo")
+
+
+@pytest.fixture
+def display(tmp_path: Path) -> Iterator[str]:
+    """A screen that nobody sees."""
+    program = shutil.which("Xvfb")
+    if program is None or shutil.which("remote-viewer") is None:
+        pytest.skip("Xvfb or remote-viewer is not installed")
+    read, write = os.pipe()
+    screen = subprocess.Popen(
+        [program, "-displayfd", str(write), "-screen", "0", "1024x768x24", "-nolisten", "tcp"],
+        pass_fds=(write,),
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(write)
+    with os.fdopen(read) as numbers:
+        number = numbers.readline().strip()
+    yield f":{number}"
+    screen.terminate()
+    screen.wait(20)
+
+
+@needs_qemu
+@pytest.mark.qemu
+@pytest.mark.viewer
+@pytest.mark.usefixtures("any_port")
+def test_open_hosts_a_proxy_for_as_long_as_the_viewer_lives(
+    demo_vm: str, display: str, locations: Locations
+) -> None:
+    env = environment(DISPLAY=display, GDK_BACKEND="x11", NO_AT_BRIDGE="1")
+    opening = subprocess.Popen(
+        [*BROKER, "open", demo_vm, "--json"], stdout=subprocess.PIPE, text=True, env=env
+    )
+    assert opening.stdout is not None
+    opened = json.loads(opening.stdout.readline())
+    try:
+        assert opened["hosts_proxy"] is True
+        until(lambda: len(broker("sessions", "--json").rows) == 1)
+        (session,) = broker("sessions", "--json").rows
+        assert session["console"] == demo_vm
+        until(lambda: "display.0" in str(broker("sessions", "--json").rows[0]["channels"]))
+        assert broker("disconnect", str(session["id"])[:6]).code == 0
+        until(lambda: broker("sessions", "--json").rows == [])
+    finally:
+        os.kill(opened["pid"], signal.SIGTERM)
+    assert opening.wait(40) == 0
+    opening.stdout.close()
+    until(lambda: broker("status").code == 4)
+    assert list((locations.runtime_dir / "viewer").glob("*.vv")) == []
+    assert broker("vm", "list", "--json").rows[0]["state"] == "running"
+
+
+@needs_qemu
+@pytest.mark.qemu
+def test_the_doctor_walks_to_a_local_vm_without_throwing_anybody_off(demo_vm: str) -> None:
+    said = broker("doctor", demo_vm, "--json")
+    marks = {step["name"]: step["mark"] for step in said.document["steps"]}  # type: ignore[attr-defined]  # a list of objects
+    assert said.code == 0
+    assert marks["connection"] == marks["SPICE"] == marks[".vv file"] == "ok"
+    assert broker("doctor", demo_vm).code == 0
