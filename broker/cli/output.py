@@ -180,7 +180,7 @@ def _may_write(path: Path, may_replace: Callable[[Path], bool]) -> bool:
     except FileNotFoundError:
         return False
     if stat.S_ISLNK(kind):
-        fix = "Give another name with -o, or remove the link"
+        fix = "Give another name, or remove the link"
         raise UsageError(f"{path} is a symbolic link, and is not followed", fix=fix)
     if not stat.S_ISREG(kind):
         raise UsageError(f"{path} is not a regular file", fix="Use `-o -` for stdout")
@@ -190,7 +190,7 @@ def _may_write(path: Path, may_replace: Callable[[Path], bool]) -> bool:
 
 
 def _in_the_way(path: Path, what: str) -> UsageError:
-    return UsageError(f"{path} {what}", fix="Give another name with -o, or replace it with --force")
+    return UsageError(f"{path} {what}", fix="Give another name, or remove it (export-vv: --force)")
 
 
 def _write_new(path: Path, text: str) -> None:

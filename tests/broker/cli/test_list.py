@@ -22,7 +22,13 @@ def test_a_table_has_one_line_for_each_console() -> None:
     lines = ran.out.splitlines()
     assert lines[0].split()[:3] == ["NAME", "SOURCE", "STATE"]
     assert len(lines) == 9
-    assert ran.err == ""
+
+
+def test_what_is_stale_is_said_with_where_to_look() -> None:
+    service = FakeService()
+    assert "broker sources" in called("list", service).err
+    service.rows = [row for row in service.rows if not row.stale]
+    assert called("list", service).err == ""
 
 
 def test_the_fast_path_answers_when_it_can_and_is_closed() -> None:
