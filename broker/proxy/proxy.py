@@ -14,6 +14,7 @@ from broker.proxy.gate import Dialer, Gate, Traffic
 from broker.proxy.limits import Limits
 from broker.proxy.listener import Door, Listener
 from broker.proxy.session import Sessions
+from broker.proxy.steps import Steps
 from broker.proxy.tls import TlsServer
 from broker.spice.ticket import TicketKey
 
@@ -65,7 +66,8 @@ class Proxy:
     async def run(self, ready: asyncio.Event) -> None:
         """Serve; returns only when cancelled, after ending every session in the safe order."""
         key = await asyncio.to_thread(TicketKey.generate)
-        channels = Channels(self._gate, self._dialer, self._limits, self._sessions, key)
+        steps = Steps(self._gate, self._dialer, self._limits, self._sessions)
+        channels = Channels(steps, key)
         async with asyncio.TaskGroup() as group:
 
             def spawn(connection: Awaitable[None], name: str) -> None:
@@ -76,7 +78,7 @@ class Proxy:
             self._listener = Listener(
                 self._doors, self._tls, self._gate, self._limits, channels, spawn
             )
-            report = group.create_task(self._report(channels), name="traffic report")
+            report = group.create_task(self._report(steps), name="traffic report")
             rotate = group.create_task(self._rotate_key(channels), name="ticket key rotation")
             self._listener.open()
             ready.set()
@@ -141,13 +143,13 @@ class Proxy:
             if not self._connections:
                 self._idle.set()
 
-    async def _report(self, channels: Channels) -> None:
+    async def _report(self, steps: Steps) -> None:
         told: dict[tuple[SessionId, str], tuple[int, int]] = {}
         while True:
             await asyncio.sleep(self._limits.report_seconds)
             now = {
                 key: (relay.to_client.forwarded, relay.to_server.forwarded)
-                for key, relay in channels.relays.items()
+                for key, relay in steps.relays.items()
             }
             for key, carried in now.items():
                 if told.get(key) != carried:

@@ -1,0 +1,200 @@
+"""Every channel but MAIN: it joins a session that lives.
+
+The connection id says which machine, so the server is linked first and its own capabilities are
+shown to the viewer. VM rules (see `channel`) 1, 2 and 3 are obeyed here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+from collections.abc import Callable
+
+from broker import tokens
+from broker.errors import BrokerError, Refused
+from broker.proxy.backend import Backend
+from broker.proxy.gate import Admission, Peer
+from broker.proxy.leg import LegClosed
+from broker.proxy.relay import Relay
+from broker.proxy.session import Session
+from broker.proxy.steps import MINI, Steps
+from broker.proxy.viewer import TurnedAway, Viewer
+from broker.spice.constants import (
+    AUTH_CAPS,
+    COMMON_CAPS,
+    GL_CAPS,
+    ChannelType,
+    ClientDisplay,
+    LinkError,
+)
+from broker.spice.inspector import Inspector
+from broker.spice.policy import (
+    FROM_CLIENT,
+    FROM_SERVER,
+    Rules,
+    is_safe_display_init,
+    looking_on,
+)
+from broker.spice.wire import DisplayInit, Header, LinkMess
+
+
+class LaterChannel:
+    """Serves connections that name a session."""
+
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+
+    async def serve(
+        self,
+        viewer: Viewer,
+        mess: LinkMess,
+        name: str,
+        session: Session | None,
+        admitted: Callable[[], None],
+    ) -> None:
+        """From the request to the end of the channel.
+
+        Args:
+            session: What the connection id names; None for nothing that lives.
+
+        Raises:
+            TurnedAway: It did not come to relaying.
+            SessionOver: The session ended before that.
+        """
+        if session is None:
+            await viewer.offer(COMMON_CAPS, 0)
+            await viewer.ticket()
+            raise TurnedAway("session-unknown", "no such session", LinkError.BAD_CONNECTION_ID)
+        kind = ChannelType(mess.channel_type)
+        if kind not in FROM_CLIENT or kind in session.admission.policy.hidden:
+            raise TurnedAway(
+                "channel-forbidden", f"{name} may not be opened", LinkError.PERMISSION_DENIED
+            )
+        admission = await self._join(session, name, viewer.peer)
+        gl = GL_CAPS if kind is ChannelType.DISPLAY else 0
+        asked = LinkMess(
+            session.backend_id,
+            kind,
+            mess.channel_id,
+            AUTH_CAPS | mess.common_caps & MINI,
+            mess.channel_caps & ~gl,
+        )
+        backend = await self._steps.open(session, admission, asked, LinkError.CHANNEL_NOT_AVAILABLE)
+        held = contextlib.ExitStack()
+        held.callback(backend.leg.close)
+        with held:
+            await viewer.offer(
+                AUTH_CAPS | backend.reply.common_caps & MINI, backend.reply.channel_caps & ~gl
+            )
+            await self._check_token(session, viewer)
+            if name in session.channels:
+                raise TurnedAway(
+                    "channel-twice", f"{name} is open", LinkError.CHANNEL_NOT_AVAILABLE
+                )
+            held.enter_context(session.channel(name))
+            relay = await self._link_later(session, viewer, kind, backend, admitted)
+            ending = await self._steps.relay(session, name, viewer.peer, relay)
+            if session.end_reason and ending.reason == session.end_reason:
+                await self._read_to_end(session, backend)
+
+    async def _join(self, session: Session, name: str, peer: Peer) -> Admission:
+        try:
+            async with self._steps.stage(session):
+                return await self._steps.gate.join(session.admission, name, peer)
+        except Refused as exc:
+            raise TurnedAway(exc.reason, exc.what, LinkError.PERMISSION_DENIED) from exc
+        except BrokerError as exc:
+            raise TurnedAway(exc.code, exc.what, LinkError.ERROR) from exc
+
+    async def _check_token(self, session: Session, viewer: Viewer) -> None:
+        async with self._steps.stage(session):
+            token = await viewer.ticket()
+        if token is None or not hmac.compare_digest(tokens.digest(token), session.admission.digest):
+            raise TurnedAway(
+                "token-wrong",
+                "the password is not the one that opened the session",
+                LinkError.PERMISSION_DENIED,
+            )
+
+    async def _link_later(
+        self,
+        session: Session,
+        viewer: Viewer,
+        kind: ChannelType,
+        backend: Backend,
+        admitted: Callable[[], None],
+    ) -> Relay:
+        mini = backend.link.mini_header
+        to_server = Inspector(self._client_rules(session, kind), mini=mini)
+        first = b""
+        if kind is ChannelType.DISPLAY:
+            await viewer.accept()
+            admitted()
+            async with self._steps.stage(session):
+                then = await self._display_init(viewer, to_server, mini=mini)
+            first = await self._cross(session, backend, then, mini=mini)
+        else:
+            await self._steps.present(session, backend, LinkError.ERROR)
+            await viewer.accept()
+            admitted()
+        to_client = Inspector(FROM_SERVER[kind], mini=mini, held=first)
+        return Relay(viewer.leg, backend.leg, to_client, to_server)
+
+    @staticmethod
+    def _client_rules(session: Session, kind: ChannelType) -> Rules:
+        rules = FROM_CLIENT[kind]
+        if kind is ChannelType.INPUTS and session.admission.policy.view_only:
+            return looking_on(rules)
+        return rules
+
+    async def _display_init(self, viewer: Viewer, to_server: Inspector, *, mini: bool) -> bytes:
+        """VM rule 1: the INIT, checked, and whatever the viewer sent right behind it."""
+        head = await viewer.exactly(Header.length(mini=mini), "display request")
+        header = Header.decode(head, mini=mini)
+        if (header.type, header.size, header.sub_list) != (
+            ClientDisplay.INIT,
+            DisplayInit.SIZE,
+            0,
+        ):
+            raise TurnedAway(
+                "display-init", f"the display began with message {header.type}, not INIT"
+            )
+        body = await viewer.exactly(header.size, "display request")
+        if not is_safe_display_init(body):
+            raise TurnedAway("display-init", f"an INIT that harms the machine: {body.hex()}")
+        view = memoryview(bytearray(4096))
+        try:
+            early = bytes(to_server.scan(view[: viewer.leg.read_into(view)]))
+        except LegClosed as exc:
+            raise TurnedAway("client-closed", "the viewer closed after its INIT") from exc
+        if to_server.verdict is not None:
+            raise TurnedAway("firewall", f"message {to_server.verdict.type} refused")
+        return head + body + early
+
+    async def _cross(self, session: Session, backend: Backend, then: bytes, *, mini: bool) -> bytes:
+        """VM rule 1: ticket and INIT, and no way back before the server's first message.
+
+        There is no time-out here on purpose: closing early is what kills the VM.
+        """
+        head = b""
+        with session.crossing():
+            try:
+                await backend.present(then)
+                await backend.result()
+                while len(head) < Header.length(mini=mini):
+                    head += await backend.leg.receive(Header.length(mini=mini) - len(head))
+            except (BrokerError, LegClosed) as exc:
+                raise TurnedAway(
+                    getattr(exc, "reason", "backend-closed"), f"the display did not open: {exc}"
+                ) from exc
+        return head
+
+    async def _read_to_end(self, session: Session, backend: Backend) -> None:
+        """VM rule 2: the server closes this channel once MAIN is closed."""
+        await session.main_closed.wait()
+        try:
+            async with asyncio.timeout(self._steps.limits.close_seconds):
+                await backend.leg.drop_to_end()
+        except TimeoutError:
+            pass

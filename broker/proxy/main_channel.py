@@ -1,0 +1,117 @@
+"""MAIN: the connection that opens a session, and whose end is the session's end.
+
+VM rules (see `channel`) 2 and 4 are obeyed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from broker.errors import BrokerError, Refused
+from broker.proxy.backend import Backend
+from broker.proxy.gate import Admission, SessionClosed
+from broker.proxy.relay import Ending, Relay
+from broker.proxy.session import Session, SessionOver
+from broker.proxy.steps import MINI, Steps
+from broker.proxy.viewer import TurnedAway, Viewer
+from broker.spice.constants import AUTH_CAPS, COMMON_CAPS, MAIN_CAPS, ChannelType, LinkError
+from broker.spice.inspector import Inspector
+from broker.spice.policy import FROM_CLIENT, HIDDEN, main_from_server
+from broker.spice.wire import LinkMess
+
+
+class MainChannel:
+    """Serves MAIN connections."""
+
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+
+    async def serve(self, viewer: Viewer, mess: LinkMess, admitted: Callable[[], None]) -> None:
+        """From the request to the end of the session.
+
+        Raises:
+            TurnedAway: It did not come to relaying.
+        """
+        if mess.connection_id:  # VM rule 4: the server would take it for a migration
+            raise TurnedAway(
+                "main-not-new",
+                f"MAIN asked for connection {mess.connection_id}",
+                LinkError.BAD_CONNECTION_ID,
+            )
+        await viewer.offer(COMMON_CAPS, MAIN_CAPS)
+        admission = await self._admit(viewer)
+        admitted()
+        session = self._steps.sessions.open(admission, viewer.peer)
+        ending, established = Ending("failed"), False
+        try:
+            backend = await self._link_main(session, viewer, mess)
+            established = True
+            ending = await self._relay_main(session, viewer, backend)
+        except TurnedAway as exc:
+            ending = Ending(exc.reason, exc.text)
+            raise
+        except SessionOver:
+            ending = Ending(session.end_reason)
+        finally:
+            session.end(ending.reason)
+            session.main_closed.set()
+            await session.emptied(self._steps.limits.close_seconds)
+            self._steps.sessions.forget(session)
+            self._steps.gate.record(
+                SessionClosed(admission.session, session.end_reason, established, ending.text)
+            )
+
+    async def _admit(self, viewer: Viewer) -> Admission:
+        token = await viewer.ticket()
+        if token is None:
+            raise TurnedAway(
+                "token-unreadable", "the password cannot be read", LinkError.PERMISSION_DENIED
+            )
+        try:
+            return await self._steps.gate.admit(token, viewer.peer)
+        except Refused as exc:
+            raise TurnedAway(exc.reason, exc.what, LinkError.PERMISSION_DENIED) from exc
+        except BrokerError as exc:
+            raise TurnedAway(exc.code, exc.what) from exc
+
+    async def _link_main(self, session: Session, viewer: Viewer, mess: LinkMess) -> Backend:
+        """Link to the server as the viewer linked to us, and pass its word on."""
+        mini = mess.common_caps & MINI
+        asked = LinkMess(0, ChannelType.MAIN, 0, AUTH_CAPS | mini, mess.channel_caps & MAIN_CAPS)
+        backend = await self._steps.open(session, session.admission, asked, None)
+        try:
+            if backend.link.mini_header != bool(mini):
+                raise TurnedAway("backend-headers", "the hypervisor knows long headers only")
+            await self._steps.present(session, backend, None)
+            await viewer.accept()
+        except BaseException:
+            backend.leg.close()
+            raise
+        return backend
+
+    async def _relay_main(self, session: Session, viewer: Viewer, backend: Backend) -> Ending:
+        mini = backend.link.mini_header
+        admission = session.admission
+
+        def learn(backend_id: int) -> None:
+            session.backend_id = backend_id
+
+        hidden = HIDDEN | admission.policy.hidden
+        from_server = main_from_server(session.connection_id, hidden, learn)
+        relay = Relay(
+            viewer.leg,
+            backend.leg,
+            Inspector(from_server, mini=mini),
+            Inspector(FROM_CLIENT[ChannelType.MAIN], mini=mini),
+        )
+        reason = "failed"
+        try:
+            ending = await self._steps.relay(session, "main", viewer.peer, relay)
+            reason = ending.reason
+            return ending
+        finally:
+            session.end(reason)
+            try:
+                await session.calm()  # VM rule 2
+            finally:
+                backend.leg.close()

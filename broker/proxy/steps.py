@@ -1,0 +1,127 @@
+"""What every connection's life is made of: the backend's link stage, the relay, breaking off."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from broker.errors import BrokerError, Refused
+from broker.model import SessionId
+from broker.proxy.backend import Backend, open_backend
+from broker.proxy.gate import (
+    Admission,
+    BackendUnreachable,
+    ChannelClosed,
+    ChannelOpened,
+    Dialer,
+    Gate,
+    Peer,
+)
+from broker.proxy.leg import LegClosed
+from broker.proxy.limits import Limits
+from broker.proxy.relay import Ending, Relay
+from broker.proxy.session import Session, SessionOver, Sessions
+from broker.proxy.viewer import TurnedAway
+from broker.spice.constants import CommonCap, LinkError, caps_of
+from broker.spice.wire import LinkMess
+
+MINI = caps_of(CommonCap.MINI_HEADER)
+
+
+class Steps:
+    """What the channels of this worker share, and what they do alike."""
+
+    def __init__(self, gate: Gate, dialer: Dialer, limits: Limits, sessions: Sessions) -> None:
+        self.gate = gate
+        self.limits = limits
+        self.sessions = sessions
+        self.relays: dict[tuple[SessionId, str], Relay] = {}
+        """What is being relayed, for the traffic report."""
+        self._dialer = dialer
+
+    async def open(
+        self, session: Session, admission: Admission, asked: LinkMess, error: LinkError | None
+    ) -> Backend:
+        """Dial the machine and get as far as can be undone.
+
+        Args:
+            error: What the viewer is told when that fails; None closes without a word.
+
+        Raises:
+            TurnedAway: That failed.
+            SessionOver: The session ended meanwhile.
+        """
+        try:
+            async with self.stage(session):
+                return await open_backend(
+                    self._dialer, admission, asked, self.limits.backend_seconds
+                )
+        except BrokerError as exc:
+            raise turned_away(exc, error) from exc
+
+    async def present(self, session: Session, backend: Backend, error: LinkError | None) -> None:
+        """Send the ticket and wait for the server's word on it; raises as `open` does."""
+        try:
+            async with self.stage(session, self.limits.backend_seconds):
+                await backend.present()
+                await backend.result()
+        except BrokerError as exc:
+            raise turned_away(exc, error) from exc
+        except (TimeoutError, LegClosed) as exc:
+            gone = BackendUnreachable("The SPICE server did not answer to our ticket")
+            raise turned_away(gone, error) from exc
+
+    async def relay(self, session: Session, name: str, peer: Peer, relay: Relay) -> Ending:
+        """Relay until it ends, and tell the gate before and after.
+
+        Raises:
+            SessionOver: The session ended before it began.
+        """
+        key = (session.admission.session, name)
+        with session.on_end(relay.stop):
+            self.gate.record(ChannelOpened(*key, peer))
+            self.relays[key] = relay
+            ending = Ending("failed")
+            try:
+                ending = await relay.run()
+            finally:
+                del self.relays[key]
+                self.gate.record(
+                    ChannelClosed(
+                        *key,
+                        ending.reason,
+                        relay.to_client.forwarded,
+                        relay.to_server.forwarded,
+                        ending.text,
+                    )
+                )
+        return ending
+
+    @contextlib.asynccontextmanager
+    async def stage(self, session: Session, seconds: float | None = None) -> AsyncIterator[None]:
+        """Something that may be broken off when the session ends, or takes too long.
+
+        Raises:
+            SessionOver: The session ended.
+            TimeoutError: It took longer than `seconds`.
+        """
+        try:
+            async with asyncio.timeout(seconds) as limit:
+
+                def cut(_reason: str) -> None:
+                    if not limit.expired():
+                        limit.reschedule(asyncio.get_running_loop().time())
+
+                with session.on_end(cut):
+                    yield
+        except TimeoutError as exc:
+            if session.end_reason:
+                raise SessionOver(session.end_reason) from exc
+            raise
+
+
+def turned_away(exc: BrokerError, error: LinkError | None) -> TurnedAway:
+    """The same as the end of a connection."""
+    reason = exc.reason if isinstance(exc, Refused) else exc.code
+    return TurnedAway(reason, str(exc), error)
