@@ -16,7 +16,7 @@ import pytest
 from qemu.qmp import QMPClient
 
 from broker import demo
-from broker.model import MachineId, MachineSpec
+from broker.model import Disk, DiskBus, MachineId, MachineSpec
 from broker.vm.instance import Instance, Patience
 from broker.vm.paths import VmPaths
 
@@ -58,6 +58,22 @@ class Home:
         wanted = replace(spec or self.spec(), **changes)  # type: ignore[arg-type]
         paths = VmPaths.of(self.runtime, self.data, wanted.name, wanted.uuid)
         return Instance(wanted, paths, patience=TEST_PATIENCE)
+
+    def deaf(self) -> Instance:
+        """A machine, not started, whose guest never hears the power button."""
+        disk = Disk(str(self.image("deaf.img", DEAF)), "raw", DiskBus.SATA, snapshot=True)
+        return self.instance(self.spec("deaf"), disks=(disk,))
+
+
+def qemus_of(instance: Instance) -> list[int]:
+    """Every process that was started as that VM, by what `ps` would show."""
+    wanted = b"\0-uuid\0" + instance.spec.uuid.encode()
+    found = []
+    for directory in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if directory.name.isdigit() and wanted in (directory / "cmdline").read_bytes():
+                found.append(int(directory.name))
+    return found
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ when nobody holds the pidfile.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import signal
@@ -27,6 +28,9 @@ from broker.vm.process import Process
 log = logging.getLogger(__name__)
 
 _CAN_HEAR_THE_BUTTON: Final = frozenset({State.RUNNING, State.SUSPENDED})
+
+_FIRST_PAUSE: Final = 0.5
+"""Seconds until the power button is pressed again; doubled each time."""
 
 
 class Ending(StrEnum):
@@ -163,28 +167,48 @@ class Instance:
                 await monitor.resume()
 
     async def _end(self, found: Process, grace: float) -> Ending:
-        name, patience = self.spec.name, self.patience
-        with contextlib.suppress(VmUnresponsive, MonitorGone, CommandRefused):
-            if grace > 0 and (await self.look()).state in _CAN_HEAR_THE_BUTTON:
-                async with self._talk() as monitor:
-                    await monitor.powerdown()
-                log.info("%s: power button pressed, waiting up to %g s", name, grace)
-                if await process.wait_gone(found, grace):
-                    return Ending.POWERED_OFF
-            log.info("%s: telling QEMU to quit", name)
-            async with self._talk() as monitor:
-                await monitor.quit()
-            if await process.wait_gone(found, patience.end):
-                return Ending.QUIT
-        if not process.alive(found):
-            return Ending.QUIT
-        log.warning("%s: QEMU does not quit, sending SIGTERM to %d", name, found.pid)
+        """From the gentlest step to the hardest, until it is gone."""
+        for ending, step in ((Ending.POWERED_OFF, self._power_off), (Ending.QUIT, self._quit)):
+            with contextlib.suppress(VmUnresponsive, MonitorGone, CommandRefused):
+                if await step(found, grace):
+                    return ending
+            if not process.alive(found):
+                return ending
+        log.warning("%s: QEMU does not quit, sending SIGTERM to %d", self.spec.name, found.pid)
         process.send(found, signal.SIGTERM)
-        if not process.is_stopped(found) and await process.wait_gone(found, patience.end):
+        # One that is held cannot hear it.
+        if not process.is_stopped(found) and await process.wait_gone(found, self.patience.end):
             return Ending.TERMINATED
-        log.warning("%s: QEMU does not end, sending SIGKILL to %d", name, found.pid)
+        log.warning("%s: QEMU does not end, sending SIGKILL to %d", self.spec.name, found.pid)
         await self._kill(found)
         return Ending.KILLED
+
+    async def _power_off(self, found: Process, grace: float) -> bool:
+        """Whether the guest went within its grace; one that is paused or off is not asked."""
+        if grace <= 0 or (await self.look()).state not in _CAN_HEAR_THE_BUTTON:
+            return False
+        await self._press_power_button()
+        log.info("%s: power button pressed, waiting up to %g s", self.spec.name, grace)
+        pause = _FIRST_PAUSE
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                while not await process.wait_gone(found, pause):
+                    pause *= 2
+                    # A guest that was still booting has not heard it.
+                    with contextlib.suppress(VmUnresponsive, MonitorGone, CommandRefused):
+                        await self._press_power_button()
+                return True
+        return False
+
+    async def _press_power_button(self) -> None:
+        async with self._talk() as monitor:
+            await monitor.powerdown()
+
+    async def _quit(self, found: Process, _grace: float) -> bool:
+        log.info("%s: telling QEMU to quit", self.spec.name)
+        async with self._talk() as monitor:
+            await monitor.quit()
+        return await process.wait_gone(found, self.patience.end)
 
     async def _kill(self, found: Process) -> None:
         process.send(found, signal.SIGKILL)

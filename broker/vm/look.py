@@ -67,14 +67,14 @@ class Seen:
 async def look(name: str, paths: VmPaths, *, timeout: float = LOOK_SECONDS) -> Seen:
     """The state of the VM called `name`.
 
-    A VM that is off costs two system calls; one that runs, a conversation with its monitor.
+    A VM that is off costs a few system calls; one that runs, a conversation with its monitor.
 
     Args:
         timeout: Seconds QEMU has for its answer.
     """
     found = process.find(paths.pid)
     if found is None:
-        return _ended(paths)
+        return await _ended(paths)
     run = record.read(paths.running)
     known = run if run is not None and run.is_of(found) else None
     was_up = known is not None or found.age > STARTING_SECONDS
@@ -87,7 +87,7 @@ async def look(name: str, paths: VmPaths, *, timeout: float = LOOK_SECONDS) -> S
         if process.find(paths.pid) != found or (
             was_up and await process.wait_gone(found, ENDING_SECONDS)
         ):
-            return _ended(paths)
+            return await _ended(paths)
         state = State.UNRESPONSIVE if was_up else State.STARTING
         reason = exc.what if was_up else ""
     else:
@@ -105,11 +105,15 @@ def _silent(found: Process, problem: VmUnresponsive, *, was_up: bool) -> tuple[S
     return State.UNRESPONSIVE, problem.what
 
 
-def _ended(paths: VmPaths) -> Seen:
+async def _ended(paths: VmPaths) -> Seen:
     """The state of a VM without a QEMU: stopped, or crashed and why."""
-    run = record.note_end(paths.running)
-    if run is not None and run.boot != process.boot_id():
-        return Seen(State.STOPPED)
+    run = record.read(paths.running)
+    if run is not None:
+        if run.boot != process.boot_id():
+            return Seen(State.STOPPED)
+        # The kernel drops its locks a little before its exit code can be had.
+        await process.wait_gone(Process(run.pid, run.ticks), ENDING_SECONDS)
+        run = record.note_end(paths.running)
     code = run.returncode if run is not None else None
     left_behind = paths.pid.exists() and process.find(paths.pid) is None
     if not left_behind and not code:

@@ -25,7 +25,7 @@ from typing import Final
 _FLOCK: Final = "hhqqi4x"
 """`struct flock` of 64-bit Linux: type, whence, start, length, pid."""
 
-_children: dict[int, subprocess.Popen[bytes]] = {}
+_children: set[int] = set()
 """Those we started ourselves: somebody must reap them, and only we learn their exit code."""
 
 
@@ -69,7 +69,8 @@ def spawn(argv: Sequence[str], log: Path, *, cwd: Path, env: Mapping[str, str]) 
             env=env,
             start_new_session=True,
         )
-    _children[child.pid] = child
+    child.returncode = 0  # `reap` learns the true one; without this Popen warns of what outlives it
+    _children.add(child.pid)
     found = of_pid(child.pid)
     return found or Process(child.pid, 0)
 
@@ -105,11 +106,17 @@ def alive(process: Process) -> bool:
 
 def reap(pid: int) -> int | None:
     """The exit code of a child of ours that has ended (negative: the signal); None otherwise."""
-    child = _children.get(pid)
-    code = child.poll() if child else None
-    if code is not None:
-        del _children[pid]
-    return code
+    if pid not in _children:
+        return None
+    try:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:  # somebody else in this process waited for it
+        _children.discard(pid)
+        return None
+    if ended == 0:
+        return None
+    _children.discard(pid)
+    return os.waitstatus_to_exitcode(status)
 
 
 def is_stopped(process: Process) -> bool:
