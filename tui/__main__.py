@@ -62,6 +62,7 @@ def run(options: TuiOptions) -> int:
         demo=options.demo,
         start_demo=options.start_demo,
         log_path=options.log_path,
+        obey_signals=True,
     )
     app.run()
     if app.farewell:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
+import signal
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -85,6 +85,7 @@ class BrokerApp(App[None]):
         demo: MachineSpec | None = None,
         start_demo: bool = False,
         log_path: Path | None = None,
+        obey_signals: bool = False,
     ) -> None:
         """Nothing is opened yet.
 
@@ -95,6 +96,7 @@ class BrokerApp(App[None]):
             demo: The demo guest, offered as an image in the new VM form.
             start_demo: Have it running.
             log_path: Where the log is, for people to find.
+            obey_signals: SIGTERM and SIGHUP quit, with the terminal put back in order.
         """
         super().__init__()
         self.now = now
@@ -108,6 +110,7 @@ class BrokerApp(App[None]):
         self._open_service = open_service
         self._preload = preload
         self._start_demo = start_demo
+        self._obey_signals = obey_signals
         self._leaving: asyncio.Future[Leave]
         self._service: asyncio.Future[Service]
         self._jobs: Jobs
@@ -138,9 +141,16 @@ class BrokerApp(App[None]):
         self._leaving = loop.create_future()
         self._jobs = Jobs(self, self._service, log_path=self.log_path, changed=self._show_busy)
         self.call_after_refresh(self._live)
+        if self._obey_signals:
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(number, self.quit_from_outside)
         if self.demo is not None and self._start_demo:
             spec = self.demo
-            self.ask(f"Starting {spec.name}", lambda service: have_running(service, spec))
+            self.ask(
+                f"Starting {spec.name}",
+                lambda service: have_running(service, spec),
+                lambda machine: self.show_console(machine.key),
+            )
 
     # -- the service's life ------------------------------------------------------------------
 
@@ -272,8 +282,7 @@ class BrokerApp(App[None]):
             self.exit()  # asked twice: leaving takes too long for this person
             return
         proxy, sessions = self.snapshot.proxy, self.snapshot.sessions
-        ours = proxy is not None and proxy.serving and proxy.pid == os.getpid()
-        if ours and sessions:
+        if proxy is not None and proxy.serving and proxy.ours and sessions:
             self.push_screen(QuitScreen(sessions), self._leave)
         else:
             self._leave(Leave.KEEP)

@@ -223,4 +223,3 @@ def _every_act() -> dict[str, Act]:
 
 BY_ID: Final = _every_act()
 """All acts by id, in the order of the help."""
-RANK: Final = {id_: place for place, id_ in enumerate(BY_ID)}

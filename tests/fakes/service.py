@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -297,7 +296,7 @@ class FakeService:
     async def host_proxy(self) -> ProxyStatus:
         await self._ask("host_proxy")
         self.proxy = ProxyStatus(
-            True, host="127.0.0.1", tls_port=5443, pid=os.getpid(), workers=(777,)
+            True, host="127.0.0.1", tls_port=5443, pid=776, workers=(777,), ours=True
         )
         self.changed()
         return self.proxy

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from dataclasses import replace
 
 import pytest
@@ -82,7 +81,7 @@ async def test_sessions_of_a_proxy_that_others_host_are_no_reason_to_ask(
     drive: Drive, watched: FakeService
 ) -> None:
     async with drive(watched) as pilot:
-        watched.proxy = replace(watched.proxy, pid=os.getpid() + 1)
+        watched.proxy = replace(watched.proxy, ours=False)
         watched.changed()
         await settle(pilot)
         await pilot.press("q")

@@ -29,7 +29,7 @@ class HintBar(Line):
         self.refresh()
 
     def pieces(self) -> tuple[list[Piece], list[Piece]]:
-        """Hints in the order of keys.py, and the help."""
+        """Hints in the order of the screen's own list, then the app's."""
         here = {
             active.binding.id: active.node
             for active in self.screen.active_bindings.values()
@@ -37,14 +37,13 @@ class HintBar(Line):
         }
         left: list[Piece] = []
         right: list[Piece] = []
-        for id_ in sorted(filter(None, here), key=keys.RANK.__getitem__):
-            act = keys.BY_ID[id_]
+        for place, (id_, node) in enumerate(here.items()):
+            act = keys.BY_ID[id_ or ""]
             key_tone, label_tone = ("dim", "dim") if self._dimmed(act) else ("key", "text")
-            action = ("screen." if isinstance(here[id_], Screen) else "app.") + act.action
-            keep = -keys.RANK[id_]
+            action = ("screen." if isinstance(node, Screen) else "app.") + act.action
             hint = [
-                Piece(f" {act.keys[0]}", key_tone, action, keep),
-                Piece(f" {act.label} ", label_tone, action, keep),
+                Piece(f" {act.keys[0]}", key_tone, action, -place),
+                Piece(f" {act.label} ", label_tone, action, -place),
             ]
             (right if act in keys.PINNED else left).extend(hint)
         return left, right
