@@ -181,7 +181,7 @@ def _check(directory: Path, variable: str, *, private: bool = True, no_link: boo
         raise ConfigError(f"{directory}: is not a directory", fix=elsewhere)
     if found.st_uid != os.geteuid() and (private or found.st_uid != 0):
         raise ConfigError(f"{directory}: belongs to user {found.st_uid}, not to you", fix=elsewhere)
-    if found.st_mode & 0o022:
+    if found.st_mode & (0o022 if private else 0o002):
         raise ConfigError(
             f"{directory}: others may write to it (mode {stat.S_IMODE(found.st_mode):04o})",
             fix=f"Look at what is in it, then: chmod 700 {directory}",

@@ -29,14 +29,8 @@ SMALL_BYTES = 4 << 20
 """A database up to this size is checked whole whenever it is opened; that takes milliseconds."""
 
 
-def open_sqlite(path: Path, clock: Clock) -> tuple[sqlalchemy.Engine, tuple[str, ...]]:
-    """An engine on a database of our schema, and notes on what had to be done for it.
-
-    Raises:
-        StoreError: It cannot be opened, or a newer version of ours made it.
-    """
-    notes: tuple[str, ...] = ()
-    _make_private(path)
+def engine_on(path: Path) -> sqlalchemy.Engine:
+    """An engine on a SQLite file; nothing is opened yet."""
     engine = sqlalchemy.create_engine(
         f"sqlite:///{path}",
         connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
@@ -44,15 +38,25 @@ def open_sqlite(path: Path, clock: Clock) -> tuple[sqlalchemy.Engine, tuple[str,
     )
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)
+    return engine
+
+
+def make_ready(path: Path, engine: sqlalchemy.Engine, clock: Clock) -> tuple[str, ...]:
+    """See that a sound database of our schema is there; notes on what had to be done for it.
+
+    Raises:
+        StoreError: It cannot be opened, or a newer version of ours made it.
+    """
+    _make_private(path)
     with faults.sqlite_errors(path):
-        if not _is_ready(path):
-            with _lock(path):
-                notes = _make_ready(path, engine, clock)
-    return engine, notes
+        if _is_ready(path):
+            return ()
+        with _lock(path):
+            return _mend(path, engine, clock)
 
 
-def open_url(url: str) -> tuple[sqlalchemy.Engine, tuple[str, ...]]:
-    """The same for a database server, named by a SQLAlchemy URL.
+def open_url(url: str) -> sqlalchemy.Engine:
+    """An engine on a database named by a SQLAlchemy URL, its schema ours.
 
     Raises:
         StoreError: The URL cannot be used, or nobody answers there.
@@ -70,7 +74,7 @@ def open_url(url: str) -> tuple[sqlalchemy.Engine, tuple[str, ...]]:
         raise StoreError(
             "The database that store.url names cannot be opened", fix="See that it is up"
         ) from problem
-    return engine, ()
+    return engine
 
 
 def migrate(connection: sqlalchemy.Connection) -> None:
@@ -149,7 +153,7 @@ def _is_sound(connection: sqlite3.Connection) -> bool:
     return bool(answer == "ok")
 
 
-def _make_ready(path: Path, engine: sqlalchemy.Engine, clock: Clock) -> tuple[str, ...]:
+def _mend(path: Path, engine: sqlalchemy.Engine, clock: Clock) -> tuple[str, ...]:
     """Under the lock: set a damaged file aside, make or migrate the schema."""
     notes: tuple[str, ...] = ()
     if _is_damaged(path):

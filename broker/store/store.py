@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import Self
 
-from sqlalchemy import Connection, Engine, and_, delete, exc, insert, select, update
+from sqlalchemy import and_, delete, insert, select, update
 
 from broker.clock import Clock
 from broker.config.locations import Locations
-from broker.errors import StoreError
 from broker.events import Event
 from broker.model import (
     Console,
@@ -28,11 +24,10 @@ from broker.model import (
     SourceStatus,
     Token,
 )
-from broker.store import faults, inventory, queries, rows, sessions
-from broker.store.engine import open_sqlite, open_url
+from broker.store import inventory, queries, rows, sessions
+from broker.store.connection import Database, ServerDatabase, SqliteDatabase
 from broker.store.rows import StoredMachine
 from broker.store.sealing import Sealer
-from broker.store.version import ClockVersion, SqliteVersion, Version
 
 
 class Store:
@@ -40,9 +35,6 @@ class Store:
 
     Every verb raises StoreError when the database is damaged, busy for too long, or its disk is
     full or read-only.
-
-    Attributes:
-        notes: What opening it had to do that a person should hear of, one sentence each.
     """
 
     @classmethod
@@ -58,74 +50,31 @@ class Store:
         Raises:
             StoreError: It cannot be opened, or a newer version of ours made it.
         """
-        if url is None:
-            engine, notes = open_sqlite(locations.database, clock)
-            version: Version = SqliteVersion(locations.database)
-        else:
-            engine, notes = open_url(url)
-            version = ClockVersion(clock)
-        return cls(
-            engine,
-            version,
-            Sealer(locations.secret_key),
-            clock,
-            database=locations.database,
-            notes=notes,
+        database: Database = (
+            SqliteDatabase(locations.database, clock) if url is None else ServerDatabase(url, clock)
         )
+        return cls(database, Sealer(locations.secret_key), clock)
 
-    def __init__(
-        self,
-        engine: Engine,
-        version: Version,
-        sealer: Sealer,
-        clock: Clock,
-        *,
-        database: Path,
-        notes: tuple[str, ...] = (),
-    ) -> None:
-        self._engine = engine
-        self._writer = engine.execution_options(sqlite_begin="IMMEDIATE")
-        self._version = version
+    def __init__(self, database: Database, sealer: Sealer, clock: Clock) -> None:
+        self._database = database
         self._sealer = sealer
         self._clock = clock
-        self._database = database
-        self.notes = notes
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with self._errors(), self._engine.begin() as connection:
-            yield connection
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        with self._errors(), self._writer.begin() as connection:
-            yield connection
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except exc.DBAPIError as problem:
-            ours = None
-            if isinstance(problem.orig, sqlite3.Error):
-                ours = faults.meaning_of(problem.orig, self._database)
-            elif isinstance(problem, exc.OperationalError):
-                ours = StoreError("The database does not answer", fix="See that it is up")
-            if ours is None:
-                raise
-            raise ours from problem
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What had to be done to the database that a person should hear of, one sentence each."""
+        return self._database.notes
 
     def close(self) -> None:
         """Give back connections."""
-        self._version.close()
-        self._engine.dispose()
+        self._database.close()
 
     def data_version(self) -> int:
         """A number that changes when anybody wrote something. Cheap: made to be called often.
 
         Databases other than SQLite do not tell: there it changes once a second.
         """
-        return self._version.read()
+        return self._database.data_version()
 
     # -- sources
 
@@ -136,23 +85,23 @@ class Store:
         while the machine is unknown, and are good again should the source come back in time.
         A source whose type changed loses its machines.
         """
-        with self._writing() as db:
+        with self._database.writing() as db:
             inventory.put_configured(db, sources)
 
     def put_source_status(self, status: SourceStatus) -> None:
         """How a source does; one not configured is added at the end. `machines` is counted anew."""
-        with self._writing() as db:
+        with self._database.writing() as db:
             inventory.put_source_status(db, status)
 
     def sources(self) -> list[SourceStatus]:
         """Every source, in order, with how many machines are known from it."""
-        with self._reading() as db:
+        with self._database.reading() as db:
             return inventory.sources(db)
 
     def put_file_fingerprint(self, fingerprint: str) -> None:
         """Which state of sources.yaml the sources are those of."""
         name = queries.FILE_FINGERPRINT
-        with self._writing() as db:
+        with self._database.writing() as db:
             before = db.execute(queries.FACT, {"name": name}).scalar()
             if before is None:
                 db.execute(insert(queries.META).values(name=name, value=fingerprint))
@@ -162,7 +111,7 @@ class Store:
 
     def file_fingerprint(self) -> str:
         """What was put last; empty when nothing was."""
-        with self._reading() as db:
+        with self._database.reading() as db:
             found = db.execute(queries.FACT, {"name": queries.FILE_FINGERPRINT}).scalar()
         return found or ""
 
@@ -189,7 +138,7 @@ class Store:
             NotFound: The source is not configured (any more).
             StoreError: Tickets cannot be sealed.
         """
-        with self._writing() as db:
+        with self._database.writing() as db:
             return inventory.put_machines(
                 db,
                 source,
@@ -202,17 +151,17 @@ class Store:
 
     def put_machine(self, machine: Machine) -> bool:
         """The seen state of one machine of a known source; True when that changed anything."""
-        with self._writing() as db:
+        with self._database.writing() as db:
             return inventory.put_machine(db, machine, now=self._clock.now())
 
     def mark_stale(self, source: SourceName) -> None:
         """The source failed: what it showed before is kept and marked."""
-        with self._writing() as db:
+        with self._database.writing() as db:
             inventory.mark_stale(db, source)
 
     def machines(self) -> list[StoredMachine]:
         """All machines, by name, then source."""
-        with self._reading() as db:
+        with self._database.reading() as db:
             return inventory.machines(db)
 
     def machine(self, key: MachineKey) -> Machine:
@@ -221,7 +170,7 @@ class Store:
         Raises:
             NotFound: It is not known (any more).
         """
-        with self._reading() as db:
+        with self._database.reading() as db:
             return inventory.machine(db, key)
 
     def kept_console(self, key: MachineKey) -> Console | None:
@@ -231,7 +180,7 @@ class Store:
             NoConsole: The machine is kept whole, and has no screen.
             StoreError: Its ticket cannot be unsealed; `fix` says how to get it back.
         """
-        with self._reading() as db:
+        with self._database.reading() as db:
             return inventory.kept_console(db, key, self._sealer)
 
     # -- wanted
@@ -239,7 +188,7 @@ class Store:
     def put_wanted(self, key: MachineKey, power: Power) -> None:
         """The power a person asked for; the machine need not be known."""
         values = {"source": key.source, "uuid": key.uuid}
-        with self._writing() as db:
+        with self._database.writing() as db:
             here = and_(queries.WANTED.c.source == key.source, queries.WANTED.c.uuid == key.uuid)
             before = db.execute(select(queries.WANTED.c.power).where(here)).scalar()
             if before is None:
@@ -250,12 +199,12 @@ class Store:
     def drop_wanted(self, key: MachineKey) -> None:
         """Nothing is wanted of that machine any more."""
         here = and_(queries.WANTED.c.source == key.source, queries.WANTED.c.uuid == key.uuid)
-        with self._writing() as db:
+        with self._database.writing() as db:
             db.execute(delete(queries.WANTED).where(here))
 
     def wanted(self) -> dict[MachineKey, Power]:
         """All that is wanted."""
-        with self._reading() as db:
+        with self._database.reading() as db:
             return {
                 MachineKey(SourceName(row["source"]), MachineId(row["uuid"])): Power(row["power"])
                 for row in db.execute(select(queries.WANTED)).mappings()
@@ -265,12 +214,12 @@ class Store:
 
     def add_token(self, token: Token) -> None:
         """Keep a new token."""
-        with self._writing() as db:
+        with self._database.writing() as db:
             sessions.add_token(db, token)
 
     def token(self, digest: bytes) -> Token | None:
         """The token with that digest, whatever its state."""
-        with self._reading() as db:
+        with self._database.reading() as db:
             return sessions.token(db, digest)
 
     def open_session(self, digest: bytes, session: Session) -> Token:
@@ -279,19 +228,19 @@ class Store:
         Raises:
             Refused: With reason `token-unknown`, `token-revoked`, `token-used`, `token-expired`.
         """
-        with self._writing() as db:
+        with self._database.writing() as db:
             return sessions.open_session(db, digest, session, self._clock.now())
 
     def revoke_tokens(self, key: MachineKey | None = None) -> int:
         """Unused tokens, of one machine or all, open nothing any more; returns how many."""
-        with self._writing() as db:
+        with self._database.writing() as db:
             return sessions.revoke_tokens(db, key, self._clock.now())
 
     # -- sessions
 
     def sessions(self, *, live: bool = True) -> list[Session]:
         """Live sessions, or all that are kept, oldest first."""
-        with self._reading() as db:
+        with self._database.reading() as db:
             return sessions.sessions(db, live=live)
 
     def session(self, prefix: str, *, live: bool = True) -> Session:
@@ -301,18 +250,18 @@ class Store:
             NotFound: None does.
             Ambiguous: Several do.
         """
-        with self._reading() as db:
+        with self._database.reading() as db:
             return sessions.session(db, prefix, live=live)
 
     def close_session(self, session: SessionId, reason: str, at: datetime) -> bool:
         """A session ended; False when it had before, or was never known."""
-        with self._writing() as db:
+        with self._database.writing() as db:
             return sessions.close_session(db, session, reason, at)
 
     def put_counters(self, live: Iterable[Session]) -> None:
         """Bytes and channels of live sessions, in one transaction; unknown ones are passed over."""
         changed = tuple(live)
-        with self._writing() as db:
+        with self._database.writing() as db:
             sessions.put_counters(db, changed)
 
     def put_channels(self, session: Session) -> None:
@@ -325,29 +274,29 @@ class Store:
         Raises:
             NotFound: No live session has that id.
         """
-        with self._writing() as db:
+        with self._database.writing() as db:
             sessions.ask_end(db, session)
 
     def end_requests(self, worker: int) -> list[SessionId]:
         """Live sessions of that worker process which somebody asked to end."""
-        with self._reading() as db:
+        with self._database.reading() as db:
             return sessions.end_requests(db, worker)
 
     def end_orphans(self, is_alive: Callable[[int], bool], at: datetime) -> list[Session]:
         """Close the sessions whose worker process died, with reason `worker-died`."""
-        with self._reading() as db:
+        with self._database.reading() as db:
             workers = sessions.workers(db)
         dead = [worker for worker in workers if not is_alive(worker)]
         if not dead:
             return []
-        with self._writing() as db:
+        with self._database.writing() as db:
             return sessions.end_orphans(db, dead, at)
 
     # -- events
 
     def add_event(self, event: Event) -> Event:
         """Write one line of the audit log; returns it with its number."""
-        with self._writing() as db:
+        with self._database.writing() as db:
             number = db.execute(queries.ADD_EVENT, rows.from_event(event)).inserted_primary_key
         assert number is not None
         return replace(event, id=number[0])
@@ -360,14 +309,14 @@ class Store:
             .order_by(queries.EVENT.c.id.desc())
             .limit(limit)
         )
-        with self._reading() as db:
+        with self._database.reading() as db:
             found = [rows.to_event(row) for row in db.execute(newest).mappings()]
         return found[::-1]
 
     def prune(self, before: datetime) -> int:
         """Forget events, ended sessions and dead tokens from before then; returns how many."""
         old = queries.EVENT.c.at < before.timestamp()
-        with self._writing() as db:
+        with self._database.writing() as db:
             return (
                 sessions.prune(db, before) + db.execute(delete(queries.EVENT).where(old)).rowcount
             )

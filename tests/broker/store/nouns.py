@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sqlalchemy import Engine
+
 from broker.events import Event, Kind
 from broker.model import (
     ChannelInfo,
@@ -19,6 +21,8 @@ from broker.model import (
     TcpTarget,
     Token,
 )
+from broker.store.connection import SqliteDatabase
+from broker.store.store import Store
 
 LAB = SourceName("lab")
 HERE = SourceName("here")
@@ -82,3 +86,9 @@ def event(**changes: Any) -> Event:
         reason="token-used",
     )
     return replace(full, **changes)
+
+
+def engine_of(store: Store) -> Engine:
+    """The store's engine, to look behind it or to hurt it."""
+    assert isinstance(store._database, SqliteDatabase)
+    return store._database.engine

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -12,10 +13,10 @@ import pytest
 from broker.config.locations import Locations
 from broker.errors import StoreError
 from broker.model import Power
-from broker.store import faults
+from broker.store import engine, faults
 from broker.store.schema import SCHEMA
 from broker.store.store import Store
-from tests.broker.store.nouns import LAB, event, key, machine
+from tests.broker.store.nouns import LAB, engine_of, event, key, machine
 from tests.fake_clock import FakeClock
 
 WRITE_FOR_EVER = """
@@ -162,21 +163,53 @@ def test_a_database_with_a_broken_page_is_kept_aside(
     again.close()
 
 
-def test_damage_met_later_is_said_and_healed_by_the_next_opening(
-    store: Store, locations: Locations, clock: FakeClock
-) -> None:
+def test_damage_met_later_is_said_once_and_then_healed(store: Store, locations: Locations) -> None:
     store.put_machines(LAB, [machine()], tickets={}, kept=False)
+    before = store.data_version()
     store.close()
-    again = reopen(locations, clock)
     damage(locations.database, b"junk" * 5000)
     with pytest.raises(StoreError, match="is damaged") as caught:
-        again.machines()
+        store.machines()
     assert "kept aside" in caught.value.fix
-    again.close()
-    healed = reopen(locations, clock)
-    assert len(healed.notes) == 1
+    assert store.machines() == []
+    assert len(store.notes) == 1
+    assert store.data_version() != before
     assert not faults.suspect_mark(locations.database).exists()
-    healed.close()
+
+
+def test_who_has_it_open_follows_when_another_process_sets_it_aside(
+    store: Store, locations: Locations, clock: FakeClock
+) -> None:
+    before = store.data_version()
+    damage(locations.database, b"junk" * 5000)
+    other = reopen(locations, clock)
+    other.put_wanted(key(), Power.ON)
+    assert store.data_version() != before
+    assert store.wanted() == {key(): Power.ON}
+    other.close()
+
+
+def test_a_database_that_was_removed_is_begun_anew(store: Store, locations: Locations) -> None:
+    store.put_wanted(key(), Power.ON)
+    for path in locations.state_dir.glob("broker.db*"):
+        path.unlink()
+    assert store.wanted() == {}
+    store.add_event(event())
+    assert locations.database.exists()
+
+
+def test_a_migration_that_is_cut_off_leaves_nothing_behind(
+    locations: Locations, clock: FakeClock
+) -> None:
+    cut = engine.engine_on(locations.database)
+    with contextlib.suppress(KeyboardInterrupt), cut.begin() as connection:
+        engine.migrate(connection)
+        raise KeyboardInterrupt
+    cut.dispose()
+    store = reopen(locations, clock)
+    assert store.notes == ()
+    store.add_event(event())
+    store.close()
 
 
 def test_two_damaged_in_one_second_are_both_kept(locations: Locations, clock: FakeClock) -> None:
@@ -259,11 +292,11 @@ def full(locations: Locations, clock: FakeClock) -> Store:
     import sqlalchemy
 
     store = reopen(locations, clock)
-    with store._engine.connect() as connection:
+    with engine_of(store).connect() as connection:
         (pages,) = connection.exec_driver_sql("PRAGMA page_count").one()
-    store._engine.dispose()
+    engine_of(store).dispose()
 
-    @sqlalchemy.event.listens_for(store._engine, "connect")
+    @sqlalchemy.event.listens_for(engine_of(store), "connect")
     def _limit(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute(f"PRAGMA max_page_count = {pages}")
 

@@ -19,7 +19,7 @@ from broker.model import (
     UnixTarget,
 )
 from broker.store.store import Store
-from tests.broker.store.nouns import HERE, LAB, NOW, TICKET, key, machine, session, token
+from tests.broker.store.nouns import HERE, LAB, NOW, TICKET, engine_of, key, machine, session, token
 from tests.fake_clock import FakeClock
 
 
@@ -299,7 +299,7 @@ def test_a_damaged_key_stops_no_list(store: Store, locations: Locations) -> None
 def test_a_ticket_moved_to_another_row_opens_nothing(store: Store) -> None:
     store.put_machines(LAB, [machine("a")], tickets={MachineId("a"): TICKET}, kept=True)
     store.put_machines(HERE, [machine("a", HERE)], tickets={MachineId("a"): TICKET}, kept=True)
-    with store._engine.begin() as connection:
+    with engine_of(store).begin() as connection:
         connection.exec_driver_sql(
             "UPDATE machine SET sealed_ticket = (SELECT sealed_ticket FROM machine "
             "WHERE source = 'lab') WHERE source = 'here'"

@@ -7,11 +7,12 @@ from sqlmodel import SQLModel
 
 from broker.store import engine, schema, tables
 from broker.store.store import Store
+from tests.broker.store.nouns import engine_of
 
 
 def test_migrations_make_what_the_tables_say(store: Store) -> None:
     assert tables.MetaRow.metadata is SQLModel.metadata
-    with store._engine.connect() as connection:
+    with engine_of(store).connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, SQLModel.metadata) == []
 
