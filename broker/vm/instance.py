@@ -19,7 +19,7 @@ from broker.clock import Clock, SystemClock
 from broker.errors import VmUnresponsive
 from broker.model import MachineSpec, State
 from broker.vm import lock, process, record
-from broker.vm.launch import launch
+from broker.vm.launch import finish, launch
 from broker.vm.look import LOOK_SECONDS, Seen, look
 from broker.vm.monitor import CommandRefused, Monitor, MonitorGone, conversation
 from broker.vm.paths import VmPaths, cannot_use
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _CAN_HEAR_THE_BUTTON: Final = frozenset({State.RUNNING, State.SUSPENDED})
 
+_GUEST_IS_GONE: Final = frozenset({State.SHUTDOWN, State.CRASHED})
 _FIRST_PAUSE: Final = 0.5
 """Seconds until the power button is pressed again; doubled each time."""
 
@@ -95,8 +96,8 @@ class Instance:
         """
         self.paths.prepare()
         async with self._action():
-            if process.find(self.paths.pid) is not None:
-                await self._wake()
+            found = process.find(self.paths.pid)
+            if found is not None and await self._is_up(found):
                 return
             self._clear()
             await launch(
@@ -159,12 +160,23 @@ class Instance:
         name, seconds = self.spec.name, self.patience.answer
         return conversation(self.paths.qmp, name=name, timeout=seconds)
 
-    async def _wake(self) -> None:
-        """A QEMU that outlived its guest's power-off starts the guest again; others are left."""
-        if (await self.look()).state is State.SHUTDOWN:
+    async def _is_up(self, found: Process) -> bool:
+        """Have a QEMU that lives do its work; False when it ended before it could.
+
+        One whose broker was killed too early is awaited; one that outlived its guest's power-off
+        or panic starts the guest again; others are left alone.
+        """
+        state = (await self.look()).state
+        if state is State.STARTING:
+            name, seconds = self.spec.name, self.patience.start
+            return await finish(name, found, self.paths, start_seconds=seconds)
+        if not process.alive(found):
+            return False
+        if state in _GUEST_IS_GONE:
             async with self._talk() as monitor:
                 await monitor.reset()
                 await monitor.resume()
+        return True
 
     async def _end(self, found: Process, grace: float) -> Ending:
         """From the gentlest step to the hardest, until it is gone."""

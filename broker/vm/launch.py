@@ -80,12 +80,36 @@ async def launch(
             note = f"{engine} failed, so it runs with {following}"
             log.warning("%s: %s failed, trying %s", spec.name, engine, following)
             continue
-        run = record.Run(found.pid, found.ticks, process.boot_id(), str(engine), note)
-        try:
-            record.write(paths.running, run)
-        except StoreError as exc:  # it runs, and that is what was asked for
-            log.warning("%s: runs, but that could not be written down: %s", spec.name, exc)
+        _remember(spec.name, paths, found, str(engine), note)
         return
+
+
+async def finish(name: str, found: Process, paths: VmPaths, *, start_seconds: float) -> bool:
+    """Wait for a QEMU whose broker was killed while it started it; False when it ended instead.
+
+    Raises:
+        VmUnresponsive: It neither answers nor ends.
+    """
+    try:
+        async with asyncio.timeout(start_seconds):
+            found = await _answers(name, found, paths, begin=0)
+    except Died:
+        return False
+    except TimeoutError as exc:
+        raise VmUnresponsive(
+            f"{name}: QEMU was started by another broker and does not answer",
+            fix=f"End it: broker vm kill {name}",
+        ) from exc
+    _remember(name, paths, found, engine="")
+    return True
+
+
+def _remember(name: str, paths: VmPaths, found: Process, engine: str, note: str = "") -> None:
+    run = record.Run(found.pid, found.ticks, process.boot_id(), engine, note)
+    try:
+        record.write(paths.running, run)
+    except StoreError as exc:  # it runs, and that is what was asked for
+        log.warning("%s: runs, but that could not be written down: %s", name, exc)
 
 
 def engines(spec: MachineSpec) -> list[Engine]:

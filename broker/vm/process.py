@@ -158,14 +158,18 @@ async def wait_gone(process: Process, timeout: float) -> bool:
 
 @contextlib.contextmanager
 def _pidfd(process: Process) -> Iterator[int | None]:
-    """A handle on that very process, or None when it has ended."""
+    """A handle on that very process, or None when there is nothing of it left.
+
+    A zombie still has one: its other threads may live, and it has not told its exit code.
+    """
     try:
         fd = os.pidfd_open(process.pid)
     except ProcessLookupError:
         yield None
         return
     try:
-        yield fd if of_pid(process.pid) == process else None
+        stat = _stat(process.pid)
+        yield fd if stat is not None and stat[1] == process.ticks else None
     finally:
         os.close(fd)
 
