@@ -7,6 +7,7 @@ silenced by `-q`; errors never are. With `--json` each line is a JSON object.
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from enum import IntEnum
 from typing import Final, TextIO
 
@@ -58,6 +59,11 @@ def exit_for(problem: BaseException) -> Exit:
     return next((code for kind, code in EXITS if isinstance(problem, kind)), Exit.FAILED)
 
 
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether somebody may be there; a stream that was closed before we started is None."""
+    return stream is not None and stream.isatty()
+
+
 def told_by(problem: BaseException) -> BrokerError | None:
     """The first error for people in a group of errors, when it holds nothing else."""
     if isinstance(problem, BrokerError):
@@ -100,8 +106,7 @@ class Talk:
     @property
     def is_terminal(self) -> bool:
         """Whether somebody may be watching."""
-        stream = self._stream or sys.stderr
-        return stream is not None and stream.isatty()
+        return is_terminal(self._stream or sys.stderr)
 
     def note(self, text: str) -> None:
         """Say something worth knowing; silent under `-q`."""
@@ -135,13 +140,19 @@ class Talk:
 
     def ask(self, question: str) -> str:
         """Put a question and read one line from stdin; only for a terminal."""
-        stream = self._stream or sys.stderr
-        stream.write(question)
-        stream.flush()
+        self._write(question)
         return sys.stdin.readline().strip()
 
     def _print(self, text: str) -> None:
-        print(text, file=self._stream or sys.stderr, flush=True)
+        self._write(f"{text}\n")
+
+    def _write(self, text: str) -> None:
+        """Say it, if anybody can hear it: a closed stderr must not hide the exit code."""
+        stream = self._stream or sys.stderr
+        if stream is not None:
+            with suppress(OSError):
+                stream.write(text)
+                stream.flush()
 
 
 class Bug(BrokerError):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from broker import __version__
 from broker.cli import commands
-from broker.cli.diagnostics import EXIT_WORDS, Exit, Talk, exit_for, told_by
+from broker.cli.diagnostics import EXIT_WORDS, Exit, Talk, exit_for, is_terminal, told_by
 from broker.errors import BrokerError, UsageError
 from broker.human import did_you_mean
 
@@ -47,8 +47,9 @@ def main(argv: list[str]) -> int:
             sys.stdout.flush()
         return int(code)
     except BrokenPipeError:
-        # Whoever read stdout has left; nothing more can be said there, also not at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        from broker.cli.output import drop_stdout
+
+        drop_stdout()  # whoever read it has left; nothing more can be said there, also not at exit
         return BROKEN_PIPE
     except KeyboardInterrupt:
         return int(Exit.INTERRUPTED)
@@ -80,7 +81,7 @@ def _dispatch(argv: list[str], talk: Talk) -> int:
     if "help" in before or words[:1] == ["help"]:
         return _help(words[1:] if words[:1] == ["help"] else words)
     if not words:
-        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
             talk.help(overview())
             return Exit.USAGE
         words = ["tui"]

@@ -50,10 +50,25 @@ class Output:
         self.exactly(text if text.endswith("\n") else f"{text}\n")
 
     def exactly(self, text: str) -> None:
-        """These characters and no others; `-o -` gives the same bytes as `-o FILE`."""
+        """These characters and no others; `-o -` gives the same bytes as `-o FILE`.
+
+        Raises:
+            CannotWrite: stdout is closed, or its disk is full.
+            BrokenPipeError: Whoever read it has left; `main` knows what to do.
+        """
         stream = self._stream or sys.stdout
-        stream.write(text)
-        stream.flush()
+        if stream is None:
+            raise CannotWrite("stdout is closed", fix="Leave it open, or send it to a file")
+        try:
+            stream.write(text)
+            stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as exc:
+            drop_stdout()
+            raise CannotWrite(
+                f"stdout cannot be written ({exc.strerror})", fix="Make room, or send it elsewhere"
+            ) from exc
 
     def document(self, document: object) -> None:
         """One JSON document, readable when somebody reads it."""
@@ -91,6 +106,13 @@ class Output:
         if not wanted or os.environ.get("TERM") == "dumb":
             return text
         return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m"
+
+
+def drop_stdout() -> None:
+    """Let what is still buffered go nowhere, so that the interpreter does not trip at its exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
 
 
 def _terminal_width() -> int:

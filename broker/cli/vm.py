@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from broker.cli import jsonable
 from broker.cli.args import Parser, Verb, seconds_or_zero
 from broker.cli.call import Call
-from broker.cli.diagnostics import Exit
+from broker.cli.diagnostics import Exit, is_terminal
 from broker.clock import SystemClock
 from broker.errors import UsageError
 from broker.human import age, one_line
@@ -162,7 +162,7 @@ def _delete(call: Call, args: Namespace) -> Exit:
 def _is_sure(call: Call, machine: Machine, args: Namespace) -> bool:
     if args.yes:
         return True
-    if not (sys.stdin.isatty() and call.talk.is_terminal):
+    if not (is_terminal(sys.stdin) and call.talk.is_terminal):
         raise UsageError(
             f"Nobody can be asked whether to delete {machine.name}", fix="Say so with --yes"
         )

@@ -51,6 +51,8 @@ def _disk(start: Path, disk: object) -> object:
 
 
 def _load(file: str) -> dict[str, object]:
+    if file == "-" and sys.stdin is None:
+        raise ConfigError("stdin is closed", fix="Name a file with -f FILE")
     try:
         with sys.stdin if file == "-" else Path(file).open(encoding="utf-8") as stream:
             document = yaml.safe_load(stream.read(FILE_MAX))

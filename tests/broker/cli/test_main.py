@@ -199,6 +199,30 @@ def test_a_closed_pipe_is_found_out_and_forgiven() -> None:
     assert (ran.returncode, ran.stderr) == (main.BROKEN_PIPE, b"")
 
 
+@pytest.mark.parametrize(
+    ("redirection", "code", "said"),
+    [
+        ("--version >/dev/full", 1, "No space left"),
+        ("--version >&-", 1, "stdout is closed"),
+        ("lst 2>&-", 2, ""),
+        ("<&-", 2, "commands:"),
+    ],
+)
+def test_streams_that_are_full_or_closed_still_give_an_exit_code(
+    redirection: str, code: int, said: str
+) -> None:
+    ran = subprocess.run(
+        ["bash", "-c", f"{shlex.join(BROKER)} {redirection}"],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (code, "")
+    assert said in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
 def test_the_interface_needs_a_terminal() -> None:
     ran = started("tui")
     assert (ran.returncode, ran.stdout) == (2, "")
