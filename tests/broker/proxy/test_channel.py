@@ -181,6 +181,7 @@ async def test_the_ticket_of_a_display_waits_for_its_init_and_travels_with_it(
     served = await fake.next()
     assert await served.hears(len(INIT)) == INIT
     assert await served.hears(7) == message(103, b"\1")
+    await served.accept(SET_ACK)
 
 
 async def test_main_stays_open_while_a_display_is_crossing(rig: Rig, fake: FakeServer) -> None:

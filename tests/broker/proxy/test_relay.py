@@ -1,0 +1,196 @@
+"""The pumps between socket pairs: back-pressure, endings, and what TLS keeps in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import struct
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from broker import pki
+from broker.clock import SystemClock
+from broker.proxy import engines
+from broker.proxy.leg import CHUNK_BYTES, Leg, LegClosed
+from broker.proxy.relay import Ending, Relay
+from broker.proxy.tls import StdlibEngine
+from broker.spice.inspector import HELD_MAX, Inspector, Verdict
+from broker.spice.policy import Rules
+from broker.spice.wire import message
+from tests.broker.proxy.rig import SECONDS
+
+RULES = Rules({1: 100_000_000, 2: 0})
+
+
+class Wire:
+    """viewer — client leg — relay — backend leg — server."""
+
+    def __init__(self) -> None:
+        self.viewer, near = socket.socketpair()
+        far, self.server = socket.socketpair()
+        for sock in (self.viewer, self.server):
+            sock.setblocking(False)
+        for sock in (self.viewer, near, far, self.server):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        self.client, self.backend = Leg(near), Leg(far)
+        self.relay = Relay(
+            self.client,
+            self.backend,
+            Inspector(RULES, mini=True),
+            Inspector(RULES, mini=True),
+        )
+
+    def close(self) -> None:
+        for sock in (self.viewer, self.server, self.client.sock, self.backend.sock):
+            sock.close()
+
+
+@pytest.fixture
+async def wire() -> AsyncIterator[Wire]:
+    wire = Wire()
+    yield wire
+    wire.close()
+
+
+async def push_until_full(sock: socket.socket, data: memoryview) -> int:
+    """Send until nothing moves any more; how much went."""
+    sent = idle = 0
+    while idle < 20:
+        with contextlib.suppress(BlockingIOError):
+            sent += sock.send(data[sent : sent + 65536])
+            idle = 0
+        idle += 1
+        await asyncio.sleep(0)
+    return sent
+
+
+async def receive(sock: socket.socket, size: int) -> bytes:
+    data = bytearray()
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(SECONDS):
+        while len(data) < size:
+            data += await loop.sock_recv(sock, size - len(data))
+    return bytes(data)
+
+
+async def test_a_viewer_that_does_not_read_costs_one_chunk_and_slows_the_server(
+    wire: Wire,
+) -> None:
+    running = asyncio.ensure_future(wire.relay.run())
+    data = message(1, bytes(range(256)) * 40_000)
+    sent = await push_until_full(wire.server, memoryview(data))
+    assert sent < 1_000_000
+    assert 0 < len(wire.client.unsent) <= CHUNK_BYTES + HELD_MAX
+    loop = asyncio.get_running_loop()
+    rest = asyncio.ensure_future(loop.sock_sendall(wire.server, data[sent:]))
+    assert await receive(wire.viewer, len(data)) == data
+    await rest
+    assert wire.client.unsent == b""
+    wire.relay.stop("enough")
+    assert await running == Ending("enough")
+
+
+async def test_one_direction_that_stands_still_does_not_stop_the_other(wire: Wire) -> None:
+    running = asyncio.ensure_future(wire.relay.run())
+    await push_until_full(wire.server, memoryview(message(1, bytes(10_000_000))))
+    wire.viewer.send(message(2))
+    assert await receive(wire.server, 6) == message(2)
+    wire.relay.stop("enough")
+    await running
+
+
+@pytest.mark.parametrize(("end", "reason"), [("viewer", "client"), ("server", "backend")])
+async def test_who_closed_is_told(wire: Wire, end: str, reason: str) -> None:
+    running = asyncio.ensure_future(wire.relay.run())
+    getattr(wire, end).close()
+    assert (await running).reason == f"{reason}-closed"
+
+
+async def test_a_side_that_is_gone_while_we_write_is_told(wire: Wire) -> None:
+    running = asyncio.ensure_future(wire.relay.run())
+    wire.viewer.shutdown(socket.SHUT_RD)
+    wire.server.send(message(2))
+    assert (await running).reason == "client-reset"
+
+
+async def test_a_side_that_goes_while_it_owes_us_room_is_told(wire: Wire) -> None:
+    running = asyncio.ensure_future(wire.relay.run())
+    await push_until_full(wire.server, memoryview(message(1, bytes(10_000_000))))
+    wire.viewer.close()
+    assert (await running).reason.startswith("client-")
+
+
+async def test_a_refused_message_ends_it_after_what_was_good(wire: Wire) -> None:
+    running = asyncio.ensure_future(wire.relay.run())
+    wire.server.send(message(2) + struct.pack("<HI", 9, 5))
+    ending = await running
+    assert (ending.reason, ending.verdict) == ("firewall", Verdict(9, 5, "type"))
+    assert await receive(wire.viewer, 6) == message(2)
+    with pytest.raises(BlockingIOError):
+        wire.viewer.recv(1)
+
+
+async def test_what_was_stopped_stays_stopped(wire: Wire) -> None:
+    wire.relay.stop("before it ran")
+    assert await wire.relay.run() == Ending("before it ran")
+    wire.relay.stop("again")
+    wire.server.send(message(2))
+    await asyncio.sleep(0)
+    with pytest.raises(BlockingIOError):
+        wire.viewer.recv(1)
+
+
+async def test_what_tls_holds_in_memory_is_relayed_without_another_packet(
+    wire: Wire, tmp_path: Path
+) -> None:
+    """A record that came with the link stage's last one wakes no loop."""
+    identity = pki.ensure_identity(tmp_path / "pki", ["localhost"], SystemClock())
+    wire.client.engine = engines.server(identity.server_path).engine()
+    viewer = Leg(
+        wire.viewer,
+        StdlibEngine(
+            ssl.create_default_context(cafile=identity.ca_path),
+            server_side=False,
+            server_hostname="localhost",
+        ),
+    )
+    async with asyncio.timeout(SECONDS):
+        await asyncio.gather(viewer.handshake(), wire.client.handshake())
+        await viewer.send(b"ticket")
+        await viewer.send(message(2) + message(1, b"x"))
+        while not wire.client.has_more:
+            wire.client.engine.receive(await wire.client.receive_raw(65536))
+        assert await wire.client.receive(6) == b"ticket"
+        running = asyncio.ensure_future(wire.relay.run())
+        assert await receive(wire.server, 13) == message(2) + message(1, b"x")
+        wire.relay.stop("enough")
+        await running
+
+
+async def test_a_leg_says_its_last_words_before_it_closes(wire: Wire) -> None:
+    wire.client.write(b"x" * 200_000)
+    assert wire.client.unsent
+    finishing = asyncio.ensure_future(wire.client.finish(SECONDS))
+    assert await receive(wire.viewer, 200_000) == b"x" * 200_000
+    assert wire.viewer.recv(1) == b""
+    wire.viewer.close()
+    await finishing
+
+
+async def test_a_leg_whose_peer_never_reads_closes_all_the_same(wire: Wire) -> None:
+    wire.client.write(b"x" * 200_000)
+    await wire.client.finish(0.01)
+    assert wire.client.sock.fileno() == -1
+
+
+async def test_a_leg_whose_peer_is_gone_says_so(wire: Wire) -> None:
+    wire.viewer.close()
+    with pytest.raises(LegClosed, match="closed"):
+        await wire.client.receive(1)
+    with pytest.raises(LegClosed) as caught:
+        await wire.client.send(b"x" * 100)
+    assert caught.value.reason == "reset"

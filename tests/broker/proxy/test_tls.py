@@ -1,0 +1,180 @@
+"""Both TLS engines behind their seam, against Python's own client."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from broker import pki
+from broker.clock import SystemClock
+from broker.errors import StoreError
+from broker.proxy import engines
+from broker.proxy.fast_tls import FastServer
+from broker.proxy.tls import (
+    StdlibEngine,
+    StdlibServer,
+    TlsEnded,
+    TlsEngine,
+    TlsFailed,
+    TlsServer,
+    stdlib_context,
+)
+
+Make = Callable[[Path], TlsServer]
+
+
+def stdlib(path: Path) -> TlsServer:
+    return StdlibServer(stdlib_context(path))
+
+
+BOTH = pytest.mark.parametrize("make", [stdlib, FastServer], ids=["stdlib", "openssl"])
+
+
+@pytest.fixture
+def identity(tmp_path: Path) -> pki.Identity:
+    return pki.ensure_identity(tmp_path / "pki", ["localhost"], SystemClock())
+
+
+class Pair:
+    """A client and the engine under test, shaken."""
+
+    def __init__(self, server: TlsEngine, identity: pki.Identity) -> None:
+        context = ssl.create_default_context(cafile=identity.ca_path)
+        self.client = StdlibEngine(context, server_side=False, server_hostname="localhost")
+        self.server = server
+        done = [False, False]
+        while not all(done):
+            done[0] = done[0] or self.client.handshake()
+            self.to_server()
+            done[1] = done[1] or self.server.handshake()
+            self.to_client()
+
+    def to_server(self) -> None:
+        self.server.receive(bytes(self.client.take()))
+
+    def to_client(self) -> None:
+        self.client.receive(bytes(self.server.take()))
+
+
+def read_all(engine: TlsEngine) -> bytes:
+    data, view = b"", memoryview(bytearray(10_000))
+    while count := engine.read_into(view):
+        data += view[:count]
+    return data
+
+
+@BOTH
+def test_bytes_of_any_size_go_both_ways(make: Make, identity: pki.Identity) -> None:
+    pair = Pair(make(identity.server_path).engine(), identity)
+    for size in (1, 16_384, 16_385, 132_000, 1_000_000):
+        data = bytes(range(256)) * (size // 256 + 1)
+        pair.server.write(memoryview(data)[:size])
+        pair.to_client()
+        assert read_all(pair.client) == data[:size]
+        pair.client.write(data[:size])
+        pair.to_server()
+        assert pair.server.has_more
+        assert read_all(pair.server) == data[:size]
+
+
+@BOTH
+def test_nothing_to_read_is_nothing_and_not_the_end(make: Make, identity: pki.Identity) -> None:
+    pair = Pair(make(identity.server_path).engine(), identity)
+    assert pair.server.read_into(memoryview(bytearray(10))) == 0
+    assert not pair.server.has_more
+    assert len(pair.server.take()) == 0
+
+
+@BOTH
+def test_a_record_in_two_halves_is_read_when_it_is_whole(
+    make: Make, identity: pki.Identity
+) -> None:
+    pair = Pair(make(identity.server_path).engine(), identity)
+    pair.client.write(b"hello")
+    record = bytes(pair.client.take())
+    pair.server.receive(record[:9])
+    assert read_all(pair.server) == b""
+    pair.server.receive(record[9:])
+    assert read_all(pair.server) == b"hello"
+
+
+@BOTH
+def test_goodbye_is_the_end(make: Make, identity: pki.Identity) -> None:
+    pair = Pair(make(identity.server_path).engine(), identity)
+    pair.client.write(b"last words")
+    pair.client.close()
+    pair.to_server()
+    view = memoryview(bytearray(100))
+    assert pair.server.read_into(view) == 10
+    with pytest.raises(TlsEnded):
+        pair.server.read_into(view)
+
+
+@BOTH
+def test_we_say_goodbye_too(make: Make, identity: pki.Identity) -> None:
+    pair = Pair(make(identity.server_path).engine(), identity)
+    pair.server.close()
+    pair.to_client()
+    with pytest.raises(TlsEnded):
+        pair.client.read_into(memoryview(bytearray(10)))
+
+
+@BOTH
+def test_a_broken_record_is_a_failure(make: Make, identity: pki.Identity) -> None:
+    pair = Pair(make(identity.server_path).engine(), identity)
+    pair.server.receive(b"\x17\x03\x03\x00\x20" + bytes(32))
+    with pytest.raises(TlsFailed):
+        pair.server.read_into(memoryview(bytearray(10)))
+
+
+@BOTH
+def test_no_tls_is_a_failure_of_the_handshake(make: Make, identity: pki.Identity) -> None:
+    engine = make(identity.server_path).engine()
+    assert not engine.handshake()
+    engine.receive(b"GET / HTTP/1.0\r\n\r\n")
+    with pytest.raises(TlsFailed):
+        engine.handshake()
+
+
+@BOTH
+def test_an_engine_that_failed_does_not_write(make: Make, identity: pki.Identity) -> None:
+    engine = make(identity.server_path).engine()
+    engine.receive(b"GET / HTTP/1.0\r\n\r\n")
+    with pytest.raises(TlsFailed):
+        engine.handshake()
+    with pytest.raises(TlsFailed):
+        engine.write(b"data")
+
+
+@BOTH
+@pytest.mark.parametrize("content", [None, b"not a certificate"], ids=["missing", "damaged"])
+def test_a_certificate_that_cannot_be_used_is_told(
+    make: Make, content: bytes | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "server.pem"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(StoreError, match=r"server\.pem"):
+        make(path)
+
+
+def test_the_client_sees_the_certificate(identity: pki.Identity) -> None:
+    pair = Pair(engines.server(identity.server_path).engine(), identity)
+    certificate = pair.client.peer_certificate()
+    assert certificate is not None
+    assert pki.subject_matches(certificate, identity.host_subject)
+    assert pair.server.peer_certificate() is None
+
+
+def test_without_pyopenssl_pythons_own_tls_is_used(
+    identity: pki.Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "broker.proxy.fast_tls", None)
+    server = engines.server(identity.server_path)
+    assert isinstance(server, StdlibServer)
+    Pair(server.engine(), identity)
