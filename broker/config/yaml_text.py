@@ -17,12 +17,30 @@ _NULL = re.compile(r"^(?:~|null|Null|NULL)$")
 _QUOTED = re.compile(r"('(?:<[a-z -]+>|.)')|'[^']*'|\"[^\"]+\"")
 """Quoted text in a parser's message; the group is a token's name or a single character."""
 
+DEPTH_MAX = 100
+"""How deep lists and mappings may stand in each other."""
+
 _BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's parser where PyYAML was built with it: ten times as fast."""
 
 
 class _OnceLoader(_BASE):  # type: ignore[misc]  # the base is chosen at run time
-    """Refuses what YAML lets pass and no person means: a key that stands twice."""
+    """Refuses what YAML lets pass and no person means: a key that stands twice, deep nesting.
+
+    libyaml builds nodes by recursion in C, so a line of brackets would end the process.
+    """
+
+    depth = 0
+
+    def descend_resolver(self, parent: yaml.Node | None, index: object) -> None:
+        self.depth += 1
+        if self.depth > DEPTH_MAX:
+            raise yaml.YAMLError
+        super().descend_resolver(parent, index)
+
+    def ascend_resolver(self) -> None:
+        self.depth -= 1
+        super().ascend_resolver()
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[tuple[str, str]] = set()
@@ -79,14 +97,14 @@ def read_yaml(path: Path, *, as_text: bool = False) -> object:
             f"{where}: is not YAML: {_wordless(exc.problem or 'it cannot be parsed')}",
             fix="Look at that line and the one above: indentation, quotes and colons",
         ) from None
-    except yaml.YAMLError as exc:
-        position = getattr(exc, "position", None)
+    except yaml.reader.ReaderError as exc:
+        position = exc.position
         where = f"{path}:{text.count(chr(10), 0, position) + 1}" if position else str(path)
         raise ConfigError(
             f"{where}: is not YAML: it holds a character that YAML does not allow",
             fix="Take it out, or write it as an escape in double quotes",
         ) from None
-    except (RecursionError, ValueError):
+    except (yaml.YAMLError, RecursionError, ValueError):
         raise ConfigError(
             f"{path}: is not YAML that can be used: a value in it is nested too deep or is no "
             "date or number",

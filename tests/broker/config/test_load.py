@@ -79,6 +79,8 @@ def test_an_empty_variable_is_none_where_none_is_allowed(locations: Locations) -
         ("- proxy", "must hold groups of settings"),
         ("proxy: {tls_port: 1, workers: 0, listen: 5}", "There are 1 more mistakes in it"),
         ("5: 6", "5 is not a setting"),
+        ("proxy: {2020-01-01: x}", "holds a key that is no text"),
+        ("proxy: {listen: 2020-13-45}", "is no date or number"),
     ],
 )  # fmt: skip
 def test_a_mistake_names_the_file_the_key_and_what_is_allowed(

@@ -110,6 +110,23 @@ def test_the_longest_path_allowed_leaves_room_for_a_vms_sockets(broker_home: Pat
     Locations.from_env({"BROKER_HOME": str(home)}).prepare()
 
 
+def test_a_configuration_that_our_group_may_write_is_ours_to_decide(locations: Locations) -> None:
+    locations.config_dir.chmod(0o775)
+    locations.prepare()
+    assert locations.config_dir.stat().st_mode & 0o777 == 0o775
+
+
+def test_without_any_home_the_way_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "home", _no_home)
+    with pytest.raises(ConfigError, match="no home directory") as caught:
+        Locations.from_env({})
+    assert "BROKER_HOME" in caught.value.fix
+
+
+def _no_home() -> Path:
+    raise RuntimeError
+
+
 def test_a_disk_that_cannot_be_written_is_a_store_error() -> None:
     with pytest.raises(StoreError, match="cannot be made") as caught:
         Locations.from_env({"BROKER_HOME": "/proc/console-broker"}).prepare()

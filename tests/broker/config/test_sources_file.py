@@ -145,6 +145,12 @@ def test_no_error_quotes_what_may_be_a_ticket(path: Path, text: str) -> None:
     assert caught.value.__context__ is None or caught.value.__suppress_context__
 
 
+@pytest.mark.parametrize("depth", [100, 5000, 100_000])
+def test_brackets_without_end_are_no_crash(path: Path, depth: int) -> None:
+    with pytest.raises(ConfigError):
+        read(path, "- " + "[" * depth + "]" * depth)
+
+
 @given(st.text(max_size=60))
 def test_no_text_gives_anything_but_sources_or_a_config_error(
     tmp_path_factory: pytest.TempPathFactory, text: str

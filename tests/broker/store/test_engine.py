@@ -271,6 +271,11 @@ def test_a_url_that_cannot_be_used_is_said_without_being_quoted(
     assert url not in str(caught.value)
 
 
+def test_a_url_where_nobody_answers_is_said(locations: Locations, clock: FakeClock) -> None:
+    with pytest.raises(StoreError, match=r"store\.url names cannot be opened"):
+        Store.open(locations, url="sqlite:////nowhere/at/all.db", clock=clock)
+
+
 def test_another_database_named_by_url_works_the_same(
     locations: Locations, clock: FakeClock, broker_home: Path
 ) -> None:
