@@ -9,7 +9,7 @@ from typing import Final
 from broker.errors import UsageError
 from broker.vm import lock, process
 from broker.vm.definitions import Definition, Definitions
-from broker.vm.paths import VmPaths, cannot_use
+from broker.vm.paths import VmPaths, cannot_use, make_private
 
 LOCK_SECONDS: Final = 60.0
 
@@ -26,7 +26,8 @@ async def remove(
         UsageError: It runs.
         StoreError: A file cannot be removed.
     """
-    paths.prepare()
+    make_private(paths.run.parent)
+    make_private(paths.run)  # for the lock; it may never have run
     async with lock.action(paths.lock, definition.name, timeout=LOCK_SECONDS):
         if process.find(paths.pid) is not None:
             raise UsageError(

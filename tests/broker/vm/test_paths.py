@@ -20,8 +20,8 @@ def test_uuids_that_look_alike_have_directories_of_their_own() -> None:
     assert paths(Path("/run")).run != paths(Path("/run"), LIKE_IT).run
 
 
-def test_the_runtime_directory_is_made_for_us_alone(tmp_path: Path) -> None:
-    there = paths(tmp_path)
+def test_the_runtime_directory_is_made_for_us_alone(broker_home: Path) -> None:
+    there = paths(broker_home)
     there.prepare()
     there.prepare()
     assert (there.run.stat().st_mode & 0o777, there.run.parent.stat().st_mode & 0o777) == (
@@ -69,10 +69,10 @@ def test_a_link_to_a_directory_is_refused(tmp_path: Path) -> None:
         make_private(tmp_path / "link")
 
 
-def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "vms").write_text("")
+def test_a_file_in_the_way_is_refused(broker_home: Path) -> None:
+    (broker_home / "vms").write_text("")
     with pytest.raises(StoreError, match="cannot be used") as caught:
-        paths(tmp_path).prepare()
+        paths(broker_home).prepare()
     assert "Move it away" in caught.value.fix
 
 
