@@ -1,0 +1,76 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from broker.clock import SystemClock
+from broker.errors import StoreError, VmStartFailed
+from broker.model import Accel, MachineId, MachineSpec
+from broker.vm import launch, probe, process
+from broker.vm.argv import Engine
+from broker.vm.paths import VmPaths
+
+SPEC = MachineSpec("web-01", MachineId("6f4e2c1a-0000-4000-8000-000000000001"))
+KVM, PLAIN, TCG = Engine(Accel.KVM, "host"), Engine(Accel.KVM), Engine(Accel.TCG, "max")
+
+
+@pytest.fixture
+def paths(broker_home: Path) -> VmPaths:
+    made = VmPaths(broker_home / "run", broker_home / "data")
+    made.prepare()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("accel", "kvm", "extra", "expected"),
+    [
+        pytest.param(Accel.TCG, True, (), [TCG], id="tcg"),
+        pytest.param(Accel.KVM, False, (), [KVM, PLAIN], id="kvm, whatever the probe says"),
+        pytest.param(Accel.AUTO, True, (), [KVM, PLAIN, TCG], id="auto with kvm"),
+        pytest.param(Accel.AUTO, False, (), [TCG], id="auto without"),
+        pytest.param(
+            Accel.AUTO, True, ("-cpu", "EPYC"), [PLAIN, Engine(Accel.TCG)], id="a cpu of its own"
+        ),
+    ],
+)
+def test_the_tries_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+    accel: Accel,
+    kvm: bool,
+    extra: tuple[str, ...],
+    expected: list[Engine],
+) -> None:
+    monkeypatch.setattr(probe, "kvm", lambda: probe.Finding(usable=kvm, detail=""))
+    assert launch.engines(replace(SPEC, accel=accel, extra_args=extra)) == expected
+
+
+@pytest.mark.parametrize(
+    ("output", "code", "blamed"),
+    [
+        ("qemu-system-x86_64: failed to initialize kvm: Permission denied", 1, True),
+        ("error: failed to set MSR 0x10a to 0x69", 1, True),
+        ("anything", -6, True),
+        ("console-broker: -machine q35,accel=kvm\n-drive x: Could not open 'x'", 1, False),
+        ("", 1, False),
+    ],
+)
+def test_only_what_another_engine_may_cure_is_tried_again(
+    output: str, code: int, blamed: bool
+) -> None:
+    assert launch.Died(output, code).blames_the_engine is blamed
+
+
+@pytest.mark.parametrize(
+    ("number", "text", "kind"),
+    [(28, "No space left on device", StoreError), (13, "Permission denied", VmStartFailed)],
+)
+async def test_what_the_system_refuses_is_said(
+    monkeypatch: pytest.MonkeyPatch, paths: VmPaths, number: int, text: str, kind: type[Exception]
+) -> None:
+    def refuse(*_: object, **__: object) -> process.Process:
+        raise OSError(number, text, str(paths.qemu_log))
+
+    monkeypatch.setattr(process, "spawn", refuse)
+    monkeypatch.setattr(probe, "find_qemu", lambda name: name)
+    with pytest.raises(kind, match=text):
+        await launch.launch(SPEC, paths, qemu="qemu", clock=SystemClock(), start_seconds=1)
