@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
 import pytest
 
 from tests.guests import needs_qemu
-from tests.integration.cli import broker
+from tests.integration.cli import broker, environment
 
 
 @needs_qemu
@@ -44,3 +45,24 @@ def test_artefacts_that_cannot_be_kept_are_said() -> None:
     said = broker("smoke", "--keep", "/proc/nowhere", "--json")
     assert (said.code, said.out) == (1, "")
     assert "--keep" in said.error["fix"]
+
+
+def test_a_guest_that_does_not_start_is_told_in_qemus_words(tmp_path: Path) -> None:
+    program = tmp_path / "bin" / "qemu-system-x86_64"
+    program.parent.mkdir()
+    program.write_text(
+        "#!/bin/sh\n"
+        'case "$*" in\n'
+        "*--version*) echo QEMU emulator version 7.2.0 ;;\n"
+        '"-spice help") echo spice options: ;;\n'
+        "*) echo qemu-system-x86_64: no room in this machine >&2; exit 1 ;;\n"
+        "esac\n"
+    )
+    program.chmod(0o755)
+    kept = tmp_path / "kept"
+    env = environment(PATH=f"{program.parent}:{os.environ['PATH']}")
+    said = broker("smoke", "--keep", str(kept), "--json", env=env)
+    assert said.code == 1
+    assert said.document["failed"] == "guest"
+    assert "no room in this machine" in said.error["what"]
+    assert "no room in this machine" in (kept / "qemu.log").read_text()
