@@ -167,6 +167,17 @@ async def logged(path: Path, expected: bytes, *, timeout: float = 30) -> bytes:
             await asyncio.sleep(0.01)
 
 
+@contextlib.asynccontextmanager
+async def held(monitor: Path) -> AsyncIterator[None]:
+    """Be another program that keeps a monitor to itself."""
+    reader, writer = await asyncio.open_unix_connection(monitor)
+    await reader.readline()
+    yield
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
 def _read(path: Path) -> bytes:
     return path.read_bytes() if path.exists() else b""
 

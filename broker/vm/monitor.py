@@ -24,6 +24,7 @@ from broker.vm import lock
 logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
 
 DISCONNECT_SECONDS: Final = 1.0
+BUSY_SECONDS: Final = 0.02
 _BUSY: Final = frozenset({errno.EINVAL, errno.EAGAIN})
 """What connecting gives when more clients wait for the monitor than its backlog holds."""
 
@@ -117,14 +118,14 @@ async def conversation(path: Path, *, name: str, timeout: float) -> AsyncIterato
             try:
                 async with lock.turn(path):
                     try:
-                        await client.connect(str(path))
+                        await _connect(client, path)
                         yield Monitor(client)
                     finally:
                         await _disconnect(client)
             except OSError as exc:
                 raise MonitorGone(f"{name}: its monitor is gone ({exc.strerror})") from exc
             except ConnectError as exc:
-                raise _connect_problem(name, exc) from exc
+                raise MonitorGone(f"{name}: its monitor is gone ({exc.exc})") from exc
             except ExecuteError as exc:
                 raise CommandRefused(f"{name}: QEMU says: {exc}", kind=exc.error_class) from exc
             except (QMPError, EOFError) as exc:
@@ -136,14 +137,17 @@ async def conversation(path: Path, *, name: str, timeout: float) -> AsyncIterato
         ) from exc
 
 
-def _connect_problem(name: str, problem: ConnectError) -> BrokerError:
-    cause = problem.exc
-    if isinstance(cause, OSError) and cause.errno in _BUSY:
-        return VmUnresponsive(
-            f"{name}: its monitor is busy, with others already waiting",
-            fix="Close the other programs that talk to this VM's monitor",
-        )
-    return MonitorGone(f"{name}: its monitor is gone ({cause})")
+async def _connect(client: QMPClient, path: Path) -> None:
+    """Connect and read the greeting; waits its turn behind programs that are not brokers."""
+    while True:
+        try:
+            await client.connect(str(path))
+        except ConnectError as exc:
+            if not (isinstance(exc.exc, OSError) and exc.exc.errno in _BUSY):
+                raise
+            await asyncio.sleep(BUSY_SECONDS)
+        else:
+            return
 
 
 async def _disconnect(client: QMPClient) -> None:

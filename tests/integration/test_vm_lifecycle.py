@@ -1,12 +1,9 @@
 """A VM's life with a real QEMU and the demo guest, under TCG."""
 
 import asyncio
-import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -14,23 +11,12 @@ from broker import demo
 from broker.model import State
 from broker.vm import process
 from broker.vm.instance import Ending, Instance
-from tests.guests import TEST_PATIENCE, Guest, Home, logged, needs_qemu, qemus_of, qmp
+from tests.guests import TEST_PATIENCE, Guest, Home, held, logged, needs_qemu, qemus_of, qmp
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
 
 SHORT = replace(TEST_PATIENCE, answer=0.3)
 """For monitors that are known not to answer."""
-
-
-@contextlib.asynccontextmanager
-async def held(monitor: Path) -> AsyncIterator[None]:
-    """Be another program that keeps a monitor to itself."""
-    reader, writer = await asyncio.open_unix_connection(monitor)
-    await reader.readline()
-    yield
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
 
 
 async def pid_of(instance: Instance) -> int:

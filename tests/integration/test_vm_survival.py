@@ -4,17 +4,20 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from broker.errors import StoreError, Unreachable
 from broker.model import State
-from broker.vm import process
+from broker.vm import lock, process, record
 from broker.vm.definitions import Definitions
 from broker.vm.instance import Ending, Instance
-from tests.guests import Home, needs_qemu, qemus_of
+from tests.guests import Home, held, needs_qemu, qemus_of
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
 
@@ -164,3 +167,66 @@ async def test_a_number_that_was_given_anew_is_not_signalled() -> None:
     finally:
         other.kill()
         await other.wait()
+
+
+async def test_a_qemu_that_is_not_up_yet_is_awaited_and_not_doubled(
+    home: Home, defined: Instance
+) -> None:
+    """As a broker leaves it that was killed right after the exec."""
+    await defined.start()
+    (pid,) = qemus_of(defined)
+    defined.paths.running.unlink()
+    hasty = replace(defined, patience=replace(defined.patience, answer=0.2))
+    async with asyncio.TaskGroup() as group, held(defined.paths.qmp):
+        assert (await hasty.look()).state is State.STARTING
+        group.create_task(hasty.start())
+        await asyncio.sleep(0.5)  # past its first look; right either way
+    assert (qemus_of(defined), (await defined.look()).state) == ([pid], State.RUNNING)
+
+
+async def test_a_qemu_that_ends_before_it_is_up_is_started_anew(defined: Instance) -> None:
+    await defined.start()
+    (pid,) = qemus_of(defined)
+    defined.paths.running.unlink()
+    hasty = replace(defined, patience=replace(defined.patience, answer=0.2))
+    async with asyncio.TaskGroup() as group, held(defined.paths.qmp):
+        group.create_task(hasty.start())
+        await asyncio.sleep(0.5)  # past its first look; right either way
+        os.kill(pid, signal.SIGKILL)
+    seen = await defined.look()
+    assert (seen.state, [seen.pid]) == (State.RUNNING, qemus_of(defined))
+    assert seen.pid != pid
+
+
+async def test_a_run_that_cannot_be_written_down_is_a_run_all_the_same(
+    defined: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StoreError("run.json cannot be used: No space left on device")
+
+    monkeypatch.setattr(record, "write", full)
+    await defined.start()
+    assert (await defined.look()).state is State.RUNNING
+
+
+async def test_whoever_waits_too_long_for_another_broker_is_told(defined: Instance) -> None:
+    defined.paths.prepare()
+    hasty = replace(defined, patience=replace(defined.patience, lock=0.1))
+    async with lock.action(defined.paths.lock, "demo", timeout=1):
+        with pytest.raises(Unreachable, match="another broker is still starting or stopping it"):
+            await hasty.start()
+    assert qemus_of(defined) == []
+
+
+async def test_a_crowd_at_the_monitor_is_busy_and_not_dead(defined: Instance) -> None:
+    """More programs than the socket's backlog holds, none of them of ours."""
+    await defined.start()
+    async with held(defined.paths.qmp), contextlib.AsyncExitStack() as crowd:
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(10):
+                client = crowd.enter_context(socket.socket(socket.AF_UNIX))
+                client.setblocking(False)
+                client.connect(str(defined.paths.qmp))
+        seen = await replace(defined, patience=replace(defined.patience, answer=0.3)).look()
+    assert seen.state is State.UNRESPONSIVE
+    assert (await defined.look()).state is State.RUNNING
