@@ -56,7 +56,8 @@ def _print(call: Call, events: Iterable[Event], last: int) -> int:
 
 
 def _line(event: Event) -> str:
-    who = f" from {event.client}" if event.client else ""
+    is_told = not event.client or event.client in event.text
+    who = "" if is_told else f" from {event.client}"
     return one_line(f"{utc(event.at)}  {event.kind.value:<16}  {event.text}{who}")
 
 

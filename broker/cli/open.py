@@ -67,7 +67,11 @@ async def open_console(
     opened = await service.open_viewer(machine.key)
     _say(call, opened, ours=ours)
     if wait or (wait is None and ours):
-        await ended(opened.pid)
+        try:
+            await ended(opened.pid)
+        except asyncio.CancelledError:
+            call.talk.note("the viewer goes on without us")
+            raise
     elif ours:
         await _connected(service, machine.key, opened)
 

@@ -48,6 +48,21 @@ def test_a_script_can_wait_for_the_proxy_and_end_it() -> None:
     assert broker("status", "--json").document["serving"] is False
 
 
+@pytest.mark.usefixtures("any_port")
+@pytest.mark.parametrize(
+    ("words", "code"), [(("serve",), 0), (("events", "--follow"), 130)], ids=["serve", "events"]
+)
+def test_ctrl_c_ends_what_goes_on_without_a_traceback(words: tuple[str, ...], code: int) -> None:
+    assert broker("vm", "define", "a").code == 0
+    with running("--json", *words) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=40)
+    assert process.returncode == code
+    assert "Traceback" not in said
+
+
 @pytest.fixture
 def demo_vm() -> Iterator[str]:
     assert broker("run", "--demo", "--headless").code == 0

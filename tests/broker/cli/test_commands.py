@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,35 @@ def test_every_key_of_an_event_is_in_the_page() -> None:
     service = FakeService()
     service.say(Kind.MACHINE_STARTED, "x", service.rows[0])
     assert [key for key in jsonable.event(service.log[0]) if f"`{key}`" not in PAGE] == []
+
+
+ROOT = Path(__file__).parents[3]
+SPOKEN = re.compile(r"""(?:: |say |or |`|\(|^)broker ([a-z-]+(?: [^"'`,;).]*)?)""", re.MULTILINE)
+
+
+def advised() -> list[tuple[str, str]]:
+    """Each `broker …` in a text of the program, and the file that says it."""
+    found = []
+    for room in ("broker", "sources", "tui"):
+        for file in (ROOT / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    found += [
+                        (words, str(file.relative_to(ROOT))) for words in SPOKEN.findall(node.value)
+                    ]
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize(("words", "file"), advised())
+def test_what_a_message_says_to_type_can_be_typed(words: str, file: str) -> None:
+    first, *rest = words.split()
+    if first not in commands.first_words() or rest[:1] == ["…"]:
+        return
+    if first in commands.GROUPS:
+        first = f"{first} {rest.pop(0)}" if rest else first
+        if first in commands.GROUPS:
+            return
+    command = commands.find(first)
+    assert command is not None, file
+    options = {word.partition("=")[0] for word in rest if word.startswith("--") and word != "--"}
+    assert options <= {*command.options, *commands.COMMON_OPTIONS}, file
