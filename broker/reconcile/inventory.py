@@ -63,6 +63,8 @@ class InventoryStore(Protocol):
 
     def put_file_fingerprint(self, fingerprint: str) -> None: ...
 
+    def file_fingerprint(self) -> str: ...
+
 
 class Inventory:
     """Sources as configured, their drivers, and what they show.
@@ -96,6 +98,7 @@ class Inventory:
         self._entries: dict[SourceName, SourceEntry] = {}
         self._drivers: dict[SourceName, Driver] = {}
         self._seen_fingerprint: str | None = None
+        self._configured = False
         self._reading = asyncio.Lock()
         self._looking: dict[SourceName, asyncio.Lock] = {}
         self._loop: Loop[SourceName] = Loop(self._look, every=every.get("", 30.0))
@@ -153,10 +156,14 @@ class Inventory:
     # -- sources.yaml
 
     async def read_file(self) -> None:
-        """Read sources.yaml when it is not what was read last; a broken one changes nothing."""
+        """Read sources.yaml when it is not what was read last; a broken one changes nothing.
+
+        It is read again, too, when the store has forgotten what it said: a damaged database was
+        set aside and a new one begun.
+        """
         async with self._reading:
             fingerprint = await asyncio.to_thread(self._fingerprint)
-            if fingerprint == self._seen_fingerprint:
+            if fingerprint == self._seen_fingerprint and not await self._store_forgot():
                 return
             try:
                 file = await asyncio.to_thread(self._read_file)
@@ -178,9 +185,13 @@ class Inventory:
             self._loop.set_keys(self._entries)
             self._loop.wake_all()
 
+    async def _store_forgot(self) -> bool:
+        return self._configured and await asyncio.to_thread(self._store.file_fingerprint) == ""
+
     def _write_configured(self, file: SourcesFile, fingerprint: str) -> None:
         self._store.put_configured([(entry.name, entry.type) for entry in file.entries])
         self._store.put_file_fingerprint(fingerprint)
+        self._configured = True
 
     def _show_broken_file(self, problem: BrokerError) -> None:
         self._store.put_source_status(

@@ -9,7 +9,7 @@ import pytest
 from broker import tokens
 from broker.cli import logs
 
-TOKEN = tokens.mint()
+TOKEN = "Zq8" * (tokens.LENGTH // 3)  # a fixed one: test names must not differ from run to run
 
 
 @pytest.fixture(autouse=True)

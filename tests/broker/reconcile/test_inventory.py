@@ -265,3 +265,12 @@ async def test_a_file_that_was_broken_from_the_start_still_leaves_the_local_sour
     await world.inventory().refresh()
     assert world.names() == ["here/demo"]
     assert world.status(here).health is Health.OK
+
+
+async def test_a_store_that_was_begun_anew_is_filled_again(world: World) -> None:
+    inventory = world.inventory()
+    await inventory.refresh()
+    world.store.put_configured([])
+    world.store.put_file_fingerprint("")
+    await inventory.refresh()
+    assert world.names() == ["lab/db", "prod/mail", "lab/web"]
