@@ -88,8 +88,8 @@ def read_yaml(path: Path, *, as_text: bool = False) -> object:
             f"{path}: cannot be read ({exc.strerror})", fix="See that it is a file you may read"
         ) from exc
     try:
-        # The loaders are SafeLoaders: they make nothing but plain values.
-        found: object = yaml.load(text, Loader=_TextLoader if as_text else _OnceLoader)  # noqa: S506
+        loader = _TextLoader if as_text else _OnceLoader
+        found: object = yaml.load(text, Loader=loader)  # noqa: S506 - both are SafeLoaders
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         where = f"{path}:{mark.line + 1}" if mark else str(path)

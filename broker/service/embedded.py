@@ -162,6 +162,9 @@ class EmbeddedService:
         machine = await asyncio.to_thread(self._store.machine, key)
         await (await self._provisioner(key)).delete(key.uuid, keep_disks=keep_disks)
         await asyncio.to_thread(self._store.drop_wanted, key)
+        if revoked := await asyncio.to_thread(self._store.revoke_tokens, key):
+            text = f"{revoked} unused files for {machine.full_name} open nothing any more"
+            await self._tell(Kind.TOKEN_REVOKED, machine, text)
         await self._inventory.refresh_source(key.source)
         await self._tell(Kind.MACHINE_DELETED, machine, f"{machine.full_name} deleted")
 
