@@ -128,7 +128,9 @@ BACK: Final = Act(
 REFRESH: Final = Act(
     "source.refresh", "refresh_sources", "r", "Refresh", "Ask every source again, now"
 )
-NEW: Final = Act("vm.new", "new_vm", "n", "New VM", "Define a local VM from a small form")
+NEW: Final = Act(
+    "vm.new", "new_vm", "n", "New VM", "Define a local VM from a small form", priority=True
+)
 
 OPEN: Final = Act(
     "console.open", "verb('open')", "enter,o", "Open", "Open its screen in a viewer", needs=True

@@ -36,7 +36,7 @@ def lively(service: FakeService) -> FakeService:
     [
         ("consoles", ["j", "j"]),
         ("sessions", ["2"]),
-        ("sources", ["3", "j"]),
+        ("sources", ["3"]),
         ("events", ["4"]),
     ],
 )

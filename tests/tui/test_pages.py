@@ -82,18 +82,18 @@ async def test_sources_show_problem_fix_and_warnings(drive: Drive, service: Fake
         await settle(pilot)
         shown = text_of(pilot)
         assert "1 source failed" in shown
-        assert "1 warning" in shown
-        assert "the last one wins" in shown
-        await pilot.press("j")
-        await settle(pilot)
-        shown = text_of(pilot)
         assert "line 14: cannot be read as YAML" in shown
         assert "Fix: Mend that line" in shown
+        await pilot.press("g")
+        await settle(pilot)
+        shown = text_of(pilot)
+        assert "1 warning" in shown
+        assert "the last one wins" in shown
 
 
 async def test_enter_on_a_source_shows_its_consoles(drive: Drive, service: FakeService) -> None:
     async with drive(service) as pilot:
-        await pilot.press("3", "enter")
+        await pilot.press("3", "g", "enter")
         await settle(pilot)
         shown = text_of(pilot)
         assert "source:debug" in shown

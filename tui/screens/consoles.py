@@ -151,8 +151,9 @@ class ConsolesScreen(Page):
         return self.selected is None or bool(why_not(verb, self.selected))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """`/` is a letter while one types."""
-        return not (action == "find" and isinstance(self.focused, Input))
+        """Keys with priority are letters while one types, and nothing behind a dialog."""
+        typing = not self.is_current or isinstance(self.focused, Input)
+        return not (action in ("find", "new_vm") and typing)
 
     def action_verb(self, verb: str) -> None:
         """Do it to the selected console."""

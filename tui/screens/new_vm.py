@@ -39,8 +39,10 @@ class NewVmScreen(ModalScreen[MachineKey]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", "Close", id="new.close"),
         Binding("ctrl+s", "create", "Create", id="new.create"),
-        Binding("down", "app.focus_next", show=False, id="new.next"),
-        Binding("up", "app.focus_previous", show=False, id="new.previous"),
+        # Priority: what is typed right behind them must land in the next field, not in this one.
+        Binding("enter", "enter", show=False, priority=True, id="new.enter"),
+        Binding("tab,down", "step(1)", show=False, priority=True, id="new.next"),
+        Binding("shift+tab,up", "step(-1)", show=False, priority=True, id="new.previous"),
     ]
 
     def __init__(self, host: Host) -> None:
@@ -84,9 +86,18 @@ class NewVmScreen(ModalScreen[MachineKey]):
         line.update(text)
         line.set_class(bool(text), "-said")
 
-    @on(Input.Submitted)
-    def _next_field(self) -> None:
-        self.focus_next()
+    def action_step(self, by: int) -> None:
+        """To another field, at once."""
+        chain = self.focus_chain
+        here = chain.index(self.focused) if self.focused in chain else -by
+        self.set_focus(chain[(here + by) % len(chain)])
+
+    def action_enter(self) -> None:
+        """Press the button, or go to the next field."""
+        if isinstance(self.focused, Button):
+            self.focused.press()
+        else:
+            self.action_step(1)
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:

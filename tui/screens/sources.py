@@ -43,6 +43,14 @@ class SourcesScreen(ListPage[SourceName, SourceStatus]):
         """The configured sources."""
         return [(status.name, status) for status in snapshot.sources]
 
+    def show(self, snapshot: Snapshot, /) -> None:
+        """Begin on what needs a person."""
+        first = not self.rows
+        super().show(snapshot)
+        failed = (status.name for status in snapshot.sources if status.health is Health.FAILED)
+        if first and (name := next(failed, None)) is not None:
+            self.table.select(name)
+
     def changed(self) -> None:
         """Explain the selected source."""
         status = self.selected

@@ -1,0 +1,199 @@
+"""The terminal interface as a person has it: `broker` in tmux, a real QEMU, real files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.guests import needs_qemu
+
+pytestmark = [
+    pytest.mark.qemu,
+    needs_qemu,
+    pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux"),
+]
+
+PATIENCE = 30.0
+ENTRY = "from broker.cli.main import entry; entry()"
+
+
+class Terminal:
+    """A tmux server of its own with one window."""
+
+    def __init__(self, socket: Path, command: str, size: tuple[int, int]) -> None:
+        self._tmux = ["tmux", "-f", os.devnull, "-S", str(socket)]
+        width, height = map(str, size)
+        self.run("new-session", "-d", "-x", width, "-y", height, command)
+
+    def run(self, *words: str) -> str:
+        """A tmux command."""
+        done = subprocess.run([*self._tmux, *words], capture_output=True, text=True, check=True)
+        return done.stdout
+
+    def press(self, *keys: str) -> None:
+        """Keys by tmux's names."""
+        self.run("send-keys", *keys)
+
+    def type(self, text: str) -> None:
+        """Text in one burst."""
+        self.run("send-keys", "-l", text)
+
+    def screen(self) -> str:
+        """What can be seen."""
+        return self.run("capture-pane", "-p")
+
+    def wait(self, for_what: str | Callable[[str], bool], *, gone: bool = False) -> str:
+        """Wait until a text is (not) there; the screen."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            shown = self.screen()
+            there = for_what in shown if isinstance(for_what, str) else for_what(shown)
+            if there is not gone:
+                return shown
+            assert time.monotonic() < deadline, f"waited for {for_what!r}, saw:\n{shown}"
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        """End the server."""
+        subprocess.run([*self._tmux, "kill-server"], capture_output=True, check=False)
+
+
+@pytest.fixture
+def open_terminal(broker_home: Path) -> Iterator[Callable[..., Terminal]]:
+    """Opens terminals in a directory of the test's own; they are closed at the end."""
+    opened: list[Terminal] = []
+    directory = broker_home / "here"
+    directory.mkdir()
+
+    def open_one(arguments: str = "", size: tuple[int, int] = (100, 30)) -> Terminal:
+        shell = (
+            f"cd {directory} && env -u DISPLAY -u WAYLAND_DISPLAY -u COLUMNS -u LINES"
+            f" {sys.executable} -c '{ENTRY}' {arguments}; "
+            "echo left with $?; exec cat"
+        )
+        terminal = Terminal(broker_home / f"tmux{len(opened)}", shell, size)
+        opened.append(terminal)
+        return terminal
+
+    yield open_one
+    for terminal in opened:
+        terminal.close()
+
+
+def test_from_an_empty_home_to_a_running_guest_a_file_and_back(
+    open_terminal: Callable[..., Terminal], broker_home: Path
+) -> None:
+    terminal = open_terminal()
+    terminal.wait("No consoles yet")
+    terminal.wait("● proxy")
+
+    terminal.press("n")
+    terminal.wait("New VM on this host")
+    terminal.type("vm-1")
+    terminal.press("Enter")
+    terminal.type("demo")
+    terminal.press("C-s")
+    terminal.wait("● running")
+
+    terminal.press("l")
+    terminal.wait("QEMU's output")
+    terminal.press("Tab")
+    terminal.wait("serial port")
+    terminal.press("r")
+    terminal.wait("CONSOLE BROKER DEMO READY")
+    terminal.press("Escape")
+    terminal.wait("1 Consoles")
+
+    terminal.press("e")
+    terminal.wait("Write a .vv file for vm-1")
+    terminal.press("Enter")
+    terminal.wait("Wrote")
+    written = broker_home / "here" / "vm-1.vv"
+    assert stat.S_IMODE(written.stat().st_mode) == 0o600
+    assert "type=spice" in written.read_text()
+
+    terminal.press("p")
+    terminal.wait("Power: vm-1")
+    terminal.press("d")
+    terminal.wait("○ off")
+
+    terminal.press("4")
+    terminal.wait("machine.stopped")
+    terminal.press("1", "p")
+    terminal.wait("Power: vm-1")
+    terminal.press("D")
+    terminal.wait("Delete vm-1?")
+    terminal.press("y")
+    terminal.wait("No consoles yet")
+
+    terminal.press("q")
+    terminal.wait("left with 0")
+
+
+def test_a_filter_typed_in_one_burst_over_real_machines(
+    open_terminal: Callable[..., Terminal], broker_home: Path
+) -> None:
+    consoles = "".join(
+        f"""
+    - uuid: 6f4e2c1a-0000-0000-0000-{number:012d}
+      name: {name}
+      hypervisor: localhost
+      hypervisor_ip: 127.0.0.1
+      insecure_port: {5910 + number}
+      ticket: secret-{number}"""
+        for number, name in enumerate(("sextant", "quadrant", "k8s-node"))
+    )
+    sources = broker_home / "config" / "sources.yaml"
+    sources.parent.mkdir(parents=True, exist_ok=True)
+    sources.write_text(f"- source: debug\n  type: static\n  consoles:{consoles}\n")
+    terminal = open_terminal()
+    terminal.wait("sextant")
+    terminal.type("/k8s")
+    terminal.wait("1 of 3")
+    terminal.press("Escape")
+    terminal.press("Escape")
+    terminal.wait("quadrant")
+
+    sources.write_text("- source: debug\n  type: static\n  consoles: [\n")
+    terminal.press("r")
+    terminal.wait("source failed")
+    assert "sextant" in terminal.screen()
+    terminal.press("3")
+    terminal.wait("Fix:")
+    assert "sources.yaml" in terminal.screen()
+    terminal.press("q")
+    terminal.wait("left with 0")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_a_sane_terminal(
+    open_terminal: Callable[..., Terminal], number: signal.Signals
+) -> None:
+    terminal = open_terminal()
+    terminal.wait("● proxy")
+    pane = terminal.run("display-message", "-p", "#{pane_pid}").strip()
+    children = Path(f"/proc/{pane}/task/{pane}/children").read_text().split()
+    os.kill(int(children[0]), number)
+    terminal.wait("left with 0")
+    assert terminal.run("display-message", "-p", "#{alternate_on}#{mouse_any_flag}") == "00\n"
+
+
+def test_without_a_terminal_it_says_what_to_use_instead() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ENTRY, "tui"],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 2
+    assert "needs a terminal" in done.stderr

@@ -1,0 +1,192 @@
+"""What needs no screen: filters, the catalog, cells, fitting, reasons."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from broker import human
+from broker.events import Event, Kind
+from broker.model import Health, Protocol, SourceName, SourceStatus, State
+from broker.service.port import ConsoleInfo
+from tests.fakes.service import NOW, console, few
+from tui import rows
+from tui.allowed import why_not
+from tui.catalog import FIELDS, Catalog
+from tui.glyphs import ASCII, UNICODE, for_locale
+from tui.query import Query, parse
+from tui.screens.machine_log import clean
+from tui.widgets.fit import fit, pad, split_hits
+
+COLUMNS = rows.console_columns(lambda: NOW)
+
+
+def catalog_of(consoles: list[ConsoleInfo]) -> Catalog:
+    catalog = Catalog()
+    catalog.apply(consoles)
+    return catalog
+
+
+def names(catalog: Catalog, text: str) -> list[str]:
+    return [catalog.row(number).machine.name for number in catalog.find(text)[0]]
+
+
+@pytest.mark.parametrize(
+    ("typed", "query"),
+    [
+        ("", Query()),
+        ("Web 01", Query(words=("web", "01"))),
+        ("-test", Query(without=("test",))),
+        ("state:run", Query(fields=(("state", "run"),))),
+        ("-source:lab x", Query(words=("x",), fields_without=(("source", "lab"),))),
+        ("- state: -state:", Query()),
+        ("10.0.0.1:5900", Query(words=("10.0.0.1:5900",))),
+        ("owner:ana", Query(words=("owner:ana",))),
+    ],
+)
+def test_a_filter_reads_words_fields_and_their_opposites(typed: str, query: Query) -> None:
+    assert parse(typed, FIELDS) == query
+
+
+@given(st.text(max_size=60))
+def test_nothing_typed_can_break_the_filter(typed: str) -> None:
+    catalog = catalog_of(few())
+    found, _ = catalog.find(typed)
+    assert set(found) <= set(catalog.order)
+
+
+def test_the_catalog_keeps_the_services_order() -> None:
+    catalog = catalog_of(few())
+    assert names(catalog, "") == [row.machine.name for row in few()]
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("LAB", ["build-07", "k8s-node-1"]),
+        ("via:spice state:paused", ["win11-desktop"]),
+        ("state:running", ["demo", "web-01"]),
+        ("-state:stale source:lab", []),
+        ("host:localhost -web", ["db-01", "demo"]),
+        ("000000000008", ["win11-desktop"]),
+    ],
+)
+def test_the_catalog_finds(typed: str, found: list[str]) -> None:
+    assert names(catalog_of(few()), typed) == found
+
+
+def test_the_catalog_tells_what_changed_once() -> None:
+    catalog = catalog_of([console("a", number=1), console("b", number=2)])
+    catalog.take_changes()
+    catalog.apply([console("a", number=1), console("b", number=2, state=State.STOPPED)])
+    changed = catalog.take_changes()
+    assert [catalog.row(number).machine.name for number in changed.changed] == ["b"]
+    assert not changed.reordered
+    assert catalog.take_changes().changed == frozenset()
+    catalog.apply([console("b", number=2, state=State.STOPPED)])
+    assert catalog.take_changes().reordered
+
+
+def test_a_number_keeps_its_machine_when_others_come_and_go() -> None:
+    catalog = catalog_of([console("a", number=1), console("b", number=2)])
+    b = catalog.number(console("b", number=2).machine.key)
+    assert b is not None
+    catalog.apply([console("c", number=3), console("b", number=2)])
+    assert catalog.row(b).machine.name == "b"
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_every_state_has_a_mark_and_a_word(state: State) -> None:
+    cell = rows.state_cell(console("a", state=state))
+    mark, _, word = cell.text.partition(" ")
+    assert len(mark) == 1
+    assert word
+    assert cell.tone in {"ok", "warn", "bad", "busy", "dim"}
+    assert rows.state_cell(console("a", state=state), ASCII).text.isascii()
+
+
+def test_a_stale_row_says_so_instead_of_looking_fresh() -> None:
+    assert rows.state_cell(console("a", stale=True)) == ("◌ stale (running)", "dim")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "reads"), [(5, "<1m"), (59, "<1m"), (60, "1m"), (3599, "59m"), (7500, "2h05m")]
+)
+def test_an_age_in_a_list_changes_once_a_minute(seconds: int, reads: str) -> None:
+    assert rows.minutes(seconds) == reads
+
+
+def test_a_source_with_warnings_is_less_than_well() -> None:
+    status = SourceStatus(SourceName("a"), "static", Health.OK, warnings=("x", "y"))
+    assert rows.health_cell(status) == ("◐ ok, 2 warnings", "warn")
+
+
+def test_an_events_time_is_local_and_to_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    event = Event(NOW + timedelta(seconds=7), Kind.PROXY_STARTED, "x")
+    assert rows.event_columns()[0].cell(event).text == "21 Nov 08:15:07"
+
+
+@pytest.mark.parametrize("width", [1, 10, 40, 78, 118, 158, 298])
+def test_columns_fill_the_width_or_are_left_out(width: int) -> None:
+    fitted = fit(COLUMNS, width)
+    assert fitted[0][0].title == "NAME"
+    total = sum(room + 1 for _, room in fitted)
+    assert total == width or (len(fitted) == 1 and total > width)
+
+
+@given(st.text(max_size=30), st.integers(1, 40), st.booleans())
+def test_padding_always_gives_the_width(text: str, width: int, right: bool) -> None:
+    printable = human.one_line(text)
+    assert cell_len(pad(printable, width, right=right)) == width
+
+
+@given(st.text(max_size=30), st.lists(st.text(min_size=1, max_size=3), max_size=3))
+def test_marking_hits_loses_no_character(text: str, words: list[str]) -> None:
+    pieces = split_hits(text, [word.lower() for word in words])
+    assert "".join(piece for piece, _ in pieces) == text
+
+
+def test_hits_are_marked_whatever_their_case() -> None:
+    assert list(split_hits("K8s-Node", ["k8s"])) == [("K8s", True), ("-Node", False)]
+
+
+@pytest.mark.parametrize(
+    ("verb", "info", "says"),
+    [
+        ("open", console("a", "lab", protocol=Protocol.NONE), "no screen"),
+        ("open", console("a", state=State.STOPPED), "s starts it"),
+        ("export", console("a", state=State.STOPPED), ""),
+        ("start", console("a", "lab"), "lab runs it"),
+        ("start", console("a"), "is running already"),
+        ("start", console("a", state=State.CRASHED), ""),
+        ("stop", console("a", state=State.STOPPED), "is off already"),
+        ("kill", console("a", state=State.UNRESPONSIVE), ""),
+        ("delete", console("a"), "shut it down first"),
+        ("delete", console("a", state=State.STOPPED), ""),
+        ("log", console("a"), ""),
+    ],
+)
+def test_what_cannot_be_done_has_a_reason(verb: str, info: ConsoleInfo, says: str) -> None:
+    reason = why_not(verb, info)
+    assert says in reason
+    assert bool(reason) is bool(says)
+
+
+@pytest.mark.parametrize(
+    ("language", "unicode"),
+    [("C", False), ("C.UTF-8", True), ("en_US.UTF-8", True), ("ja_JP.UTF-8", False), ("", False)],
+)
+def test_marks_fit_the_locale(
+    monkeypatch: pytest.MonkeyPatch, language: str, unicode: bool
+) -> None:
+    monkeypatch.setenv("LANG", language)
+    assert for_locale() is (UNICODE if unicode else ASCII)
+
+
+def test_a_guests_output_cannot_move_the_cursor() -> None:
+    text = "\x1b[2J\x1b[1;1Hboot\r\n\x1b]0;title\x07load 10%\rload 99%\n\x07bell\n"
+    assert clean(text) == "boot\nload 99%\n�bell"
