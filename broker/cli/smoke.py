@@ -80,9 +80,11 @@ def _report(call: Call, steps: Sequence[Step], kept: Path, seconds: float) -> No
         "seconds": round(seconds, 3),
         "steps": [step_document(step) for step in steps],
     }
-    (kept / "report.json").write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    from broker.cli.smoke_steps import keep
+
     if call.out.json:
         call.out.document(document)
+    keep(kept / "report.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     if failed:
         if not call.out.json:
             call.out.text(f"\nbroken at {failed.name}; artefacts in {kept}")

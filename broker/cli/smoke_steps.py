@@ -246,7 +246,21 @@ class Spine:
                 shutil.copyfile(file, self._kept / name)
 
     def _keep(self, name: str, text: str) -> None:
-        (self._kept / name).write_text(text, encoding="utf-8")
+        keep(self._kept / name, text)
+
+
+def keep(file: Path, text: str) -> None:
+    """Write an artefact.
+
+    Raises:
+        BrokerError: It cannot be written.
+    """
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as exc:
+        raise BrokerError(
+            f"{file} cannot be written ({exc.strerror})", fix="Name another place: --keep DIR"
+        ) from exc
 
 
 def _name(kind: int) -> str:
