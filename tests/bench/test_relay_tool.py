@@ -1,0 +1,142 @@
+"""The load generator tells the truth; nothing here looks at a clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.relay import build, cases, contenders, goals, tables
+from bench.relay.contenders import Contender
+from bench.relay.runs import Bench, RunFailed, layouts
+from bench.relay.watching import cpu_seconds, memory
+
+needs_generator = pytest.mark.skipif(
+    bool(build.missing()), reason="cc or OpenSSL's headers are not installed"
+)
+FREE = layouts()["free"]
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory: pytest.TempPathFactory) -> build.Generator:
+    return build.build(tmp_path_factory.mktemp("generator"))
+
+
+@pytest.fixture(scope="module")
+def backend(generator: build.Generator) -> Iterator[tuple[int, int]]:
+    with contenders.server(generator.server) as found:
+        yield found
+
+
+@pytest.fixture
+def bench(generator: build.Generator, backend: tuple[int, int]) -> Bench:
+    return Bench(generator, backend[1])
+
+
+@pytest.fixture(params=["direct", "ours"])
+def contender(
+    request: pytest.FixtureRequest, backend: tuple[int, int], tmp_path: Path
+) -> Iterator[Contender]:
+    if request.param == "direct":
+        with contenders.direct(backend[0]) as found:
+            yield found
+    else:
+        with contenders.ours(backend[0], tmp_path) as found:
+            yield found
+
+
+@needs_generator
+def test_a_blast_arrives_whole_and_in_order(bench: Bench, contender: Contender) -> None:
+    said = bench.run(contender, FREE, "verify", body=4096, messages=700).said
+    assert (said["messages"], said["bytes"], said["whole"]) == (700, 700 * (6 + 4096), True)
+
+
+@needs_generator
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_a_drain_counts_what_was_sent(bench: Bench, contender: Contender, tls: str) -> None:
+    said = bench.run(contender, FREE, "drain", tls=tls, channels=2, body=256, seconds=0.1).said
+    assert said["bytes"] > 0
+    assert 0 <= said["overhead"] < 0.05
+    assert (said["overhead"] > 0) is contender.tls
+
+
+@needs_generator
+def test_keys_are_answered_beside_a_display(bench: Bench, contender: Contender) -> None:
+    said = bench.run(contender, FREE, "ping", channels=2, beside=5, seconds=0.1).said
+    assert said["trips"] > 0
+    assert 0 < said["p50"] <= said["p99"] <= said["max"]
+    assert said["beside"] > 0
+
+
+@needs_generator
+@pytest.mark.parametrize("mode", ["storm", "storm-main"])
+def test_every_handshake_of_a_storm_succeeds(bench: Bench, contender: Contender, mode: str) -> None:
+    said = bench.run(contender, FREE, mode, at_once=4, seconds=0.2).said
+    assert said["links"] > 0
+    assert said["failed"] == 0
+
+
+@needs_generator
+def test_idle_and_stalled_channels_can_be_held(bench: Bench, contender: Contender) -> None:
+    with bench.holding(contender, FREE, "idle", channels=10):
+        assert bench.run(contender, FREE, "verify", body=100_000).said["whole"] is True
+    with bench.holding(contender, FREE, "stall", channels=2, body=65536):
+        assert bench.run(contender, FREE, "verify", body=100_000).said["whole"] is True
+
+
+@needs_generator
+def test_a_run_that_cannot_work_fails_with_the_clients_words(
+    bench: Bench, backend: tuple[int, int]
+) -> None:
+    plain_as_tls = Contender("wrong", backend[0], tls=True, pids=())
+    with pytest.raises(RunFailed, match="MAIN: TLS"):
+        bench.run(plain_as_tls, FREE, "ping")
+    samples = cases.Samples()
+    case = cases.Case("a key", lambda one: dict(bench.run(one, FREE, "ping").said))
+    cases.in_turns([case], [plain_as_tls], 1, samples)
+    assert samples.found == {}
+    assert [failure.partition(":")[0] for failure in samples.failed] == ["a key, wrong"]
+
+
+def test_what_is_missing_is_named_as_apt_has_it() -> None:
+    assert str(build.ToolMissing("openssl", "haproxy")) == (
+        "not installed: openssl, haproxy. apt-get install -y libssl-dev haproxy"
+    )
+
+
+def test_a_process_is_watched_by_its_id() -> None:
+    import os
+
+    sum(range(200_000))
+    assert cpu_seconds([os.getpid()]) > 0
+    seen = memory([os.getpid()])
+    assert 0 < seen.pss <= seen.rss
+
+
+@pytest.fixture
+def samples() -> cases.Samples:
+    found = cases.Samples()
+    found.add("direct", {"RTT p50, 1 channel": 10})
+    found.add("HAProxy", {"RTT p50, 1 channel": 112, "CPU s/GB, 1 x 256 B": 1.0})
+    found.add("ours", {"RTT p50, 1 channel": 100, "CPU s/GB, 1 x 256 B": 1.5})
+    found.add("ours", {"CPU s/GB, 1 x 256 B": 0.9})
+    goals.with_added(found)
+    return found
+
+
+def test_goals_are_judged_by_medians_and_scaled_by_haproxy(samples: cases.Samples) -> None:
+    judged = {verdict.goal.figure: verdict for verdict in goals.judge(samples)}
+    assert {figure: verdict.word for figure, verdict in judged.items()} == {
+        "CPU s/GB, 1 x 256 B": "not met",
+        "RTT p50 added, 1 channel": "met here",
+    }
+    added = judged["RTT p50 added, 1 channel"]
+    assert (added.value, added.limit, added.here) == (90, 1.1 * 48, 1.1 * 48 * 102 / 51)
+
+
+def test_tables_give_medians_spreads_and_ratios(samples: cases.Samples) -> None:
+    lines = tables.figures(samples, ["direct", "HAProxy", "ours"])
+    assert "| CPU s/GB, 1 x 256 B | 1 | 1.20 (0.90-1.50) | 1.20x | 11 |" in lines
+    assert any("given" in line for line in lines)
+    assert tables.goals(goals.judge(samples))[2].endswith("| ≤ 1 |  | 1.20 | not met |")
