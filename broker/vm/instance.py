@@ -27,7 +27,9 @@ from broker.vm.process import Process
 
 log = logging.getLogger(__name__)
 
-_CAN_HEAR_THE_BUTTON: Final = frozenset({State.RUNNING, State.SUSPENDED})
+_MAY_HEAR_THE_BUTTON: Final = frozenset(
+    {State.STARTING, State.RUNNING, State.SUSPENDED, State.BUSY, State.UNRESPONSIVE}
+)
 
 _GUEST_IS_GONE: Final = frozenset({State.SHUTDOWN, State.CRASHED})
 _FIRST_PAUSE: Final = 0.5
@@ -196,20 +198,22 @@ class Instance:
         return Ending.KILLED
 
     async def _power_off(self, found: Process, grace: float) -> bool:
-        """Whether the guest went within its grace; one that is paused or off is not asked."""
-        if grace <= 0 or (await self.look()).state not in _CAN_HEAR_THE_BUTTON:
+        """Whether the guest went within its grace; one that is paused or off is not asked.
+
+        A QEMU that does not answer has its grace too: it may be slow, and a guest's data with it.
+        """
+        if grace <= 0 or (await self.look()).state not in _MAY_HEAR_THE_BUTTON:
             return False
-        await self._press_power_button()
-        log.info("%s: power button pressed, waiting up to %g s", self.spec.name, grace)
+        log.info("%s: pressing the power button, waiting up to %g s", self.spec.name, grace)
         pause = _FIRST_PAUSE
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                while not await process.wait_gone(found, pause):
-                    pause *= 2
-                    # A guest that was still booting has not heard it.
+                while True:
                     with contextlib.suppress(VmUnresponsive, MonitorGone, CommandRefused):
                         await self._press_power_button()
-                return True
+                    if await process.wait_gone(found, pause):
+                        return True
+                    pause *= 2  # then again: a guest that was still booting has not heard it
         return False
 
     async def _press_power_button(self) -> None:

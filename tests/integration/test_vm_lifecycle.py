@@ -80,8 +80,18 @@ async def test_a_monitor_that_is_taken_means_sigterm(home: Home) -> None:
 async def test_a_qemu_that_is_held_means_sigkill(demo_guest: Guest) -> None:
     instance = replace(demo_guest.instance, patience=SHORT)
     os.kill(await pid_of(instance), signal.SIGSTOP)
-    ending = await instance.stop(timeout=30)
+    ending = await instance.stop(timeout=0.2)
     assert (ending, (await instance.look()).state) == (Ending.KILLED, State.STOPPED)
+
+
+async def test_a_qemu_that_is_only_slow_to_answer_has_its_grace(demo_guest: Guest) -> None:
+    instance = replace(demo_guest.instance, patience=SHORT)
+    os.kill(pid := await pid_of(instance), signal.SIGSTOP)
+    async with asyncio.TaskGroup() as group:
+        stopping = group.create_task(instance.stop(timeout=60))
+        await asyncio.sleep(1)  # past its first look and press; right either way
+        os.kill(pid, signal.SIGCONT)
+    assert stopping.result() is Ending.POWERED_OFF
 
 
 async def test_kill_leaves_nothing_but_logs(demo_guest: Guest) -> None:
