@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from broker import pki, tokens
 from broker.clock import SystemClock
-from broker.errors import Refused
+from broker.errors import Refused, StoreError
 from broker.model import SessionId, Target
 from broker.proxy import engines
 from broker.proxy.dial import TargetDialer
@@ -51,6 +51,10 @@ class FakeGate:
         return token
 
     async def admit(self, token: str, peer: Peer) -> Admission:
+        if token == "trouble":
+            raise StoreError("the database is locked")
+        if token == "bug":
+            raise ZeroDivisionError
         admission = self._admissions.pop(token, None)
         if admission is None:
             raise Refused("no such token", reason="token-unknown")
@@ -59,6 +63,8 @@ class FakeGate:
     async def join(self, admission: Admission, channel: str, peer: Peer) -> Admission:
         if channel == "cursor.9":
             raise Refused("not this one", reason="not-allowed")
+        if channel == "cursor.8":
+            raise StoreError("the database is locked")
         self.joined.append(channel)
         return replace(admission)
 

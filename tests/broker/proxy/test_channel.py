@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import struct
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from broker.model import SessionId, TcpTarget
 from broker.proxy.gate import ChannelClosed, ConnectionRefused, SessionClosed, Traffic
 from broker.proxy.limits import Limits
+from broker.proxy.tls import TlsEngine
 from broker.spice.client import Linked, MainReady, MessageReceived
 from broker.spice.client_link import LinkRefused
 from broker.spice.constants import AUTH_CAPS, COMMON_CAPS, ChannelType, LinkError
@@ -326,6 +328,25 @@ async def test_a_new_channel_of_an_ended_session_is_unknown(rig: Rig, fake: Fake
     assert (await viewer.until(LinkRefused)).error == LinkError.BAD_CONNECTION_ID
 
 
+async def test_a_proxy_that_stops_waits_for_a_display_that_is_crossing(
+    tmp_path: Path, fake: FakeServer
+) -> None:
+    async def answer(rig: Rig, main_served: Served, served: Served) -> None:
+        closed = await rig.gate.heard(ChannelClosed)
+        assert (closed.channel, closed.reason) == ("main", "proxy-stopped")
+        assert not main_served.reader.at_eof()
+        await served.accept(SET_ACK)
+        await main_served.is_closed()
+
+    async with asyncio.TaskGroup() as group, proxying(tmp_path, limits=Limits()) as rig:
+        rig.gate.allow(fake.target)
+        _, session, main_served = await begin(rig, fake)
+        _, served = await open_later(rig, fake, ChannelType.DISPLAY, session)
+        await served.hears(len(INIT) + 7)
+        group.create_task(answer(rig, main_served, served))
+    assert (await rig.gate.heard(SessionClosed)).reason == "proxy-stopped"
+
+
 # --- time-outs ------------------------------------------------------------------------------------
 
 SHORT = Limits(tls_seconds=0.05, link_seconds=0.05, backend_seconds=0.05, close_seconds=0.05)
@@ -439,3 +460,95 @@ async def test_a_port_where_nobody_listens_is_unreachable(rig: Rig) -> None:
     with pytest.raises(ConnectionError):
         await main.until(Linked)
     assert (await rig.gate.heard(SessionClosed)).reason == "backend-unreachable"
+
+
+# --- what the house says --------------------------------------------------------------------------
+
+
+async def test_a_house_in_trouble_is_a_plain_failure(rig: Rig) -> None:
+    main = await rig.open(ChannelType.MAIN, ticket="trouble")
+    with pytest.raises(ConnectionError):
+        await main.until(Linked)
+    assert (await rig.gate.heard(ConnectionRefused)).reason == "store"
+
+
+async def test_a_house_in_trouble_refuses_a_later_channel(rig: Rig, fake: FakeServer) -> None:
+    _, session, _ = await begin(rig, fake)
+    viewer = await rig.open(ChannelType.CURSOR, connection_id=session, channel_id=8)
+    assert await viewer.until(LinkRefused) == LinkRefused(LinkError.ERROR, ticket_judged=False)
+
+
+@pytest.mark.parametrize("password", [b"\xff\xfe", b""], ids=["not-text", "nothing"])
+async def test_a_password_that_is_no_token_is_refused(rig: Rig, password: bytes) -> None:
+    main = await rig.open(ChannelType.MAIN)
+    main.client._ticket = password
+    assert await main.until(LinkRefused) == LinkRefused(7, ticket_judged=True)
+
+
+async def test_a_ticket_sealed_for_another_key_is_refused(rig: Rig) -> None:
+    reader, writer = await rig.raw()
+    writer.write(LinkMess(0, 1, 0, COMMON_CAPS, 0).encode())
+    async with asyncio.timeout(SECONDS):
+        await reader.readexactly(16 + 178 + 8)
+        writer.write(struct.pack("<I", 1) + bytes(128))
+        assert await reader.readexactly(4) == struct.pack("<I", 7)
+    assert (await rig.gate.heard(ConnectionRefused)).reason == "token-unreadable"
+
+
+@pytest.mark.parametrize("kind", [ChannelType.SMARTCARD, ChannelType.TUNNEL])
+async def test_channels_that_nobody_may_open_are_refused(
+    rig: Rig, fake: FakeServer, kind: ChannelType
+) -> None:
+    _, session, _ = await begin(rig, fake)
+    viewer = await rig.open(kind, connection_id=session)
+    assert await viewer.until(LinkRefused) == LinkRefused(7, ticket_judged=False)
+
+
+async def test_two_links_of_one_channel_at_once_leave_one(rig: Rig, fake: FakeServer) -> None:
+    _, session, _ = await begin(rig, fake)
+    first = await rig.open(ChannelType.CURSOR, connection_id=session)
+    second = await rig.open(ChannelType.CURSOR, connection_id=session)
+    first_ends = asyncio.ensure_future(first.until(Linked))
+    served = await fake.next()
+    refused = await second.until(LinkRefused)
+    await served.accept()
+    await first_ends
+    assert refused.error == LinkError.CHANNEL_NOT_AVAILABLE
+
+
+async def test_a_connection_that_ends_by_a_bug_of_ours_ends_alone(
+    rig: Rig, fake: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    main, _, served = await begin(rig, fake)
+    broken = await rig.open(ChannelType.MAIN, ticket="bug")
+    with pytest.raises(ConnectionError):
+        await broken.until(Linked)
+    async with asyncio.timeout(SECONDS):
+        while "did not foresee" not in caplog.text:  # noqa: ASYNC110 - a log has no event
+            await asyncio.sleep(0)
+    await served.say(message(107))
+    await main.until(MessageReceived, lambda event: event.type == 107)
+
+
+async def test_the_ticket_key_is_renewed(tmp_path: Path, fake: FakeServer) -> None:
+    async with proxying(tmp_path, limits=Limits(key_seconds=0.01)) as rig:
+        seen = set[bytes]()
+        async with asyncio.timeout(SECONDS):
+            while len(seen) < 2:
+                reader, writer = await rig.raw()
+                writer.write(LinkMess(0, 1, 0, COMMON_CAPS, 0).encode())
+                seen.add((await reader.readexactly(16 + 178 + 8))[20 : 20 + 162])
+                writer.close()
+
+
+async def test_another_certificate_serves_those_who_come_later(rig: Rig, fake: FakeServer) -> None:
+    class NoTls:
+        def engine(self) -> TlsEngine:
+            raise AssertionError("asked for")
+
+    main, _, served = await begin(rig, fake)
+    rig.proxy.renew_tls(NoTls())
+    with pytest.raises((ConnectionError, ssl.SSLError)):
+        await rig.raw()
+    await served.say(message(107))
+    await main.until(MessageReceived, lambda event: event.type == 107)

@@ -171,6 +171,19 @@ async def test_what_tls_holds_in_memory_is_relayed_without_another_packet(
         await running
 
 
+async def test_a_viewer_that_stops_speaking_tls_is_told(wire: Wire, tmp_path: Path) -> None:
+    identity = pki.ensure_identity(tmp_path / "pki", ["localhost"], SystemClock())
+    wire.client.engine = engines.server(identity.server_path).engine()
+    trusting = ssl.create_default_context(cafile=identity.ca_path)
+    viewer = Leg(
+        wire.viewer, StdlibEngine(trusting, server_side=False, server_hostname="localhost")
+    )
+    async with asyncio.timeout(SECONDS):
+        await asyncio.gather(viewer.handshake(), wire.client.handshake())
+        wire.viewer.send(b"\x17\x03\x03\x00\x20" + bytes(32))
+        assert (await wire.relay.run()).reason == "client-tls"
+
+
 async def test_a_leg_says_its_last_words_before_it_closes(wire: Wire) -> None:
     wire.client.write(b"x" * 200_000)
     assert wire.client.unsent
