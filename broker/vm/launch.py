@@ -77,7 +77,10 @@ async def launch(
         except Died as died:
             if following is None or not died.blames_the_engine:
                 raise failures.explain(spec.name, died.output, died.returncode) from died
-            note = f"{engine} failed, so it runs with {following}"
+            if (
+                following.accel is not engine.accel
+            ):  # a plainer CPU is worth no more than a log line
+                note = f"{engine} failed, so it runs with {following}"
             log.warning("%s: %s failed, trying %s", spec.name, engine, following)
             continue
         _remember(spec.name, paths, found, str(engine), note)
