@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from broker.service.port import ConsoleInfo, Service
 
 COLOURS = {
-    State.RUNNING: "green",
-    State.CRASHED: "red",
-    State.ERROR: "red",
-    State.UNRESPONSIVE: "red",
-    State.STOPPED: "dim",
+    State.RUNNING.value: "green",
+    State.PAUSED.value: "yellow",
+    State.CRASHED.value: "red",
+    State.ERROR.value: "red",
+    State.UNRESPONSIVE.value: "red",
+    State.STOPPED.value: "dim",
 }
+"""How a state looks on a terminal; its word is there in any case."""
 
 
 def _arguments(parser: Parser) -> None:
@@ -45,6 +47,7 @@ def _run(call: Call, args: Namespace) -> Exit:
         call.out.table(
             ("NAME", "SOURCE", "STATE", "PROTOCOL", "HYPERVISOR", "SESSIONS", "UUID"),
             [_row(info) for info in found],
+            colours=(2, COLOURS),
         )
         if any(info.stale for info in found):
             call.talk.note("what is stale was not seen at the last look; why: broker sources")

@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -82,16 +82,32 @@ class Output:
 
         self.text(json.dumps(document, ensure_ascii=False))
 
-    def table(self, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Columns for people. Never cut when nobody watches, so that `grep` finds all of it."""
+    def table(
+        self,
+        headings: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        *,
+        colours: tuple[int, Mapping[str, str]] = (0, {}),
+    ) -> None:
+        """Columns for people. Never cut when nobody watches, so that `grep` finds all of it.
+
+        Args:
+            colours: A column, and the colour of a cell there by the first word in it.
+        """
         cells = [[one_line(cell) for cell in row] for row in rows]
         widths = [max(map(cell_width, column)) for column in zip(headings, *cells, strict=True)]
         if self.is_terminal:
             limit = self._width or _terminal_width()
             widths = fit(widths, limit - 2 * (len(widths) - 1))
-        self.text(self.paint("bold", _row(headings, widths)))
+        lines = [self.paint("bold", "  ".join(map(_cell, headings, widths)).rstrip())]
+        column, by_word = colours
         for row in cells:
-            self.text(_row(row, widths))
+            fitted = [_cell(cell, width) for cell, width in zip(row, widths, strict=True)]
+            word = row[column].partition(" ")[0].rstrip(":")
+            if word in by_word:
+                fitted[column] = self.paint(by_word[word], fitted[column])
+            lines.append("  ".join(fitted).rstrip())
+        self.text("\n".join(lines))
 
     def facts(self, facts: Iterable[tuple[str, str]]) -> None:
         """Names and values, one a line, values in a column; empty values are left out."""
@@ -149,11 +165,6 @@ def fit(widths: Sequence[int], room: int) -> list[int]:
         fitted[widest] -= 1
         surplus -= 1
     return fitted
-
-
-def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = (_cell(cell, width) for cell, width in zip(cells, widths, strict=True))
-    return "  ".join(padded).rstrip()
 
 
 def _cell(text: str, width: int) -> str:

@@ -32,6 +32,7 @@ def _run(call: Call, args: Namespace) -> Exit:
         call.out.table(
             ("SOURCE", "TYPE", "HEALTH", "MACHINES", "LISTED", "PROBLEM"),
             [_row(status) for status in statuses],
+            colours=(2, {Health.OK.value: "green", Health.FAILED.value: "red"}),
         )
         _say(call, statuses)
     failed = any(status.health is Health.FAILED for status in statuses)

@@ -11,6 +11,7 @@ from broker.cli import jsonable
 from broker.cli.args import Parser, Verb, seconds_or_zero
 from broker.cli.call import Call
 from broker.cli.diagnostics import Exit, is_terminal
+from broker.cli.list import COLOURS
 from broker.clock import SystemClock
 from broker.errors import UsageError
 from broker.human import age, one_line
@@ -70,7 +71,8 @@ def _list(call: Call, args: Namespace) -> Exit:
     if call.out.json:
         call.out.document([jsonable.vm(machine) for machine in machines])
     elif machines:
-        call.out.table(("NAME", "STATE", "PID", "UP", "UUID"), [_row(vm) for vm in machines])
+        rows = [_row(vm) for vm in machines]
+        call.out.table(("NAME", "STATE", "PID", "UP", "UUID"), rows, colours=(1, COLOURS))
     else:
         call.talk.note("no local VMs. Make one: broker run IMAGE, or: broker vm define")
     return Exit.DONE

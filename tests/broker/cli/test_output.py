@@ -78,6 +78,20 @@ def test_colour_is_for_terminals_that_want_it(
     assert Output(io.StringIO()).paint("red", "off") == "off"
 
 
+def test_a_cell_is_coloured_by_its_first_word_and_keeps_its_width(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    colours = (1, {"off": "red"})
+    rows = [("a", "off: why", "x"), ("b", "on", "y")]
+    Output(stream, width=80).table(("N", "S", "T"), rows, colours=colours)
+    assert stream.getvalue().splitlines()[1:] == [
+        "a  \x1b[31moff: why\x1b[0m  x",
+        "b  on        y",
+    ]
+
+
 def test_documents_keep_every_character_and_are_one_line_in_a_pipe() -> None:
     stream = io.StringIO()
     Output(stream).document({"name": "büro 電"})
