@@ -9,14 +9,15 @@ import os
 import re
 from argparse import Namespace
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from broker.cli import commands, jsonable
 from broker.cli.args import Parser, Verb, one_of, seconds
-from broker.cli.call import Call
+from broker.cli.call import Call, Quick
 from broker.cli.diagnostics import Exit
-from broker.cli.output import write_private
+from broker.cli.output import may_write, write_private
 from broker.cli.show import add_console
 from broker.errors import UsageError
 from broker.service.port import Exported, ExportRequest
@@ -69,14 +70,22 @@ def _run(call: Call, args: Namespace) -> Exit:
         direct=args.direct,
         elsewhere=to_stdout and args.host is None and is_remote_shell(),
     )
-    made = export(call, args.console, request)
+    may_replace = (lambda _: True) if args.force else is_own_vv
+
+    def check(name: str) -> None:
+        """Look whether the file can be written, before a token is spent on it."""
+        if not to_stdout:
+            with suppress(OSError):  # what is wrong then is said when it is written
+                may_write(path_for(args.output, name), may_replace)
+
+    made = export(call, args.console, request, check)
     for note in made.notes:
         call.talk.note(note)
     if to_stdout:
         call.out.exactly(made.text)
         return Exit.DONE
     path = path_for(args.output, made.name)
-    write_private(path, made.text, may_replace=(lambda _: True) if args.force else is_own_vv)
+    write_private(path, made.text, may_replace=may_replace)
     if call.out.json:
         call.out.document(jsonable.exported(made, str(path)))
     else:
@@ -84,8 +93,13 @@ def _run(call: Call, args: Namespace) -> Exit:
     return Exit.DONE
 
 
-def export(call: Call, reference: str, request: ExportRequest) -> Exported:
+def export(
+    call: Call, reference: str, request: ExportRequest, check: Callable[[str], None]
+) -> Exported:
     """A .vv file for the console of that name; a direct one needs the full service.
+
+    Args:
+        check: Called with the console's name before the token is made; it may raise.
 
     Raises:
         NotFound: Nothing is called so, or (Ambiguous) several things are.
@@ -94,14 +108,16 @@ def export(call: Call, reference: str, request: ExportRequest) -> Exported:
     """
 
     async def ask(service: Service) -> Exported:
-        info = await service.find(reference)
-        return await service.export_vv(info.machine.key, request)
+        machine = (await service.find(reference)).machine
+        check(machine.name)
+        return await service.export_vv(machine.key, request)
 
-    if request.direct:
-        return call.ask(ask)
-    return call.quickly(
-        lambda quick: quick.export_vv(quick.find(reference).machine.key, request), ask
-    )
+    def ask_quickly(quick: Quick) -> Exported:
+        machine = quick.find(reference).machine
+        check(machine.name)
+        return quick.export_vv(machine.key, request)
+
+    return call.ask(ask) if request.direct else call.quickly(ask_quickly, ask)
 
 
 def is_remote_shell(environ: Callable[[str], str | None] = os.environ.get) -> bool:

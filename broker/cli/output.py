@@ -190,7 +190,7 @@ def write_private(path: Path, text: str, *, may_replace: Callable[[Path], bool])
     import secrets
 
     try:
-        replaces = _may_write(path, may_replace)
+        replaces = may_write(path, may_replace)
         temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}")
         try:
             _write_new(temporary, text)
@@ -206,8 +206,13 @@ def write_private(path: Path, text: str, *, may_replace: Callable[[Path], bool])
         raise CannotWrite(f"{path} cannot be written ({exc.strerror})", fix=_fix_for(exc)) from exc
 
 
-def _may_write(path: Path, may_replace: Callable[[Path], bool]) -> bool:
-    """Whether a file is there that may be replaced; False when nothing is there."""
+def may_write(path: Path, may_replace: Callable[[Path], bool]) -> bool:
+    """Whether a file is there that may be replaced; False when nothing is there.
+
+    Raises:
+        UsageError: Something is in the way that must not be replaced.
+        OSError: One cannot even look.
+    """
     try:
         kind = path.lstat().st_mode
     except FileNotFoundError:

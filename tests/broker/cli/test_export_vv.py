@@ -55,8 +55,10 @@ def test_a_fresh_file_takes_the_place_of_an_older_one_of_ours(tmp_path: Path) ->
 def test_another_file_is_not_replaced_unless_forced(tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("do not lose me")
-    ran = called("export-vv web-01 -o notes.txt", FakeService())
+    service = FakeService()
+    ran = called("export-vv web-01 -o notes.txt", service)
     assert ran.code == 2
+    assert service.asked == []
     assert "--force" in ran.err
     assert file.read_text() == "do not lose me"
     assert called("export-vv web-01 -o notes.txt --force", FakeService()).code == 0
