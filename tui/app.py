@@ -7,15 +7,13 @@ asks for meanwhile waits for the service.
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Final, TypeVar
+from typing import ClassVar, TypeVar
 
 from textual import work
 from textual.app import App, SystemCommand
@@ -23,36 +21,31 @@ from textual.binding import BindingType
 from textual.command import CommandPalette
 from textual.reactive import var
 from textual.screen import Screen
+from textual.theme import Theme
 from textual.widgets import Input
 
 from broker.errors import BrokerError
-from broker.model import Machine, MachineKey, MachineSpec, State
+from broker.model import MachineKey, MachineSpec
 from broker.service.port import ConsoleInfo, Service
 from tui import keys, themes
-from tui.bridge import Bridge
 from tui.catalog import Catalog
 from tui.commands import ConsoleCommands
 from tui.glyphs import UNICODE, Glyphs
 from tui.jobs import Jobs
+from tui.life import Leave, Life, OpenService, have_running
 from tui.rows import counted
 from tui.screens.consoles import ConsolesScreen
 from tui.screens.events import EventsScreen
 from tui.screens.help import HelpScreen
 from tui.screens.machine_log import MachineLogScreen
 from tui.screens.page import Page
-from tui.screens.quit import Leave, QuitScreen
+from tui.screens.quit import QuitScreen
 from tui.screens.sessions import SessionsScreen
 from tui.screens.sources import SourcesScreen
 from tui.snapshot import Snapshot
 from tui.verbs import Verbs
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-LEAVE_SECONDS: Final = 15.0
-"""How long leaving may take before the app goes anyway."""
-
-OpenService = Callable[[], AbstractAsyncContextManager[Service]]
 
 
 class BrokerApp(App[None]):
@@ -111,8 +104,7 @@ class BrokerApp(App[None]):
         self._preload = preload
         self._start_demo = start_demo
         self._obey_signals = obey_signals
-        self._leaving: asyncio.Future[Leave]
-        self._service: asyncio.Future[Service]
+        self._life: Life
         self._jobs: Jobs
         self._verbs = Verbs(self, self)
         pages: tuple[type[Page], ...] = (
@@ -130,18 +122,23 @@ class BrokerApp(App[None]):
             self.catalog.apply(initial)
             self.set_reactive(BrokerApp.snapshot, Snapshot(consoles=tuple(initial)))
 
+    @property
+    def available_themes(self) -> dict[str, Theme]:
+        """The themes whose every state was looked at."""
+        ours = {theme.name: theme for theme in themes.ALL}
+        return ours if self.theme in ours else super().available_themes
+
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """State colours for themes that know none."""
         return themes.STATES_DARK if self.current_theme.dark else themes.STATES_LIGHT
 
     def on_mount(self) -> None:
         """Paint, then open the service."""
-        loop = asyncio.get_running_loop()
-        self._service = loop.create_future()
-        self._leaving = loop.create_future()
-        self._jobs = Jobs(self, self._service, log_path=self.log_path, changed=self._show_busy)
+        self._life = Life(self, self._open_service)
+        self._jobs = Jobs(self, self._life.service, log_path=self.log_path, changed=self._show_busy)
         self.call_after_refresh(self._live)
         if self._obey_signals:
+            loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGHUP):
                 loop.add_signal_handler(number, self.quit_from_outside)
         if self.demo is not None and self._start_demo:
@@ -152,66 +149,40 @@ class BrokerApp(App[None]):
                 lambda machine: self.show_console(machine.key),
             )
 
-    # -- the service's life ------------------------------------------------------------------
-
     @work(group="service", exit_on_error=False, name="service")
     async def _live(self) -> None:
-        try:
-            if self._preload is not None:
-                await asyncio.to_thread(self._preload)
-            async with self._open_service() as service:
-                self._service.set_result(service)
-                async with asyncio.TaskGroup() as group:
-                    parts = (
-                        group.create_task(
-                            Bridge(service, self.snapshot, self._receive).run(), name="bridge"
-                        ),
-                        group.create_task(self._host_proxy(service), name="proxy"),
-                    )
-                    leave = await self._leaving
-                    for part in parts:
-                        part.cancel()
-                async with asyncio.timeout(LEAVE_SECONDS):
-                    await service.leave_proxy(keep_sessions=leave is Leave.KEEP)
-        except BrokerError as problem:
-            self._lost(problem)
-        except TimeoutError:
-            log.warning("leaving took more than %d s; going anyway", LEAVE_SECONDS)
-        except Exception as problem:
-            log.exception("the service broke")
-            self._lost(BrokerError("The broker's own service broke", fix="The log has the cause"))
-            if not self._leaving.done():
-                self._jobs.trouble(problem)
-        if self._leaving.done():
+        await self._life.run(self._preload)
+        if self._life.leaving.done():
             self.exit()
 
-    def _lost(self, problem: BrokerError) -> None:
-        log.warning("the service is gone: %s", problem)
-        if self._leaving.done():
-            self.farewell = str(problem)
-            return
-        if not self._service.done():
-            self._service.set_exception(problem)
-            self._service.exception()  # said below, whether or not anybody waits for it
-        self.proxy_problem = problem
-        self._receive(_with_problem(self.snapshot, problem))
-        self._jobs.say(problem)
+    # -- what the service says (life.Watcher) ------------------------------------------------
 
-    async def _host_proxy(self, service: Service) -> None:
-        try:
-            await service.host_proxy()
-        except BrokerError as problem:
-            log.warning("no proxy: %s", problem)
-            self.proxy_problem = problem
-            self._jobs.say(problem)
-            self.snapshot = self.snapshot
-
-    def _receive(self, snapshot: Snapshot) -> None:
+    def receive(self, snapshot: Snapshot) -> None:
+        """Show it; screens watch `snapshot`."""
         if snapshot.consoles is not None and snapshot.consoles is not self.snapshot.consoles:
             self.catalog.apply(snapshot.consoles)
         if snapshot.proxy is not None and snapshot.proxy.serving:
             self.proxy_problem = None
         self.snapshot = snapshot
+
+    def no_proxy(self, problem: BrokerError) -> None:
+        """Say why, and go on."""
+        self.proxy_problem = problem
+        self._jobs.say(problem)
+        self.receive(self.snapshot)
+
+    def lost(self, problem: BrokerError, cause: BaseException | None) -> None:
+        """Keep what was read; say why there is no more."""
+        if self._life.leaving.done():
+            self.farewell = str(problem)
+            return
+        self.proxy_problem = problem
+        kept = self.snapshot.consoles or ()
+        self.receive(replace(self.snapshot, problem=problem, consoles=kept))
+        if cause is None:
+            self._jobs.say(problem)
+        else:
+            self._jobs.trouble(cause)
 
     def _show_busy(self) -> None:
         self.busy = tuple(self._jobs.running)
@@ -278,7 +249,7 @@ class BrokerApp(App[None]):
 
     async def action_quit(self) -> None:
         """Leave; ask first when sessions run through the proxy that we host."""
-        if not self.is_running or self._leaving.done():
+        if not self.is_running or self._life.leaving.done():
             self.exit()  # asked twice: leaving takes too long for this person
             return
         proxy, sessions = self.snapshot.proxy, self.snapshot.sessions
@@ -288,14 +259,13 @@ class BrokerApp(App[None]):
             self._leave(Leave.KEEP)
 
     def _leave(self, leave: Leave | None) -> None:
-        if leave is None or self._leaving.done():
+        if leave is None or self._life.leaving.done():
             return
         if leave is Leave.KEEP and self.snapshot.sessions:
             kept = counted(len(self.snapshot.sessions), "session")
             self.farewell = f"{kept} kept; the proxy goes when the last one ends"
-        connected = self._service.done() and self._service.exception() is None
-        self._leaving.set_result(leave)
-        if connected:
+        self._life.leaving.set_result(leave)
+        if self._life.is_open:
             self.busy = (*self.busy, "Leaving")
         else:
             self.exit()
@@ -325,16 +295,3 @@ class BrokerApp(App[None]):
         """Everything there is to do, by name."""
         if not isinstance(self.screen, CommandPalette):
             self.push_screen(CommandPalette(placeholder="kill web-01, go to sessions, theme"))
-
-
-async def have_running(service: Service, spec: MachineSpec) -> Machine:
-    """Define that VM unless it is there, start it unless it runs."""
-    rows = (info.machine for info in await service.consoles() if info.startable)
-    machine = next((machine for machine in rows if machine.key.uuid == spec.uuid), None)
-    if machine is None:
-        machine = await service.define(spec)
-    return machine if machine.state is State.RUNNING else await service.start(machine.key)
-
-
-def _with_problem(snapshot: Snapshot, problem: BrokerError) -> Snapshot:
-    return replace(snapshot, problem=problem, consoles=snapshot.consoles or ())

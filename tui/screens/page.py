@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual import events, on
@@ -9,8 +10,10 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.screen import Screen
 
+from broker.model import Health, SourceStatus
 from tui import keys
 from tui.host import Host
+from tui.rows import counted
 from tui.snapshot import Snapshot
 from tui.widgets.hint_bar import HintBar
 from tui.widgets.top_bar import TopBar
@@ -72,4 +75,12 @@ class Page(Screen[None]):
 
     def action_refresh_sources(self) -> None:
         """Ask every source again; the pages change when they answer."""
-        self.host.ask("Asking every source", lambda service: service.refresh())
+        self.host.ask("Asking every source", lambda service: service.refresh(), self._refreshed)
+
+    def _refreshed(self, sources: Sequence[SourceStatus]) -> None:
+        failed = [status for status in sources if status.health is Health.FAILED]
+        if failed:
+            names = ", ".join(status.name for status in failed)
+            self.notify(f"Failed: {names}. 3 says why", severity="warning", markup=False)
+        else:
+            self.notify(f"{counted(len(sources), 'source')} answered", markup=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
 from typing import ClassVar
 
 from textual import on
@@ -15,16 +14,10 @@ from textual.widgets import Button, Static
 
 from broker import human
 from broker.model import Session
+from tui.life import Leave
 from tui.rows import counted
 
 _SHOWN = 6
-
-
-class Leave(Enum):
-    """What becomes of the sessions."""
-
-    KEEP = "keep"
-    END = "end"
 
 
 class QuitScreen(ModalScreen[Leave]):
