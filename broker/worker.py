@@ -53,6 +53,8 @@ class Worker:
             house.clock,
             worker=os.getpid(),
             ask_driver=self._ask_driver,
+            sessions_max=house.settings.proxy.sessions_max,
+            channels_max=house.settings.proxy.channels_per_session,
         )
         self._stopping = asyncio.Event()
 
@@ -132,6 +134,7 @@ class Worker:
 async def _main(listen_fds: list[int], ready_fd: int | None) -> None:
     doors = [Door(socket.socket(fileno=descriptor)) for descriptor in listen_fds]
     async with open_house() as house, unwrapped():
+        logging.getLogger().setLevel(house.settings.log.level.upper())
         await Worker(house).run(doors, ready_fd)
 
 

@@ -66,8 +66,6 @@ class ProxySettings:
     """Live sessions per relay worker."""
     channels_per_session: Annotated[int, Bounds(1, 1000)] = 64
     """Live channels one session may have; a usual one has eight to twelve."""
-    keepalive: Annotated[float, Bounds(1, 7200)] = 30.0
-    """Seconds of silence after which TCP asks whether a viewer is still there."""
     token_ttl: Annotated[float, Bounds(1, 31_536_000)] = 120.0
     """Seconds a .vv file is good for opening a session; the session may outlast it."""
     token_ttl_max: Annotated[float, Bounds(1, 31_536_000)] = 604_800.0
@@ -129,17 +127,7 @@ class LogSettings:
     __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least important line that is written; `-v` and `-q` win over it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TuiSettings:
-    """How the terminal application looks."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
-
-    theme: str | None = None
-    """Name of a theme; none takes the default one."""
+    """The least important line that `proxy.log` gets; a command's own messages follow `-v`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,5 +148,3 @@ class Settings:
     """Where state is kept."""
     log: LogSettings = field(default_factory=LogSettings)
     """What is logged."""
-    tui: TuiSettings = field(default_factory=TuiSettings)
-    """How the terminal application looks."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from broker import tokens
 from broker.clock import Clock
-from broker.errors import BrokerError
+from broker.errors import BrokerError, Refused
 from broker.events import Event, Kind
 from broker.model import ChannelInfo, Console, MachineKey, Session, SessionId
 from broker.proxy.gate import (
@@ -95,6 +95,8 @@ class StoreGate:
 
     Args:
         ask_driver: The console of a machine that the store does not hold whole.
+        sessions_max: Live sessions this worker takes.
+        channels_max: Live channels one session may have.
     """
 
     def __init__(
@@ -105,12 +107,16 @@ class StoreGate:
         *,
         worker: int,
         ask_driver: Callable[[MachineKey], Awaitable[Console]],
+        sessions_max: int = 1000,
+        channels_max: int = 64,
     ) -> None:
         self._store = store
         self._decisions = decisions
         self._clock = clock
         self._worker = worker
         self._ask_driver = ask_driver
+        self._sessions_max = sessions_max
+        self._channels_max = channels_max
         self._live: dict[SessionId, _Live] = {}
         self._due = _Due()
         self._wake = asyncio.Event()
@@ -122,6 +128,12 @@ class StoreGate:
 
     async def admit(self, token: str, peer: Peer) -> Admission:
         """Open a session for whoever shows a good token; see the protocol."""
+        if len(self._live) >= self._sessions_max:
+            raise Refused(
+                f"{self._sessions_max} sessions are open, which is the most",
+                reason="limit",
+                fix="End one, or raise proxy.sessions_max",
+            )
         admitted = await asyncio.to_thread(self._decisions.admit, token, str(peer))
         session = admitted.session
         self._live[session.id] = _Live(session)
@@ -139,7 +151,14 @@ class StoreGate:
         )
 
     async def join(self, admission: Admission, channel: str, peer: Peer) -> Admission:
-        """Another channel of a live session: nothing has changed for it."""
+        """Another channel of a live session, unless it has too many already."""
+        live = self._live.get(admission.session)
+        if live is not None and len(live.channels) >= self._channels_max:
+            raise Refused(
+                f"The session has {self._channels_max} channels, which is the most",
+                reason="limit",
+                fix="Raise proxy.channels_per_session",
+            )
         return admission
 
     def record(self, notice: Notice) -> None:

@@ -54,6 +54,8 @@ async def serve(
         StoreError: Keys, database or directories cannot be used.
     """
     async with open_house() as house, unwrapped():
+        if lease_fd is not None:  # else the command line has said how much it wants to hear
+            logging.getLogger().setLevel(house.settings.log.level.upper())
         proxy = house.settings.proxy
         supervisor = Supervisor(house, proxy.listen if listen is None else listen)
         await supervisor.run(

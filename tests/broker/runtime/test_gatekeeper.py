@@ -251,3 +251,38 @@ async def test_a_session_somebody_asked_to_end_is_ended(
         assert await ended == admission.session
     task.cancel()
     await asyncio.wait([task])
+
+
+async def test_a_worker_that_is_full_spends_no_token(store: Store, clock: FakeClock) -> None:
+    gate = StoreGate(
+        store,
+        Decisions(store, clock, worker=4711),
+        clock,
+        worker=4711,
+        ask_driver=lambda key: pytest.fail("not asked"),
+        sessions_max=1,
+    )
+    await admitted(gate, store, clock)
+    secret = issue(store, clock)
+    with pytest.raises(Refused) as caught:
+        await gate.admit(secret, PEER)
+    token = store.token(tokens.digest(secret))
+    assert caught.value.reason == "limit"
+    assert token is not None
+    assert token.used_at is None
+
+
+async def test_a_session_has_only_so_many_channels(store: Store, clock: FakeClock) -> None:
+    gate = StoreGate(
+        store,
+        Decisions(store, clock, worker=4711),
+        clock,
+        worker=4711,
+        ask_driver=lambda key: pytest.fail("not asked"),
+        channels_max=1,
+    )
+    admission = await admitted(gate, store, clock)
+    assert await gate.join(admission, "main", PEER) is admission
+    gate.record(ChannelOpened(admission.session, "main", PEER))
+    with pytest.raises(Refused, match="has 1 channels"):
+        await gate.join(admission, "display.0", PEER)
