@@ -19,10 +19,10 @@ NUMPROCESSES ?= auto
 ARGS ?=
 SOURCES := broker tui sources tests bench docs
 
-.PHONY: help run test test-slow check format docs bench picture coverage lowest lock system-run system-test system-picture venv-run venv-dev clean
+.PHONY: help run test test-slow check format docs bench bench-relay picture coverage lowest lock system-run system-test system-bench system-picture venv-run venv-dev clean
 
 help:  ## Say what there is
-	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 13
 
 run: system-run venv-run  ## Open the TUI with a demo guest; without a terminal, run `broker smoke`
 	@if [ -t 0 ] && [ -t 1 ]; then exec $(VENV)/bin/broker tui --demo; else exec $(VENV)/bin/broker smoke; fi
@@ -50,6 +50,9 @@ docs: venv-dev  ## Write the settings' part of docs/configuration.md anew
 bench: system-run venv-dev  ## Measure start-up, first paint and launch; prints what docs/performance.md holds
 	$(PY) -m bench $(ARGS)
 
+bench-relay: system-bench venv-dev  ## Measure the relay beside no proxy and beside HAProxy (ten minutes)
+	$(PY) -m bench.relay $(ARGS)
+
 picture: system-picture venv-dev  ## Take docs/img/tui.png from the real program in a real terminal
 	.ci/picture docs/img/tui.png
 
@@ -68,6 +71,9 @@ system-run:
 
 system-test:
 	@.ci/system-packages test
+
+system-bench:
+	@.ci/system-packages bench
 
 system-picture:
 	@.ci/system-packages picture
