@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 LEAVE_SECONDS: Final = 15.0
 """How long leaving may take before the app goes anyway."""
 
+REHOST_SECONDS: Final = 1.0
+"""How long after a proxy has gone we host one: long enough for a restart by its own supervisor."""
+
 OpenService = Callable[[], AbstractAsyncContextManager[Service]]
 
 
@@ -58,6 +61,7 @@ class Life:
         self.service: asyncio.Future[Service] = loop.create_future()
         self.leaving: asyncio.Future[Leave] = loop.create_future()
         self._watcher = watcher
+        self._proxy_gone = asyncio.Event()
         self._open_service = open_service
 
     @property
@@ -85,7 +89,7 @@ class Life:
             self._lost(broken, cause)
 
     async def _follow(self, service: Service) -> Leave:
-        bridge = Bridge(service, self._watcher.snapshot, self._watcher.receive)
+        bridge = Bridge(service, self._watcher.snapshot, self._news)
         async with asyncio.TaskGroup() as group:
             parts = (
                 group.create_task(bridge.run(), name="bridge"),
@@ -97,11 +101,22 @@ class Life:
         return leave
 
     async def _host_proxy(self, service: Service) -> None:
+        """Have one serving, also after the one that served has gone, whoever hosted it."""
         try:
-            await service.host_proxy()
+            while True:
+                await service.host_proxy()
+                self._proxy_gone.clear()
+                await self._proxy_gone.wait()
+                log.warning("the proxy has gone; hosting one")
+                await asyncio.sleep(REHOST_SECONDS)
         except BrokerError as problem:
             log.warning("no proxy: %s", problem)
             self._watcher.no_proxy(problem)
+
+    def _news(self, snapshot: Snapshot) -> None:
+        if snapshot.proxy is not None and not snapshot.proxy.serving:
+            self._proxy_gone.set()
+        self._watcher.receive(snapshot)
 
     def _lost(self, problem: BrokerError, cause: BaseException | None) -> None:
         log.warning("the service is gone: %s", problem)

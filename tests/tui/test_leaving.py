@@ -11,6 +11,7 @@ from broker.errors import StoreError, Unreachable
 from broker.model import MachineSpec, ProxyStatus, State
 from tests.fakes.service import FakeService, session
 from tests.tui.conftest import Drive, settle, text_of
+from tui import life
 from tui.app import BrokerApp
 
 
@@ -132,11 +133,16 @@ async def test_the_demo_guest_is_defined_once_and_started(
     assert service.named("demo").machine.state is State.RUNNING
 
 
-async def test_a_proxy_status_that_serves_nothing_is_not_called_a_proxy(
-    drive: Drive, service: FakeService
+async def test_a_proxy_that_went_away_is_hosted_again(
+    drive: Drive, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(life, "REHOST_SECONDS", 0.4)
     async with drive(service) as pilot:
         service.proxy = ProxyStatus(serving=False)
         service.changed()
         await settle(pilot)
         assert "proxy :5443" not in text_of(pilot)
+        await pilot.pause(0.5)
+        await settle(pilot)
+        assert "proxy :5443" in text_of(pilot)
+    assert service.asked == [("host_proxy",), ("host_proxy",)]
