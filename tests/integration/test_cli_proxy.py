@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -112,7 +113,8 @@ def test_open_hosts_a_proxy_for_as_long_as_the_viewer_lives(
         assert broker("disconnect", str(session["id"])[:6]).code == 0
         until(lambda: broker("sessions", "--json").rows == [])
     finally:
-        os.kill(opened["pid"], signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):  # it may have ended with its session
+            os.kill(opened["pid"], signal.SIGTERM)
     assert opening.wait(40) == 0
     opening.stdout.close()
     until(lambda: broker("status").code == 4)
