@@ -35,6 +35,7 @@ class Qemu:
         self.directory = directory
         assert process.stdout is not None
         self.serial = process.stdout
+        self._one_at_a_time = asyncio.Lock()
 
     async def says(self, text: bytes) -> bytes:
         """Wait until the guest has said `text`."""
@@ -94,7 +95,8 @@ class Qemu:
 
     async def hand_over(self, control_path: str) -> socket.socket:
         """As `broker.proxy.gate.HandOver` has it."""
-        return await asyncio.to_thread(self.hand_over_now)
+        async with self._one_at_a_time:  # a monitor serves one connection
+            return await asyncio.to_thread(self.hand_over_now)
 
 
 @contextlib.asynccontextmanager
@@ -110,7 +112,7 @@ async def running_qemu(spice: str, *more: str) -> AsyncIterator[Qemu]:
         *("-qmp", f"unix:{directory}/qmp,server=on,wait=off"),
         *("-qmp", f"unix:{directory}/ctl,server=on,wait=off"),
         *("-spice", spice, *more),
-        stdin=asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=errors,
         env={**os.environ, "TMPDIR": str(directory)},
@@ -124,4 +126,5 @@ async def running_qemu(spice: str, *more: str) -> AsyncIterator[Qemu]:
         if process.returncode is None:
             process.kill()
         await process.communicate()
+        process._transport.close()  # type: ignore[attr-defined]  # its pipes, at once
         shutil.rmtree(directory, ignore_errors=True)
