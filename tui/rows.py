@@ -112,7 +112,7 @@ def console_columns(
         return Cell(minutes((now() - started).total_seconds()), "dim")
 
     return [
-        Column("NAME", 20, lambda i: Cell(human.one_line(i.machine.name)), 0, flex=True, hits=True),
+        Column("NAME", 16, lambda i: Cell(human.one_line(i.machine.name)), 0, flex=True, hits=True),
         Column("STATE", 17, lambda i: state_cell(i, glyphs), 1),
         Column("VIA", 5, protocol_cell, 6),
         Column("SOURCE", 12, lambda i: Cell(human.one_line(i.machine.key.source)), 3, hits=True),

@@ -109,6 +109,23 @@ async def test_odd_sizes_do_not_break_it(
         assert pilot.app.is_running
 
 
+async def test_a_very_wide_terminal_shows_the_detail_too(drive: Drive, lively: FakeService) -> None:
+    async with drive(lively, size=(240, 30)) as pilot:
+        await pilot.press("j", "j")
+        await pilot.pause(0.2)
+        assert "handed over by QEMU" in cells.text(pilot.app)  # type: ignore[arg-type]
+
+
+async def test_a_tiny_terminal_still_says_where_one_is_and_how_machines_do(
+    drive: Drive, lively: FakeService
+) -> None:
+    async with drive(lively, size=(40, 10)) as pilot:
+        shown = cells.text(pilot.app)  # type: ignore[arg-type]
+        assert "1 Consoles" in shown
+        assert "running" in shown
+        assert "? Help" in shown
+
+
 async def test_a_storm_of_sizes_does_not_break_it(drive: Drive, lively: FakeService) -> None:
     async with drive(lively) as pilot:
         for width in (80, 20, 200, 3, 120, 80):

@@ -41,9 +41,10 @@ class HintBar(Line):
             act = keys.BY_ID[id_ or ""]
             key_tone, label_tone = ("dim", "dim") if self._dimmed(act) else ("key", "text")
             action = ("screen." if isinstance(node, Screen) else "app.") + act.action
+            keep = 1 if act in keys.PINNED else -place
             hint = [
-                Piece(f" {act.keys[0]}", key_tone, action, -place),
-                Piece(f" {act.label} ", label_tone, action, -place),
+                Piece(f" {act.keys[0]}", key_tone, action, keep),
+                Piece(f" {act.label} ", label_tone, action, keep),
             ]
             (right if act in keys.PINNED else left).extend(hint)
         return left, right

@@ -41,9 +41,9 @@ class Line(Widget):
     def _laid_out(self) -> list[tuple[int, Piece]]:
         left, right = self.pieces()
         width = self.size.width
-        while left and _length(left) + _length(right) > width:
-            least = min(piece.keep for piece in left)
-            left = [piece for piece in left if piece.keep != least]
+        while _length(left) + _length(right) > width and len(keeps := _keeps(left, right)) > 1:
+            left = [piece for piece in left if piece.keep != min(keeps)]
+            right = [piece for piece in right if piece.keep != min(keeps)]
         placed: list[tuple[int, Piece]] = []
         at = 0
         for piece in left:
@@ -74,6 +74,10 @@ class Line(Widget):
             if piece.action and begin <= event.x < begin + cell_len(piece.text):
                 await self.run_action(piece.action)
                 return
+
+
+def _keeps(left: list[Piece], right: list[Piece]) -> set[int]:
+    return {piece.keep for piece in (*left, *right)}
 
 
 def _length(pieces: list[Piece]) -> int:

@@ -39,12 +39,12 @@ class TopBar(Line):
         if host.busy:
             more = f" +{len(host.busy) - 1}" if len(host.busy) > 1 else ""
             text = human.one_line(host.busy[0])
-            pieces.append(Piece(f"{glyphs.busy} {text}{more}  ", "busy"))
+            pieces.append(Piece(f"{glyphs.busy} {text}{more}  ", "busy", keep=6))
         if snapshot.problem is not None:
-            pieces.append(Piece(f"{glyphs.bad} not up to date  ", "bad", "app.explain"))
+            pieces.append(Piece(f"{glyphs.bad} not up to date  ", "bad", "app.explain", 8))
         if failed := snapshot.failed_sources:
             text = f"{glyphs.bad} {counted(failed, 'source')} failed  "
-            pieces.append(Piece(text, "bad", "app.go('sources')"))
+            pieces.append(Piece(text, "bad", "app.go('sources')", 7))
         pieces.append(self._proxy())
         return pieces
 
@@ -53,7 +53,7 @@ class TopBar(Line):
         proxy = host.snapshot.proxy
         if proxy is not None and proxy.serving:
             where = f" :{proxy.tls_port}" if proxy.tls_port else ""
-            return Piece(f"{glyphs.on} proxy{where} ", "ok")
+            return Piece(f"{glyphs.on} proxy{where} ", "ok", keep=5)
         if host.proxy_problem is not None:
-            return Piece(f"{glyphs.bad} no proxy ", "bad", "app.explain")
-        return Piece(f"{glyphs.busy} proxy ", "busy")
+            return Piece(f"{glyphs.bad} no proxy ", "bad", "app.explain", 7)
+        return Piece(f"{glyphs.busy} proxy ", "busy", keep=5)
