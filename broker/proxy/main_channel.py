@@ -112,6 +112,8 @@ class MainChannel:
         finally:
             session.end(reason)
             try:
+                if session.is_crossing:  # a frozen machine must not keep the viewer waiting
+                    await viewer.leg.finish(self._steps.limits.close_seconds)
                 await session.calm()  # VM rule 2
             finally:
                 backend.leg.close()

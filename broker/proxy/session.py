@@ -101,6 +101,11 @@ class Session:
             async with asyncio.timeout(seconds):
                 await self._empty.wait()
 
+    @property
+    def is_crossing(self) -> bool:
+        """Whether a display is between its ticket and SET_ACK."""
+        return self._crossing > 0
+
     async def calm(self) -> None:
         """Wait until no display is crossing."""
         await self._calm.wait()

@@ -1,7 +1,7 @@
 """The link stage as a client has it: what talks to a hypervisor's SPICE server.
 
 The ticket is held back until `present` is called: a display link whose ticket was accepted must
-never be dropped before the server has answered its INIT, or QEMU dies (ADR 2).
+never be dropped before the server has answered its INIT, or QEMU dies.
 
 Source: spice-gtk 0.42 `spice-channel.c`; trials on spice-server 0.15.1.
 """

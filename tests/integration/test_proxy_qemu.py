@@ -25,9 +25,18 @@ from broker.proxy.gate import (
     Traffic,
 )
 from broker.proxy.limits import Limits
-from broker.spice.client import ChannelsListed, Linked, MainReady, MessageReceived, SurfaceCreated
+from broker.spice.client import (
+    ChannelClient,
+    ChannelsListed,
+    Linked,
+    MainReady,
+    MessageReceived,
+    SurfaceCreated,
+)
 from broker.spice.client_link import LinkRefused
 from broker.spice.constants import ChannelType
+from broker.spice.ticket import seal
+from broker.spice.wire import LinkMess, LinkReply
 from tests.broker.proxy.qemu import PASSWORD, Qemu, free_port, running_qemu
 from tests.broker.proxy.rig import TOKEN, Connection, Rig, proxying
 
@@ -434,3 +443,35 @@ async def test_a_port_where_nobody_listens_is_a_plain_failure(tmp_path: Path) ->
         closed = await rig.gate.heard(SessionClosed)
         assert (closed.reason, closed.established) == ("backend-unreachable", False)
         assert "127.0.0.1" in closed.text
+
+
+@EVERY_BACKEND
+async def test_a_paused_machine_shows_its_last_picture(backend: Backend, tmp_path: Path) -> None:
+    async with standing(backend, tmp_path) as (machine, rig):
+        await machine.qemu.qmp("stop")
+        main, session = await rig.open_main()
+        display = await rig.open(ChannelType.DISPLAY, connection_id=session)
+        await display.until(SurfaceCreated)
+        await display.close()
+        await main.close()
+        await rig.gate.heard(SessionClosed)
+        await machine.qemu.qmp("cont")
+        assert await machine.qemu.is_alive()
+
+
+@EVERY_BACKEND
+async def test_main_may_vanish_at_every_step(backend: Backend, tmp_path: Path) -> None:
+    async with standing(backend, tmp_path) as (machine, rig):
+        said = 16 + 18 + 8 + 132
+        for cut in range(0, said + 1, 6):
+            token = rig.gate.allow(machine.target, machine.ticket, f"main-{cut}")
+            reader, writer = await rig.raw()
+            mess = LinkMess(0, ChannelType.MAIN, 0, 0x0B, 0x06).encode()
+            writer.write(mess[:cut])
+            if cut > len(mess):
+                reply = LinkReply.decode((await reader.readexactly(16 + 178 + 8))[16:])
+                sealed = b"\1\0\0\0" + seal(token.encode(), reply.public_key)
+                writer.write(sealed[: cut - len(mess)])
+            await writer.drain()
+            Connection(ChannelClient(ChannelType.MAIN, b""), reader, writer).reset()
+        await assert_a_fresh_viewer_gets_a_picture(machine, rig)

@@ -328,6 +328,20 @@ async def test_a_new_channel_of_an_ended_session_is_unknown(rig: Rig, fake: Fake
     assert (await viewer.until(LinkRefused)).error == LinkError.BAD_CONNECTION_ID
 
 
+async def test_a_viewer_is_let_go_though_the_machine_hangs_in_a_crossing(
+    rig: Rig, fake: FakeServer
+) -> None:
+    main, session, main_served = await begin(rig, fake)
+    _, served = await open_later(rig, fake, ChannelType.DISPLAY, session)
+    await served.hears(len(INIT) + 7)
+    rig.proxy.end_session(SESSION)
+    await main.closed()
+    assert not main_served.reader.at_eof()
+    await served.accept(SET_ACK)
+    await main_served.is_closed()
+    assert (await rig.gate.heard(SessionClosed)).reason == "disconnected"
+
+
 async def test_a_proxy_that_stops_waits_for_a_display_that_is_crossing(
     tmp_path: Path, fake: FakeServer
 ) -> None:
