@@ -8,6 +8,7 @@ known the certificate must carry the host's name.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 
 from broker import pki
@@ -86,8 +87,10 @@ async def _connect(family: int, address: object, where: str) -> socket.socket:
         await asyncio.get_running_loop().sock_connect(sock, address)  # type: ignore[arg-type]  # as getaddrinfo gave it, or a path
     except OSError as exc:
         sock.close()
+        # asyncio puts the address where the kernel's words belong
+        words = os.strerror(exc.errno) if exc.errno else str(exc)
         raise BackendUnreachable(
-            f"The SPICE server at {where} cannot be reached ({exc.strerror or exc})",
+            f"The SPICE server at {where} cannot be reached ({words})",
             fix="Check that the machine runs and that its console's address is right",
         ) from exc
     except BaseException:

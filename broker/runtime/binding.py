@@ -42,7 +42,7 @@ def bind(listen: str, port: int, *, fall_back: bool = False) -> list[socket.sock
         if exc.errno == errno.EADDRINUSE:
             raise UsageError(
                 f"Port {port} on {listen} is in use",
-                fix="Choose another: proxy.tls_port, or broker serve --port N",
+                fix="Choose another: proxy.tls_port, or broker serve --tls-port N",
             ) from exc
         if exc.errno == errno.EACCES:
             raise UsageError(

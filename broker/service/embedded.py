@@ -70,7 +70,7 @@ class ProxyHost(Protocol):
 class Viewers(Protocol):
     """Starts viewers."""
 
-    def check(self) -> None:
+    def check(self, name: str) -> None:
         """Raise ViewerMissing when none can be started, before a token is spent."""
         ...
 
@@ -128,7 +128,8 @@ class EmbeddedService:
         return await asyncio.to_thread(self._consoles.export_vv, key, request)
 
     async def open_viewer(self, key: MachineKey) -> Opened:
-        await asyncio.to_thread(self._viewers.check)
+        machine = await asyncio.to_thread(self._store.machine, key)
+        await asyncio.to_thread(self._viewers.check, machine.name)
         exported = await self.export_vv(key, ExportRequest(label="viewer"))
         return await asyncio.to_thread(self._viewers.start, exported)
 

@@ -13,6 +13,9 @@ from broker.errors import StoreError
 
 DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
+ROOM_BYTES: Final = 65536
+"""A disk with less left than this is full, whatever else SQLite says of it."""
+
 _MEANING: Final = {
     sqlite3.SQLITE_BUSY: ("is held by another process for too long", "Try again"),
     sqlite3.SQLITE_LOCKED: ("is held by another process for too long", "Try again"),
@@ -55,8 +58,18 @@ def meaning_of(problem: sqlite3.Error, database: Path) -> StoreError | None:
         )
     if code not in _MEANING:
         return None
+    if code == sqlite3.SQLITE_IOERR and _is_full(database):
+        code = sqlite3.SQLITE_FULL  # what SQLite calls it when the shared memory file cannot grow
     fact, fix = _MEANING[code]
     return StoreError(f"{database} {fact}", fix=fix)
+
+
+def _is_full(database: Path) -> bool:
+    try:
+        disk = os.statvfs(database.parent)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize < ROOM_BYTES
 
 
 @contextlib.contextmanager
