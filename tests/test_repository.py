@@ -18,7 +18,7 @@ CATCHALLS = {
     # Where every problem has to end, whatever it is: each says it, and logs its traceback once.
     "broker/cli/main.py",
     "broker/reconcile/inventory.py",
-    "tui/app.py",
+    "tui/life.py",
     "tui/jobs.py",
 }
 
