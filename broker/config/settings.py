@@ -52,8 +52,6 @@ class ProxySettings:
     """Host name or address a .vv file names; none takes `listen`. The certificate names it."""
     certificate_names: tuple[str, ...] = ()
     """Further host names and addresses the certificate is good for."""
-    workers: Annotated[int, Bounds(1, 64)] = 1
-    """Relay worker processes; one carries some hundred sessions, more use more processors."""
     handshake_timeout: Annotated[float, Bounds(0.1, 300)] = 10.0
     """Seconds a viewer has from connecting to a finished SPICE link."""
     dial_timeout: Annotated[float, Bounds(0.1, 300)] = 5.0
@@ -63,7 +61,7 @@ class ProxySettings:
     half_open_per_address: Annotated[int, Bounds(1, 100_000)] = 32
     """Connections of one address in their handshake at once; a viewer opens up to ten at a time."""
     sessions_max: Annotated[int, Bounds(1, 100_000)] = 1000
-    """Live sessions per relay worker."""
+    """Live sessions at once."""
     channels_per_session: Annotated[int, Bounds(1, 1000)] = 64
     """Live channels one session may have; a usual one has eight to twelve."""
     token_ttl: Annotated[float, Bounds(1, 31_536_000)] = 120.0

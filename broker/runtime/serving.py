@@ -29,6 +29,9 @@ from broker.runtime.workers import Workers
 
 log = logging.getLogger(__name__)
 
+WORKERS = 1
+"""Relay workers. All channels of a session must reach the same one."""
+
 DRAIN_EVERY = 0.5
 """Seconds between looks whether the last session has ended."""
 
@@ -111,7 +114,7 @@ class Supervisor:
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(workers.keep(number), name=f"relay worker {number}")
-                for number in range(self._house.settings.proxy.workers)
+                for number in range(WORKERS)
             ]
             tasks.append(group.create_task(self._house.inventory.run(), name="inventory"))
             tasks.append(group.create_task(self._forget_old(), name="expiry"))

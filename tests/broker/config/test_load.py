@@ -43,7 +43,7 @@ def test_the_file_wins_over_the_default_and_the_environment_over_the_file(
     assert loaded.settings.vm.stop_timeout == 5.0
     assert loaded.provenance["proxy.tls_port"] == "BROKER_PROXY_TLS_PORT"
     assert loaded.provenance["proxy.listen"] == str(locations.broker_yaml)
-    assert loaded.provenance["proxy.workers"] == "default"
+    assert loaded.provenance["proxy.token_ttl"] == "default"
 
 
 def test_lists_come_from_yaml_or_as_words(locations: Locations) -> None:
