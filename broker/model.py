@@ -282,6 +282,30 @@ class MachineSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkPolicy:
+    """What whoever shows a token may do with the machine; all of it unless taken away.
+
+    Attributes:
+        view_only: Look on: nothing the viewer does reaches the machine. Takes away the next four
+            as well, whatever they say.
+        usb: Attach USB devices of the viewer's host.
+        clipboard: Copy and paste, in both directions.
+        file_transfer: Drop files on the screen, and share a folder.
+        audio_in: The viewer's microphone.
+        sources_from: Networks (CIDR) that a session may be opened from; from anywhere when empty.
+        session_ttl: Seconds after which the session is ended; None for no end.
+    """
+
+    view_only: bool = False
+    usb: bool = True
+    clipboard: bool = True
+    file_transfer: bool = True
+    audio_in: bool = True
+    sources_from: tuple[str, ...] = ()
+    session_ttl: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Token:
     """A token at rest: its digest, what it opens, and until when. Never the token itself.
 
@@ -289,6 +313,7 @@ class Token:
         digest: SHA-256 of the token, 32 bytes.
         label: Whom it was made for; shown in the audit log.
         session: The session it opened; a token opens one.
+        policy: What that session may do.
     """
 
     digest: bytes = field(repr=False)
@@ -299,6 +324,7 @@ class Token:
     used_at: datetime | None = None
     revoked_at: datetime | None = None
     session: SessionId | None = None
+    policy: LinkPolicy = LinkPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +350,7 @@ class Session:
         client: The viewer's address, `host:port` of its main channel.
         worker: Process id of the relay worker that holds it.
         end_reason: Why it ended; empty while it lives.
+        policy: What it may do, as its token says.
     """
 
     id: SessionId
@@ -338,6 +365,7 @@ class Session:
     label: str = ""
     ended_at: datetime | None = None
     end_reason: str = ""
+    policy: LinkPolicy = LinkPolicy()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-SCHEMA = 1
+SCHEMA = 2
 
 MACHINES = """
 SELECT machine.source, machine.uuid, machine.name, machine.state, machine.hypervisor, machine.hypervisor_ip, machine.protocol, machine.reason, machine.pid, machine.started_at, machine.target, machine.defined, machine.kept, machine.stale, machine.seen_at, source.listed_at, coalesce(live.sessions, 0) AS sessions
@@ -28,7 +28,7 @@ WHERE meta.name = :name
 """
 
 ADD_TOKEN = """
-INSERT INTO token (digest, source, uuid, created_at, expires_at, label, used_at, revoked_at, session) VALUES (:digest, :source, :uuid, :created_at, :expires_at, :label, :used_at, :revoked_at, :session)
+INSERT INTO token (digest, source, uuid, created_at, expires_at, label, used_at, revoked_at, session, policy) VALUES (:digest, :source, :uuid, :created_at, :expires_at, :label, :used_at, :revoked_at, :session, :policy)
 """
 
 ADD_EVENT = """

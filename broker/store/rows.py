@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ from broker.model import (
     ChannelInfo,
     HandOverTarget,
     Health,
+    LinkPolicy,
     Machine,
     MachineId,
     MachineKey,
@@ -199,6 +200,7 @@ def to_token(row: Row) -> Token:
         used_at=moment(row["used_at"]),
         revoked_at=moment(row["revoked_at"]),
         session=None if row["session"] is None else SessionId(row["session"]),
+        policy=to_policy(row["policy"]),
     )
 
 
@@ -214,7 +216,22 @@ def from_token(token: Token) -> Values:
         "used_at": seconds(token.used_at),
         "revoked_at": seconds(token.revoked_at),
         "session": token.session,
+        "policy": from_policy(token.policy),
     }
+
+
+def to_policy(text: str) -> LinkPolicy:
+    """A policy from its JSON text; a word that is not ours is an error, never passed over."""
+    fields = json.loads(text)
+    if "sources_from" in fields:
+        fields["sources_from"] = tuple(fields["sources_from"])
+    return LinkPolicy(**fields)
+
+
+def from_policy(policy: LinkPolicy) -> str:
+    """A policy as JSON text: what differs from the default, always in the same order."""
+    usual = asdict(LinkPolicy())
+    return json.dumps({k: v for k, v in asdict(policy).items() if v != usual[k]})
 
 
 # -- sessions
@@ -235,6 +252,7 @@ def to_session(row: Row, channels: tuple[ChannelInfo, ...]) -> Session:
         label=row["label"],
         ended_at=moment(row["ended_at"]),
         end_reason=row["end_reason"],
+        policy=to_policy(row["policy"]),
     )
 
 
@@ -253,6 +271,7 @@ def from_session(session: Session) -> Values:
         "label": session.label,
         "ended_at": seconds(session.ended_at),
         "end_reason": session.end_reason,
+        "policy": from_policy(session.policy),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """Kept in SQLite's `user_version`; the last migration's revision is this number."""
 
 TABLES: Final = ("meta", "source", "machine", "wanted", "token", "session", "channel", "event")

@@ -83,6 +83,7 @@ class TokenRow(SQLModel, table=True):
     used_at: float | None = None
     revoked_at: float | None = None
     session: str | None = None
+    policy: str = "{}"
 
 
 class SessionRow(SQLModel, table=True):
@@ -103,6 +104,7 @@ class SessionRow(SQLModel, table=True):
     ended_at: float | None = Field(default=None, index=True)
     end_reason: str = ""
     end_asked: bool = False
+    policy: str = "{}"
 
 
 class ChannelRow(SQLModel, table=True):

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from broker.events import Event, Kind
 from broker.model import (
     ChannelInfo,
+    LinkPolicy,
     Machine,
     MachineId,
     MachineKey,
@@ -28,6 +29,15 @@ LAB = SourceName("lab")
 HERE = SourceName("here")
 NOW = datetime(2026, 11, 21, 8, 15, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=120)
+POLICY = LinkPolicy(
+    view_only=True,
+    usb=False,
+    clipboard=False,
+    file_transfer=False,
+    audio_in=False,
+    sources_from=("192.0.2.0/24", "2001:db8::/32"),
+    session_ttl=3600.0,
+)
 TICKET = "known-ticket-of-the-hypervisor"
 
 
@@ -52,7 +62,9 @@ def machine(uuid: str = "u1", source: SourceName = LAB, **changes: Any) -> Machi
 
 
 def token(digest: bytes = b"d" * 32, uuid: str = "u1", **changes: Any) -> Token:
-    full = Token(digest, key(uuid), created_at=NOW, expires_at=LATER, label="for Ada")
+    full = Token(
+        digest, key(uuid), created_at=NOW, expires_at=LATER, label="for Ada", policy=POLICY
+    )
     return replace(full, **changes)
 
 
@@ -65,6 +77,7 @@ def session(name: str = "abcdefghijkl", uuid: str = "u1", **changes: Any) -> Ses
         worker=100,
         started_at=NOW,
         label="for Ada",
+        policy=POLICY,
     )
     return replace(full, **changes)
 
