@@ -7,7 +7,7 @@ screen can be reached now; a *ticket* is the hypervisor's password (ours to use,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import NewType
@@ -303,6 +303,26 @@ class LinkPolicy:
     audio_in: bool = True
     sources_from: tuple[str, ...] = ()
     session_ttl: float | None = None
+
+    def spelled_out(self) -> LinkPolicy:
+        """The same with everything said that `view_only` takes away."""
+        if not self.view_only:
+            return self
+        return replace(self, usb=False, clipboard=False, file_transfer=False, audio_in=False)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What is taken away, as people read it and options say it; nothing for all allowed."""
+        taken = (
+            ("no-usb", self.usb),
+            ("no-clipboard", self.clipboard),
+            ("no-file-transfer", self.file_transfer),
+            ("no-audio-in", self.audio_in),
+        )
+        return (
+            *(("view-only",) if self.view_only else (word for word, may in taken if not may)),
+            *(f"from {network}" for network in self.sources_from),
+        )
 
 
 @dataclass(frozen=True, slots=True)

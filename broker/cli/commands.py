@@ -29,6 +29,13 @@ MACHINE_OPTIONS = (
     "--sound",
     "--usb",
 )
+POLICY_OPTIONS = (
+    "--no-audio-in",
+    "--no-clipboard",
+    "--no-file-transfer",
+    "--no-usb",
+    "--view-only",
+)
 
 
 class Command(NamedTuple):
@@ -61,14 +68,26 @@ COMMANDS: tuple[Command, ...] = (
         "export-vv",
         "broker.cli.export_vv:EXPORT",
         "Write a .vv file that opens a console in a viewer",
-        ("--direct", "--force", "--host", "--label", "--output", "--profile", "--ttl"),
+        (
+            "--direct",
+            "--force",
+            "--from",
+            "--host",
+            "--label",
+            "--once",
+            "--output",
+            "--profile",
+            "--to",
+            "--ttl",
+            *POLICY_OPTIONS,
+        ),
         "console",
     ),
     Command(
         "open",
         "broker.cli.open:OPEN",
         "Open a console in the viewer",
-        ("--no-wait", "--wait"),
+        ("--label", "--no-wait", "--to", "--wait", *POLICY_OPTIONS),
         "console",
     ),
     Command(

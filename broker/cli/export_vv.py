@@ -17,6 +17,7 @@ from broker.cli import commands, jsonable
 from broker.cli.args import Parser, Verb, one_of, seconds
 from broker.cli.call import Call, Quick
 from broker.cli.diagnostics import Exit
+from broker.cli.link_options import add_label, add_networks, add_policy, policy_of
 from broker.cli.output import may_write, write_private
 from broker.cli.show import add_console
 from broker.errors import UsageError
@@ -45,7 +46,12 @@ def _arguments(parser: Parser) -> None:
         "--ttl", type=seconds, metavar="TIME", help="how long the file opens a session: 15m, 8h"
     )
     parser.add_argument("--host", help="the host that the file names, instead of public_host")
-    parser.add_argument("--label", default="", metavar="TEXT", help="whom it is for")
+    add_label(parser)
+    add_networks(parser)
+    parser.add_argument(
+        "--once", action="store_true", help="good for one session, as every file is"
+    )
+    add_policy(parser)
     parser.add_argument(
         "--direct",
         action="store_true",
@@ -69,6 +75,7 @@ def _run(call: Call, args: Namespace) -> Exit:
         label=args.label,
         direct=args.direct,
         elsewhere=to_stdout and args.host is None and is_remote_shell(),
+        policy=policy_of(args),
     )
     may_replace = (lambda _: True) if args.force else is_own_vv
 

@@ -9,8 +9,10 @@ from broker.human import utc
 from broker.model import HandOverTarget, Machine, TcpTarget, UnixTarget
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from broker.events import Event
-    from broker.model import MachineSpec, ProxyStatus, Session, SourceStatus, Target
+    from broker.model import LinkPolicy, MachineSpec, ProxyStatus, Session, SourceStatus, Target
     from broker.service.port import ConsoleInfo, Exported
 
 Document = dict[str, object]
@@ -42,10 +44,22 @@ def console(info: ConsoleInfo) -> Document:
     }
 
 
-def shown(info: ConsoleInfo) -> Document:
-    """What `show --json` prints: a row of `list`, and where the screen is."""
+def shown(info: ConsoleInfo, live: Iterable[Session]) -> Document:
+    """What `show --json` prints: a row of `list`, where the screen is, and who is on it."""
     target = info.machine.target
-    return {**console(info), "target": None if target is None else _target(target)}
+    return {
+        **console(info),
+        "target": None if target is None else _target(target),
+        "live": [
+            {
+                "id": each.id,
+                "client": each.client,
+                "label": each.label,
+                "policy": policy(each.policy),
+            }
+            for each in live
+        ],
+    }
 
 
 def _target(where: Target) -> Document:
@@ -112,6 +126,21 @@ def session(live: Session) -> Document:
         "started_at": moment(live.started_at),
         "bytes_to_client": live.bytes_to_client,
         "bytes_to_server": live.bytes_to_server,
+        "policy": policy(live.policy),
+    }
+
+
+def policy(allowed: LinkPolicy) -> Document:
+    """What a token lets its session do."""
+    said = allowed.spelled_out()
+    return {
+        "view_only": said.view_only,
+        "usb": said.usb,
+        "clipboard": said.clipboard,
+        "file_transfer": said.file_transfer,
+        "audio_in": said.audio_in,
+        "from": list(said.sources_from),
+        "session_ttl": said.session_ttl,
     }
 
 

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from broker.cli.args import Parser, Verb
 from broker.cli.call import Call
 from broker.cli.diagnostics import Exit
+from broker.cli.link_options import add_label, add_policy, policy_of
 from broker.cli.show import add_console
 from broker.errors import NoConsole, Unreachable, ViewerMissing
 from broker.model import State
+from broker.service.port import VIEWER_LABEL, ExportRequest
 from broker.service.viewer import ended, from_elsewhere, has_display
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ CONNECT_SECONDS = 30.0
 
 def _arguments(parser: Parser) -> None:
     add_console(parser)
+    add_label(parser, default=VIEWER_LABEL)
+    add_policy(parser)
     parser.add_argument(
         "--wait",
         action=argparse.BooleanOptionalAction,
@@ -36,18 +40,25 @@ def _arguments(parser: Parser) -> None:
 def _run(call: Call, args: Namespace) -> Exit:
     async def ask(service: Service) -> Exit:
         info = await service.find(args.console)
-        await open_console(call, service, info.machine, wait=args.wait)
+        request = ExportRequest(label=args.label, policy=policy_of(args))
+        await open_console(call, service, info.machine, request, wait=args.wait)
         return Exit.DONE
 
     return call.ask(ask)
 
 
 async def open_console(
-    call: Call, service: Service, machine: Machine, *, wait: bool | None = None
+    call: Call,
+    service: Service,
+    machine: Machine,
+    request: ExportRequest | None = None,
+    *,
+    wait: bool | None = None,
 ) -> None:
     """Start the viewer on a machine's console and stay for as long as it needs us.
 
     Args:
+        request: How the viewer's file is made; None allows everything.
         wait: For the viewer's end; None waits when the proxy is ours.
 
     Raises:
@@ -64,7 +75,7 @@ async def open_console(
     ours = not (await service.proxy_status()).serving
     if ours:
         await service.host_proxy()
-    opened = await service.open_viewer(machine.key)
+    opened = await service.open_viewer(machine.key, request)
     _say(call, opened, ours=ours)
     if wait or (wait is None and ours):
         try:

@@ -13,7 +13,7 @@ from broker.human import utc
 from broker.model import HandOverTarget, TcpTarget, UnixTarget
 
 if TYPE_CHECKING:
-    from broker.model import MachineSpec, Target
+    from broker.model import MachineSpec, Session, Target
     from broker.service.port import ConsoleInfo, Service
 
 
@@ -27,14 +27,15 @@ def add_console(parser: Parser) -> None:
 
 
 def _run(call: Call, args: Namespace) -> Exit:
-    async def ask(service: Service) -> tuple[ConsoleInfo, MachineSpec | None]:
+    async def ask(service: Service) -> tuple[ConsoleInfo, MachineSpec | None, list[Session]]:
         info = await service.find(args.console)
         machine = info.machine
-        return info, await service.spec(machine.key) if machine.defined else None
+        live = [each for each in await service.sessions() if each.key == machine.key]
+        return info, await service.spec(machine.key) if machine.defined else None, live
 
-    info, spec = call.ask(ask)
+    info, spec, live = call.ask(ask)
     if call.out.json:
-        document = jsonable.shown(info)
+        document = jsonable.shown(info, live)
         document["spec"] = None if spec is None else jsonable.spec(spec)
         call.out.document(document)
         return Exit.DONE
@@ -55,9 +56,15 @@ def _run(call: Call, args: Namespace) -> Exit:
             ("started", utc(machine.started_at) if machine.started_at else ""),
             ("last seen", utc(info.seen_at) if info.seen_at else ""),
             *_spec_facts(spec),
+            *(("session", _who(session)) for session in live),
         )
     )
     return Exit.DONE
+
+
+def _who(session: Session) -> str:
+    whom = f" ({session.label})" if session.label else ""
+    return f"{session.id}, {session.client}{whom}: {', '.join(session.policy.words) or 'all'}"
 
 
 def _where(target: Target | None) -> str:

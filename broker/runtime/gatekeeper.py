@@ -28,7 +28,8 @@ from broker.proxy.gate import (
     SessionClosed,
     Traffic,
 )
-from broker.service.admission import REASONS
+from broker.proxy.link_policy import policy_for
+from broker.service.admission import REASONS, check_address
 from broker.service.admission import Admission as Decisions
 
 if TYPE_CHECKING:
@@ -148,11 +149,14 @@ class StoreGate:
             target=console.target,
             console=session.console,
             ticket=console.ticket or "",
+            policy=policy_for(session.policy),
         )
 
     async def join(self, admission: Admission, channel: str, peer: Peer) -> Admission:
         """Another channel of a live session, unless it has too many already."""
         live = self._live.get(admission.session)
+        if live is not None:
+            check_address(live.session.policy, str(peer))
         if live is not None and len(live.channels) >= self._channels_max:
             raise Refused(
                 f"The session has {self._channels_max} channels, which is the most",
@@ -221,7 +225,7 @@ class StoreGate:
         self._tell(Kind.SESSION_CLOSED, text, live, reason=notice.reason)
 
     def _refuse(self, notice: ConnectionRefused) -> None:
-        if notice.reason in REASONS:
+        if notice.reason in REASONS and notice.session is None:
             return  # written where it was decided
         second = int(self._clock.monotonic())
         if second != self._second:

@@ -6,6 +6,7 @@ worker that holds it, for as long as it lives; that needs no decision here.
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -14,7 +15,7 @@ from broker import tokens
 from broker.clock import Clock
 from broker.errors import NoConsole, NotFound, Refused
 from broker.events import Event, Kind
-from broker.model import Console, Machine, MachineKey, Session, SessionId, Token
+from broker.model import Console, LinkPolicy, Machine, MachineKey, Session, SessionId, Token
 from broker.model import Protocol as Spoken
 
 TOKEN_LENGTH_MAX = 59
@@ -27,6 +28,7 @@ REASONS = frozenset(
         "token-used",
         "token-expired",
         "token-revoked",
+        "address",
         "machine-unknown",
         "no-console",
     }
@@ -92,7 +94,8 @@ class Admission:
             client: The viewer's address, `host:port`.
 
         Raises:
-            Refused: The token is unknown, used, revoked or expired, or its machine is gone.
+            Refused: The token is unknown, used, revoked, expired, or not for that address, or its
+                machine is gone.
         """
         try:
             return self._open(secret, client)
@@ -134,6 +137,7 @@ class Admission:
                 reason="machine-unknown",
                 fix="See what there is: broker list",
             ) from gone
+        check_address(token.policy, client)
         now = self._clock.now()
         session = Session(
             id=tokens.session_id(),
@@ -143,6 +147,7 @@ class Admission:
             worker=self._worker,
             started_at=now,
             label=token.label,
+            policy=token.policy,
         )
         self._store.open_session(digest, session)
         try:
@@ -156,7 +161,7 @@ class Admission:
             Event(
                 at=now,
                 kind=Kind.SESSION_OPENED,
-                text=f"{client} opened {machine.full_name}",
+                text=f"{client} opened {machine.full_name}{_how(token)}",
                 source=token.key.source,
                 key=token.key,
                 console=machine.name,
@@ -165,3 +170,32 @@ class Admission:
             )
         )
         return Admitted(session=session, token=token, machine=machine, console=console)
+
+
+def check_address(policy: LinkPolicy, client: str) -> None:
+    """See that a viewer comes from where it may come from.
+
+    Args:
+        client: Its address, `host:port` or `[host]:port`.
+
+    Raises:
+        Refused: It does not; the token is not used up by that.
+    """
+    if not policy.sources_from:
+        return
+    host = client.rpartition(":")[0].strip("[]").partition("%")[0]
+    address = ipaddress.ip_address(host)
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address
+    if not any(address in ipaddress.ip_network(each) for each in policy.sources_from):
+        raise Refused(
+            f"The file may be used from {' and '.join(policy.sources_from)}, not from {host}",
+            reason="address",
+            fix="Connect from there, or export another file with another --from",
+        )
+
+
+def _how(token: Token) -> str:
+    """Whom for and with what taken away, behind a sentence."""
+    whom = f" with the token for {token.label}" if token.label else ""
+    return whom + (f" ({', '.join(token.policy.words)})" if token.policy.words else "")

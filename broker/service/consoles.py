@@ -6,6 +6,7 @@ run it straight from the command line; the long-lived faces call it in a thread.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -159,7 +160,14 @@ class Consoles:
                 f"{machine.full_name} has no graphical console",
                 fix="Give it a display, or read its serial port: broker vm log --serial",
             )
-        return self._direct(machine, request) if request.direct else self._proxied(machine, request)
+        if not request.direct:
+            return self._proxied(machine, request)
+        if request.policy.words:
+            raise UsageError(
+                f"A direct file goes round the proxy, so it cannot be {request.policy.words[0]}",
+                fix="Leave out --direct, or allow everything",
+            )
+        return self._direct(machine, request)
 
     def _proxied(self, machine: Machine, request: ExportRequest) -> Exported:
         status = self._proxy_status()
@@ -177,6 +185,9 @@ class Consoles:
                 "proxy.tls_port is 0 and no proxy is serving, so the port is not known yet",
                 fix="Start one first: broker serve",
             )
+        policy = request.policy.spelled_out()
+        for network in policy.sources_from:
+            check_network(network)
         certificate = self._certificate()
         secret = tokens.mint()
         now = self._clock.now()
@@ -188,6 +199,7 @@ class Consoles:
                 created_at=now,
                 expires_at=expires_at,
                 label=request.label,
+                policy=policy,
             )
         )
         self._store.add_event(
@@ -195,7 +207,8 @@ class Consoles:
                 at=now,
                 kind=Kind.TOKEN_ISSUED,
                 text=f"Token {human.hint(secret)} issued for {machine.full_name}"
-                + (f" to {request.label}" if request.label else ""),
+                + (f" to {request.label}" if request.label else "")
+                + (f": {', '.join(policy.words)}" if policy.words else ""),
                 source=machine.key.source,
                 key=machine.key,
                 console=machine.name,
@@ -208,8 +221,9 @@ class Consoles:
                 password=secret,
                 ca=certificate.ca_pem,
                 host_subject=certificate.host_subject,
-                title=_title(machine),
+                title=_title(machine, view_only=policy.view_only),
                 valid_until=expires_at,
+                usbredir=policy.usb,
             ),
             profile=request.profile,
         )
@@ -325,8 +339,30 @@ def _info(stored: StoredMachine) -> ConsoleInfo:
     )
 
 
-def _title(machine: Machine) -> str:
-    return f"{machine.name} ({machine.key.source}) - Shift+F12 releases the cursor"
+def check_network(text: str) -> str:
+    """A network, or one address, in its usual form.
+
+    Raises:
+        UsageError: It is neither, or has bits beyond its mask: more than was meant may get in.
+    """
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as exc:
+        with contextlib.suppress(ValueError):
+            meant = ipaddress.ip_network(text, strict=False)
+            raise UsageError(
+                f"{text!r} is an address with a mask, not a network",
+                fix=f"Write {meant} for the network, {text.partition('/')[0]} for the address",
+            ) from exc
+        raise UsageError(
+            f"{human.one_line(text)!r} is not a network",
+            fix="Write it as 192.0.2.0/24, 2001:db8::/32 or one address",
+        ) from exc
+
+
+def _title(machine: Machine, *, view_only: bool = False) -> str:
+    how = "view only" if view_only else "Shift+F12 releases the cursor"
+    return f"{machine.name} ({machine.key.source}) - {how}"
 
 
 def _is_loopback(host: str) -> bool:

@@ -25,7 +25,7 @@ from broker.model import (
     SourceStatus,
 )
 from broker.service.consoles import Consoles
-from broker.service.port import ConsoleInfo, Exported, ExportRequest, Opened
+from broker.service.port import VIEWER_LABEL, ConsoleInfo, Exported, ExportRequest, Opened
 
 if TYPE_CHECKING:
     from broker.clock import Clock
@@ -127,10 +127,10 @@ class EmbeddedService:
     async def export_vv(self, key: MachineKey, request: ExportRequest) -> Exported:
         return await asyncio.to_thread(self._consoles.export_vv, key, request)
 
-    async def open_viewer(self, key: MachineKey) -> Opened:
+    async def open_viewer(self, key: MachineKey, request: ExportRequest | None = None) -> Opened:
         machine = await asyncio.to_thread(self._store.machine, key)
         await asyncio.to_thread(self._viewers.check, machine.name)
-        exported = await self.export_vv(key, ExportRequest(label="viewer"))
+        exported = await self.export_vv(key, request or ExportRequest(label=VIEWER_LABEL))
         return await asyncio.to_thread(self._viewers.start, exported)
 
     # -- machines

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from broker.events import Event
 from broker.model import (
+    LinkPolicy,
     Machine,
     MachineKey,
     MachineSpec,
@@ -21,6 +22,9 @@ from broker.model import (
     SessionId,
     SourceStatus,
 )
+
+VIEWER_LABEL = "viewer"
+"""Whom a file is for that is made for a viewer on this host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class ExportRequest:
         label: Whom it is for; shown in the audit log.
         direct: Point at the backend with its real ticket instead of at the proxy.
         elsewhere: The file is meant for another machine, so a loopback host is refused.
+        policy: What whoever has the file may do.
     """
 
     profile: str = "remote-viewer"
@@ -59,6 +64,7 @@ class ExportRequest:
     label: str = ""
     direct: bool = False
     elsewhere: bool = False
+    policy: LinkPolicy = field(default_factory=LinkPolicy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +122,11 @@ class Service(Protocol):
         """Mint a token for that console and render a .vv file. The hypervisor is not asked."""
         ...
 
-    async def open_viewer(self, key: MachineKey) -> Opened:
+    async def open_viewer(self, key: MachineKey, request: ExportRequest | None = None) -> Opened:
         """Start the configured viewer on a fresh .vv; the proxy must be serving.
+
+        Args:
+            request: How the file is made; None allows everything.
 
         Raises:
             ViewerMissing: No viewer or no display; `fix` says what to do from elsewhere.

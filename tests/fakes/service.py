@@ -216,8 +216,8 @@ class FakeService:
         later = NOW + timedelta(minutes=2)
         return Exported(text, key, row.machine.name, "127.0.0.1", 5443, later)
 
-    async def open_viewer(self, key: MachineKey) -> Opened:
-        await self._ask("open_viewer", key)
+    async def open_viewer(self, key: MachineKey, request: ExportRequest | None = None) -> Opened:
+        await self._ask("open_viewer", key, *([request] if request else []))
         return Opened(4711, ("remote-viewer", "-"), self._row(key).machine.name)
 
     async def define(self, spec: MachineSpec) -> Machine:

@@ -48,7 +48,7 @@ EXPORTED = Exported("", MachineKey(SourceName("a"), MachineId("b")), "web", "h",
 @pytest.mark.parametrize(
     "document",
     [
-        jsonable.shown(console("web")),
+        jsonable.shown(console("web"), [session(console("web"), "a", "b")]),
         jsonable.vm(console("web").machine),
         jsonable.exported(EXPORTED, "web.vv"),
         jsonable.session(session(console("web"), "a", "b")),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from broker.cli.export_vv import path_for
+from broker.model import LinkPolicy
 from tests.broker.cli.calling import FakeQuick, called, called_with
 from tests.fakes.service import SECRET, FakeService
 
@@ -108,7 +109,8 @@ def test_options_reach_the_service() -> None:
     (_, _, request) = service.asked[0]
     assert repr(request) == (
         "ExportRequest(profile='ryll', ttl=7200.0, host='gw', label='ana', direct=True,"
-        " elsewhere=False)"
+        " elsewhere=False, policy=LinkPolicy(view_only=False, usb=True, clipboard=True,"
+        " file_transfer=True, audio_in=True, sources_from=(), session_ttl=None))"
     )
 
 
@@ -143,3 +145,39 @@ def test_a_time_that_is_none_is_refused(ttl: str) -> None:
     ran = called_with(["export-vv", "web-01", f"--ttl={ttl}"], FakeService())
     assert ran.code == 2
     assert "90s, 15m, 8h or 2d" in ran.err
+
+
+def test_what_is_taken_away_and_from_where_it_may_be_used_reach_the_service() -> None:
+    service = FakeService()
+    quick = FakeQuick(service)
+    words = "--view-only --no-usb --no-clipboard --no-file-transfer --no-audio-in --once --to ana"
+    called(
+        f"export-vv web-01 -o - {words} --from 192.0.2.0/24 --from 2001:DB8::1 --from 192.0.2.0/24",
+        service,
+        quick=quick,
+    )
+    (request,) = quick.exported
+    assert request.label == "ana"
+    assert request.policy == LinkPolicy(
+        view_only=True,
+        usb=False,
+        clipboard=False,
+        file_transfer=False,
+        audio_in=False,
+        sources_from=("192.0.2.0/24", "2001:db8::1/128"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        ("192.0.2.7/24", "Write 192.0.2.0/24 for the network, 192.0.2.7 for the address"),
+        ("everywhere", "Write it as 192.0.2.0/24"),
+        ("10.0.0.0/33", "is not a network"),
+    ],
+    ids=["host bits", "word", "mask"],
+)
+def test_a_network_that_is_none_is_refused(network: str, words: str) -> None:
+    ran = called(f"export-vv web-01 -o - --from {network}", FakeService())
+    assert ran.code == 2
+    assert words in ran.err

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from broker.cli import open as opening
-from broker.model import MachineKey, ProxyStatus
-from broker.service.port import Opened
+from broker.model import LinkPolicy, MachineKey, ProxyStatus
+from broker.service.port import ExportRequest, Opened
 from tests.broker.cli.calling import called
 from tests.fakes.service import FakeService, session
 
@@ -17,8 +17,8 @@ from tests.fakes.service import FakeService, session
 class WithViewer(FakeService):
     """A service whose viewer is a real process, that lives for a moment."""
 
-    async def open_viewer(self, key: MachineKey) -> Opened:
-        opened = await super().open_viewer(key)
+    async def open_viewer(self, key: MachineKey, request: ExportRequest | None = None) -> Opened:
+        opened = await super().open_viewer(key, request)
         code = "import time; time.sleep(0.2)"
         self.viewer = await asyncio.to_thread(subprocess.Popen, [sys.executable, "-c", code])
         return Opened(self.viewer.pid, opened.command, opened.name)
@@ -82,3 +82,14 @@ def test_a_vm_that_is_off_is_not_opened() -> None:
     ran = called("open db-01", FakeService())
     assert ran.code == 1
     assert "broker vm start db-01" in ran.err
+
+
+@pytest.mark.usefixtures("display")
+def test_what_the_viewer_may_not_do_is_said_to_the_service() -> None:
+    service = WithViewer(proxy=ProxyStatus(True, "gw", 5920, 1, (2,)))
+    assert called("open web-01 --view-only --no-usb --to ana", service).code == 0
+    service.viewer.wait()
+    request = service.asked[0][2]
+    assert isinstance(request, ExportRequest)
+    assert request.label == "ana"
+    assert request.policy == LinkPolicy(view_only=True, usb=False)

@@ -14,6 +14,7 @@ from broker.errors import Refused, StoreError, Unreachable
 from broker.events import Event, Kind
 from broker.model import (
     Console,
+    LinkPolicy,
     Machine,
     MachineId,
     MachineKey,
@@ -35,6 +36,7 @@ from broker.proxy.gate import (
 from broker.runtime import gatekeeper
 from broker.runtime.gatekeeper import REFUSALS_PER_SECOND, StoreGate
 from broker.service.admission import Admission as Decisions
+from broker.spice.constants import ChannelType
 from broker.store.store import Store
 from tests.conftest import FakeClock
 
@@ -68,10 +70,12 @@ def gate(store: Store, clock: FakeClock) -> StoreGate:
     return gate_over(store, clock)
 
 
-def issue(store: Store, clock: FakeClock) -> str:
+def issue(store: Store, clock: FakeClock, policy: LinkPolicy | None = None) -> str:
     secret = tokens.mint()
     now = clock.now()
-    store.add_token(Token(tokens.digest(secret), KEY, now, now + timedelta(seconds=60)))
+    until = now + timedelta(seconds=60)
+    token = Token(tokens.digest(secret), KEY, now, until, policy=policy or LinkPolicy())
+    store.add_token(token)
     return secret
 
 
@@ -100,6 +104,34 @@ async def test_an_admission_tells_where_the_screen_is(
     assert admission.digest == tokens.digest(secret)
     assert "the-ticket" not in repr(admission)
     assert [session.id for session in store.sessions()] == [admission.session]
+
+
+async def test_an_admission_carries_what_the_token_allows(
+    gate: StoreGate, store: Store, clock: FakeClock
+) -> None:
+    admission = await gate.admit(issue(store, clock, LinkPolicy(view_only=True)), PEER)
+    assert admission.policy.view_only
+    assert ChannelType.USBREDIR in admission.policy.hidden
+
+
+async def test_a_later_channel_from_another_address_is_refused_and_told(
+    gate: StoreGate, store: Store, clock: FakeClock
+) -> None:
+    secret = issue(store, clock, LinkPolicy(sources_from=("198.51.100.0/24",)))
+    admission = await gate.admit(secret, PEER)
+    assert await gate.join(admission, "usbredir.0", PEER) is admission
+    with pytest.raises(Refused) as caught:
+        await gate.join(admission, "usbredir.0", Peer("192.0.2.1", 5))
+    async with writing(gate):
+        gate.record(
+            ConnectionRefused(
+                Peer("192.0.2.1", 5), "address", caught.value.what, admission.session, "usbredir.0"
+            )
+        )
+    last = store.events()[-1]
+    assert (last.kind, last.reason, last.session) == (
+        Kind.CHANNEL_REFUSED, "address", admission.session,
+    )  # fmt: skip
 
 
 async def test_a_console_that_is_not_stored_is_asked_of_its_driver(

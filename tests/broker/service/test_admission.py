@@ -11,6 +11,7 @@ from broker.config.locations import Locations
 from broker.errors import Refused
 from broker.events import Kind
 from broker.model import (
+    LinkPolicy,
     Machine,
     MachineId,
     MachineKey,
@@ -44,7 +45,14 @@ def admission(store: Store, clock: FakeClock) -> Admission:
     return Admission(store, clock, worker=4711)
 
 
-def issue(store: Store, clock: FakeClock, *, ttl: float = 60, label: str = "") -> str:
+def issue(
+    store: Store,
+    clock: FakeClock,
+    *,
+    ttl: float = 60,
+    label: str = "",
+    policy: LinkPolicy | None = None,
+) -> str:
     secret = tokens.mint()
     now = clock.now()
     store.add_token(
@@ -54,6 +62,7 @@ def issue(store: Store, clock: FakeClock, *, ttl: float = 60, label: str = "") -
             created_at=now,
             expires_at=now + timedelta(seconds=ttl),
             label=label,
+            policy=policy or LinkPolicy(),
         )
     )
     return secret
@@ -157,3 +166,38 @@ def test_admissions_and_refusals_are_in_the_audit_log_without_a_secret(
     assert [event.key for event in events] == [KEY, KEY, None]
     assert secret not in repr(events)
     assert "the-ticket" not in repr(events)
+
+
+FROM_LAB = LinkPolicy(view_only=True, sources_from=("198.51.100.0/24", "2001:db8::/32"))
+
+
+@pytest.mark.parametrize(
+    "client",
+    ["198.51.100.7:1", "[2001:db8::7]:1", "[::ffff:198.51.100.7]:1", "[2001:db8::7%eth0]:1"],
+    ids=["v4", "v6", "mapped", "scoped"],
+)
+def test_a_viewer_from_a_network_that_the_token_names_gets_in(
+    store: Store, clock: FakeClock, admission: Admission, client: str
+) -> None:
+    secret = issue(store, clock, label="ana", policy=FROM_LAB)
+    assert admission.admit(secret, client).session.policy == FROM_LAB
+    (session,) = store.sessions()
+    assert session.policy == FROM_LAB
+    (event,) = store.events()
+    assert event.text == (
+        f"{client} opened lab/web-01 with the token for ana"
+        " (view-only, from 198.51.100.0/24, from 2001:db8::/32)"
+    )
+
+
+@pytest.mark.parametrize("client", ["192.0.2.1:1", "[2001:db9::1]:1", "[::ffff:192.0.2.1]:1"])
+def test_a_viewer_from_elsewhere_is_refused_and_the_token_stays_good(
+    store: Store, clock: FakeClock, admission: Admission, client: str
+) -> None:
+    secret = issue(store, clock, policy=FROM_LAB)
+    with pytest.raises(Refused) as caught:
+        admission.admit(secret, client)
+    assert caught.value.reason == "address"
+    (event,) = store.events()
+    assert (event.kind, event.reason, event.key) == (Kind.SESSION_REFUSED, "address", KEY)
+    admission.admit(secret, CLIENT)

@@ -12,6 +12,7 @@ from broker.events import Event, Kind
 from broker.model import (
     Console,
     HandOverTarget,
+    LinkPolicy,
     Machine,
     MachineId,
     MachineKey,
@@ -230,3 +231,36 @@ def test_a_vm_that_listens_nowhere_has_no_direct_file() -> None:
     desk, _ = consoles(WEB, kept=Console(HandOverTarget("/run/ctl.sock")))
     with pytest.raises(NoConsole, match="listens on no port"):
         desk.export_vv(WEB.key, ExportRequest(direct=True))
+
+
+def test_what_a_file_allows_is_kept_with_its_token_and_said_in_the_log() -> None:
+    desk, shelf = consoles(WEB)
+    asked = LinkPolicy(clipboard=False, usb=False, sources_from=("192.0.2.0/24",))
+    exported = desk.export_vv(WEB.key, ExportRequest(policy=asked))
+    assert shelf.tokens[0].policy == asked
+    assert shelf.events[0].text.endswith(": no-usb, no-clipboard, from 192.0.2.0/24")
+    assert not vv.parse(exported.text).usbredir
+
+
+def test_looking_on_takes_away_everything_else_and_stands_in_the_title() -> None:
+    desk, shelf = consoles(WEB)
+    exported = desk.export_vv(WEB.key, ExportRequest(policy=LinkPolicy(view_only=True)))
+    assert shelf.tokens[0].policy == LinkPolicy(
+        view_only=True, usb=False, clipboard=False, file_transfer=False, audio_in=False
+    )
+    assert shelf.events[0].text.endswith(": view-only")
+    assert vv.parse(exported.text).title == "web-01 (lab) - view only"
+
+
+def test_a_direct_file_cannot_be_held_to_a_policy() -> None:
+    desk, _ = consoles(WEB, kept=Console(TcpTarget("192.0.2.1", 5900)))
+    request = ExportRequest(direct=True, policy=LinkPolicy(clipboard=False))
+    with pytest.raises(UsageError, match="cannot be no-clipboard"):
+        desk.export_vv(WEB.key, request)
+
+
+def test_a_network_that_is_none_makes_no_token() -> None:
+    desk, shelf = consoles(WEB)
+    with pytest.raises(UsageError, match="not a network"):
+        desk.export_vv(WEB.key, ExportRequest(policy=LinkPolicy(sources_from=("lab",))))
+    assert shelf.tokens == []
