@@ -23,6 +23,7 @@ from OpenSSL import SSL
 from bench.relay import cases, contenders, goals, tables
 from bench.relay.build import Generator, ToolMissing, build
 from bench.relay.runs import Bench, RunFailed, layouts
+from bench.relay.watching import prefer
 from bench.report import machine
 
 OUT = contenders.ROOT / "bench" / "out"
@@ -163,14 +164,14 @@ def main() -> int:
     """Measure and print."""
     options = _arguments()
     if options.nice:
-        os.nice(options.nice)
+        prefer([os.getpid()], options.nice)  # what we start inherits it
     try:
         generator: Generator = build(OUT / "relay")
         with (
             tempfile.TemporaryDirectory(prefix="cb-bench-") as work,
             contenders.server(generator.server) as (backend, server_pid),
         ):
-            run = Run(options, Bench(generator, server_pid), backend, Path(work))
+            run = Run(options, Bench(generator, server_pid, options.nice), backend, Path(work))
             run.measure()
     except ToolMissing as exc:
         sys.stderr.write(f"{exc}\n")

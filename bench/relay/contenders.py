@@ -102,6 +102,8 @@ def certificate(work: Path) -> Path:
 
 def _listening(*, backlog: int = 4096) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    with contextlib.suppress(OSError):  # what it accepts inherits it; see load.h
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
     listener.bind(("127.0.0.1", 0))
     listener.listen(backlog)
     return listener

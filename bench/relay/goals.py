@@ -129,7 +129,7 @@ def judge(samples: Samples, ours: str = "ours") -> list[Verdict]:
     """
     verdicts = []
     for goal in GOALS:
-        who = ours if goal.who == "ours" else goal.who
+        who = goal.who.replace("ours", ours)
         mine, haproxy = samples.of(goal.figure, who), samples.of(goal.figure, "HAProxy")
         if not mine or (goal.to == "haproxy" and not haproxy):
             continue

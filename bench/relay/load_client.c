@@ -124,6 +124,7 @@ static const char *try_link(struct channel *channel, uint32_t session, int type,
     uint8_t ticket[4 + SEALED] = {1}, result[4];
 
     *channel = (struct channel){.fd = socket(AF_INET, SOCK_STREAM, 0)};
+    congestion_control(channel->fd);
     if (channel->fd < 0 || connect(channel->fd, (struct sockaddr *)&address, sizeof address))
         return "connect";
     no_delay(channel->fd);

@@ -344,6 +344,7 @@ int main(void)
     poller = epoll_create1(0);
     ticker = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
     door = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    congestion_control(door); /* what it accepts inherits it */
     if (bind(door, (struct sockaddr *)&address, bytes) || listen(door, 4096) ||
         getsockname(door, (struct sockaddr *)&address, &bytes))
         die("cannot listen");

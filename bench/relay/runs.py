@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bench.relay.build import Generator
 from bench.relay.contenders import Contender
-from bench.relay.watching import Memory, cpu_seconds, memory, pin
+from bench.relay.watching import Memory, cpu_seconds, memory, pin, prefer
 
 RUN_SECONDS = 60.0
 """A client that lives longer is stuck, and ended."""
@@ -56,9 +56,10 @@ class Result:
 class Bench:
     """The generator, and the layout that is in force."""
 
-    def __init__(self, generator: Generator, server_pid: int) -> None:
+    def __init__(self, generator: Generator, server_pid: int, nice: int = 0) -> None:
         self._generator = generator
         self._server_pid = server_pid
+        self._nice = nice
 
     def run(
         self, contender: Contender, layout: Layout, mode: str, *, tls: str = "1.3", **words: float
@@ -137,6 +138,8 @@ class Bench:
     ) -> Iterator[subprocess.Popen[str]]:
         pin([self._server_pid], layout.generator)
         pin(contender.pids, layout.contender)
+        if self._nice:
+            prefer((self._server_pid, *contender.pids), self._nice)
         cpus = ",".join(map(str, layout.generator))
         argv = [
             "timeout",

@@ -48,6 +48,18 @@ def memory(pids: Iterable[int]) -> Memory:
     return Memory(found["Rss:"], found["Pss:"])
 
 
+def prefer(pids: Iterable[int], nice: int) -> None:
+    """Give these processes that priority, and their sessions too.
+
+    The kernel may share out CPUs between sessions first (autogroup), and then a priority counts
+    within its session only.
+    """
+    for pid in pids:
+        os.setpriority(os.PRIO_PROCESS, pid, nice)
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{pid}/autogroup").write_text(f"{nice}\n")
+
+
 def pin(pids: Iterable[int], cpus: Sequence[int]) -> None:
     """Let these processes, all their threads, run on these CPUs only."""
     for pid in pids:

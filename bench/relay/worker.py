@@ -11,6 +11,8 @@ import itertools
 import os
 import signal
 import socket
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 from broker import tokens
@@ -64,6 +66,16 @@ async def serve(door: socket.socket, backend: int, pem: Path) -> None:
         os.write(2, f"refused: {gate.refused}\n".encode())
 
 
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """The loop that the relay worker runs on, where it brings one of its own."""
+    try:
+        hot_loop = import_module("broker.proxy.hot_loop")
+    except ModuleNotFoundError:
+        return asyncio.new_event_loop
+    factory: Callable[[], asyncio.AbstractEventLoop] = hot_loop.HotLoop
+    return factory
+
+
 def main() -> None:
     """The process."""
     parser = argparse.ArgumentParser(prog="bench-relay-worker")
@@ -71,7 +83,8 @@ def main() -> None:
     parser.add_argument("--backend", type=int, required=True)
     parser.add_argument("--pem", type=Path, required=True)
     options = parser.parse_args()
-    asyncio.run(serve(socket.socket(fileno=options.fd), options.backend, options.pem))
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(serve(socket.socket(fileno=options.fd), options.backend, options.pem))
 
 
 if __name__ == "__main__":
