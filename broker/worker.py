@@ -23,6 +23,7 @@ from broker.proxy import engines
 from broker.proxy.dial import TargetDialer
 from broker.proxy.limits import Limits
 from broker.proxy.listener import Door
+from broker.proxy.neighbours import Place
 from broker.proxy.proxy import Proxy
 from broker.runtime import announce
 from broker.runtime.gatekeeper import StoreGate
@@ -45,8 +46,9 @@ class LocalVms:
 class Worker:
     """One proxy, its gate, and what makes it stop."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, number: int) -> None:
         self._house = house
+        self._place = Place(number, house.locations.runtime_dir)
         self._gate = StoreGate(
             house.store,
             Admission(house.store, house.clock, worker=os.getpid()),
@@ -67,6 +69,7 @@ class Worker:
             self._gate,
             TargetDialer(LocalVms()),
             limits=self._limits(),
+            place=self._place,
         )
         ready = asyncio.Event()
         with self._signals():
@@ -131,11 +134,11 @@ class Worker:
         loop.remove_signal_handler(signal.SIGINT)
 
 
-async def _main(listen_fds: list[int], ready_fd: int | None) -> None:
+async def _main(listen_fds: list[int], ready_fd: int | None, number: int) -> None:
     doors = [Door(socket.socket(fileno=descriptor)) for descriptor in listen_fds]
     async with open_house() as house, unwrapped():
         logging.getLogger().setLevel(house.settings.log.level.upper())
-        await Worker(house).run(doors, ready_fd)
+        await Worker(house, number).run(doors, ready_fd)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -143,11 +146,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="broker-worker")
     parser.add_argument("--listen-fds", required=True, help="descriptors, separated by commas")
     parser.add_argument("--ready-fd", type=int)
+    parser.add_argument("--number", type=int, default=0, help="which of the workers this is")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     descriptors = [int(each) for each in options.listen_fds.split(",")]
     try:
-        asyncio.run(_main(descriptors, options.ready_fd))
+        asyncio.run(_main(descriptors, options.ready_fd, options.number))
     except BrokerError as problem:
         log.error("%s", problem)
         announce.say_failed(options.ready_fd, problem)

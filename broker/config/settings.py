@@ -52,6 +52,11 @@ class ProxySettings:
     """Host name or address a .vv file names; none takes `listen`. The certificate names it."""
     certificate_names: tuple[str, ...] = ()
     """Further host names and addresses the certificate is good for."""
+    workers: Annotated[
+        int, Bounds(0, 64, "1 to 64 are allowed, and 0 takes two, or one on one CPU")
+    ] = 0
+    """Relay worker processes that share the port; more use more processors. 0 takes two, or one
+    where there is one processor."""
     handshake_timeout: Annotated[float, Bounds(0.1, 300)] = 10.0
     """Seconds a viewer has from connecting to a finished SPICE link."""
     dial_timeout: Annotated[float, Bounds(0.1, 300)] = 5.0
@@ -61,7 +66,7 @@ class ProxySettings:
     half_open_per_address: Annotated[int, Bounds(1, 100_000)] = 32
     """Connections of one address in their handshake at once; a viewer opens up to ten at a time."""
     sessions_max: Annotated[int, Bounds(1, 100_000)] = 1000
-    """Live sessions at once."""
+    """Live sessions per relay worker."""
     channels_per_session: Annotated[int, Bounds(1, 1000)] = 64
     """Live channels one session may have; a usual one has eight to twelve."""
     token_ttl: Annotated[float, Bounds(1, 31_536_000)] = 120.0

@@ -12,12 +12,14 @@ The rules that keep spice-server 0.15 alive, each marked VM where it is obeyed:
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 from broker.proxy.gate import ConnectionRefused, Peer
 from broker.proxy.later_channel import LaterChannel
 from broker.proxy.leg import Leg
 from broker.proxy.main_channel import MainChannel
+from broker.proxy.neighbours import Seats
 from broker.proxy.session import SessionOver
 from broker.proxy.steps import Steps
 from broker.proxy.viewer import TurnedAway, Viewer
@@ -35,10 +37,11 @@ def channel_name(mess: LinkMess) -> str:
 class Channels:
     """Serves connections, one call each."""
 
-    def __init__(self, steps: Steps, key: TicketKey) -> None:
+    def __init__(self, steps: Steps, seats: Seats, key: TicketKey) -> None:
         self.key = key
         """For links that begin from now on; may be replaced at any time."""
         self._steps = steps
+        self._seats = seats
         self._main = MainChannel(steps)
         self._later = LaterChannel(steps)
 
@@ -52,31 +55,39 @@ class Channels:
             early: Bytes of the leg that were read already.
         """
         viewer = Viewer(leg, peer, self.key, self._steps.limits.link_seconds, early=early)
-        name, session = "", None
+        name = ""
         try:
             mess = await viewer.request()
             name = channel_name(mess)
             if mess.channel_type == ChannelType.MAIN:
                 await self._main.serve(viewer, mess, admitted)
             else:
-                session = self._steps.sessions.find(mess.connection_id)
-                await self._later.serve(viewer, mess, name, session, admitted)
+                await self._serve_later(viewer, mess, name, admitted)
         except TurnedAway as exc:
             if exc.error is not None:
                 await viewer.refuse(exc.error)
-            self._steps.gate.record(
-                ConnectionRefused(
-                    peer,
-                    exc.reason,
-                    exc.text,
-                    session.admission.session if session else None,
-                    name,
-                )
-            )
+            if not exc.told:
+                self._steps.gate.record(ConnectionRefused(peer, exc.reason, exc.text, channel=name))
         except SessionOver:
             pass  # told by SessionClosed
         finally:
             await leg.finish(self._steps.limits.close_seconds)
+
+    async def _serve_later(
+        self, viewer: Viewer, mess: LinkMess, name: str, admitted: Callable[[], None]
+    ) -> None:
+        async with contextlib.AsyncExitStack() as held:
+            seat = await held.enter_async_context(
+                self._seats.find(mess.connection_id, name, viewer.peer)
+            )
+            try:
+                await self._later.serve(viewer, mess, name, seat, admitted)
+            except TurnedAway as exc:
+                if seat is not None and not exc.told:
+                    session = seat.session.admission.session
+                    seat.record(ConnectionRefused(viewer.peer, exc.reason, exc.text, session, name))
+                    exc.told = True
+                raise
 
     async def refuse_plain(self, leg: Leg, peer: Peer, *, early: bytes = b"") -> None:
         """Tell a viewer without TLS to come back with it; closes the leg."""

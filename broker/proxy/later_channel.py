@@ -14,9 +14,10 @@ from collections.abc import Callable
 from broker import tokens
 from broker.errors import BrokerError, Refused
 from broker.proxy.backend import Backend
-from broker.proxy.gate import Admission, Peer
+from broker.proxy.gate import Admission
 from broker.proxy.leg import LegClosed
 from broker.proxy.relay import Relay
+from broker.proxy.seats import Seat
 from broker.proxy.session import Session
 from broker.proxy.steps import MINI, Steps
 from broker.proxy.viewer import TurnedAway, Viewer
@@ -50,28 +51,29 @@ class LaterChannel:
         viewer: Viewer,
         mess: LinkMess,
         name: str,
-        session: Session | None,
+        seat: Seat | None,
         admitted: Callable[[], None],
     ) -> None:
         """From the request to the end of the channel.
 
         Args:
-            session: What the connection id names; None for nothing that lives.
+            seat: In the session that the connection id names; None for nothing that lives.
 
         Raises:
             TurnedAway: It did not come to relaying.
             SessionOver: The session ended before that.
         """
-        if session is None:
+        if seat is None:
             await viewer.offer(COMMON_CAPS, 0)
             await viewer.ticket()
             raise TurnedAway("session-unknown", "no such session", LinkError.BAD_CONNECTION_ID)
+        session = seat.session
         kind = ChannelType(mess.channel_type)
         if kind not in FROM_CLIENT or kind in session.admission.policy.hidden:
             raise TurnedAway(
                 "channel-forbidden", f"{name} may not be opened", LinkError.PERMISSION_DENIED
             )
-        admission = await self._join(session, name, viewer.peer)
+        admission = await self._join(seat)
         gl = GL_CAPS if kind is ChannelType.DISPLAY else 0
         asked = LinkMess(
             session.backend_id,
@@ -81,27 +83,22 @@ class LaterChannel:
             mess.channel_caps & ~gl,
         )
         backend = await self._steps.open(session, admission, asked, LinkError.CHANNEL_NOT_AVAILABLE)
-        held = contextlib.ExitStack()
-        held.callback(backend.leg.close)
-        with held:
+        async with contextlib.AsyncExitStack() as held:
+            held.callback(backend.leg.close)
             await viewer.offer(
                 AUTH_CAPS | backend.reply.common_caps & MINI, backend.reply.channel_caps & ~gl
             )
             await self._check_token(session, viewer)
-            if name in session.channels:
-                raise TurnedAway(
-                    "channel-twice", f"{name} is open", LinkError.CHANNEL_NOT_AVAILABLE
-                )
-            held.enter_context(session.channel(name))
-            relay = await self._link_later(session, viewer, kind, backend, admitted)
+            await held.enter_async_context(seat.claimed())
+            relay = await self._link_later(seat, viewer, kind, backend, admitted)
             ending = await self._steps.relay(session, name, viewer.peer, relay)
             if session.end_reason and ending.reason == session.end_reason:
                 await self._read_to_end(session, backend)
 
-    async def _join(self, session: Session, name: str, peer: Peer) -> Admission:
+    async def _join(self, seat: Seat) -> Admission:
         try:
-            async with self._steps.stage(session):
-                return await self._steps.gate.join(session.admission, name, peer)
+            async with self._steps.stage(seat.session):
+                return await seat.join()
         except Refused as exc:
             raise TurnedAway(exc.reason, exc.what, LinkError.PERMISSION_DENIED) from exc
         except BrokerError as exc:
@@ -119,12 +116,13 @@ class LaterChannel:
 
     async def _link_later(
         self,
-        session: Session,
+        seat: Seat,
         viewer: Viewer,
         kind: ChannelType,
         backend: Backend,
         admitted: Callable[[], None],
     ) -> Relay:
+        session = seat.session
         mini = backend.link.mini_header
         to_server = Inspector(self._client_rules(session, kind), mini=mini)
         first = b""
@@ -133,7 +131,7 @@ class LaterChannel:
             admitted()
             async with self._steps.stage(session):
                 then = await self._display_init(viewer, to_server, mini=mini)
-            first = await self._cross(session, backend, then, mini=mini)
+            first = await self._cross(seat, backend, then, mini=mini)
         else:
             await self._steps.present(session, backend, LinkError.ERROR)
             await viewer.accept()
@@ -172,13 +170,13 @@ class LaterChannel:
             raise TurnedAway("firewall", f"message {to_server.verdict.type} refused")
         return head + body + early
 
-    async def _cross(self, session: Session, backend: Backend, then: bytes, *, mini: bool) -> bytes:
+    async def _cross(self, seat: Seat, backend: Backend, then: bytes, *, mini: bool) -> bytes:
         """VM rule 1: ticket and INIT, and no way back before the server's first message.
 
         There is no time-out here on purpose: closing early is what kills the VM.
         """
         head = b""
-        with session.crossing():
+        async with seat.crossing():
             try:
                 await backend.present(then)
                 await backend.result()

@@ -19,7 +19,6 @@ from broker.spice.constants import MAGIC
 
 log = logging.getLogger(__name__)
 
-ACCEPTS_AT_ONCE: Final = 64
 PAUSE_SECONDS: Final = 1.0
 """How long nothing is accepted after the process ran out of descriptors."""
 
@@ -91,26 +90,26 @@ class Listener:
         asyncio.get_running_loop().add_reader(door.sock, self._accept, door)
 
     def _accept(self, door: Door) -> None:
-        for _ in range(ACCEPTS_AT_ONCE):
-            try:
-                sock, address = door.sock.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as exc:
-                if exc.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    raise
-                log.error("cannot accept (%s): raise the limit of open files", exc.strerror)
-                loop = asyncio.get_running_loop()
-                loop.remove_reader(door.sock)
-                handle = loop.call_later(PAUSE_SECONDS, self._watch, door)
-                self._pauses[door.sock.fileno()] = handle
-                return
-            peer = Peer(str(address[0]).removeprefix("::ffff:"), address[1])
-            if self._is_full(peer):
-                sock.close()
-                continue
-            self._half_open[peer.host] += 1
-            self._spawn(self._welcome(sock, peer, door), f"viewer {peer}")
+        """Take one: the next may be for a worker with less to do."""
+        try:
+            sock, address = door.sock.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as exc:
+            if exc.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                raise
+            log.error("cannot accept (%s): raise the limit of open files", exc.strerror)
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(door.sock)
+            handle = loop.call_later(PAUSE_SECONDS, self._watch, door)
+            self._pauses[door.sock.fileno()] = handle
+            return
+        peer = Peer(str(address[0]).removeprefix("::ffff:"), address[1])
+        if self._is_full(peer):
+            sock.close()
+            return
+        self._half_open[peer.host] += 1
+        self._spawn(self._welcome(sock, peer, door), f"viewer {peer}")
 
     def _is_full(self, peer: Peer) -> bool:
         mine = self._half_open[peer.host] >= self._limits.half_open_per_address

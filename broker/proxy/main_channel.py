@@ -54,7 +54,7 @@ class MainChannel:
             ending = Ending(session.end_reason)
         finally:
             session.end(ending.reason)
-            session.main_closed.set()
+            session.main_has_closed()
             await session.emptied(self._steps.limits.close_seconds)
             self._steps.sessions.forget(session)
             self._steps.gate.record(

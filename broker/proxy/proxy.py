@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 
 from broker.model import SessionId
 from broker.proxy.channel import Channels
+from broker.proxy.desk import open_desk
 from broker.proxy.gate import Dialer, Gate, Traffic
 from broker.proxy.limits import Limits
 from broker.proxy.listener import Door, Listener
+from broker.proxy.neighbours import Place, Seats, connection_id
 from broker.proxy.session import Sessions
 from broker.proxy.steps import Steps
 from broker.proxy.tls import TlsServer
@@ -21,23 +22,15 @@ from broker.spice.ticket import TicketKey
 log = logging.getLogger(__name__)
 
 
-def random_id() -> int:
-    """A session id for viewers: 32 random bits, not 0."""
-    return secrets.randbelow(2**32 - 1) + 1
-
-
 class Proxy:
     """Relays viewers to machines until it is cancelled.
-
-    All channels of a session must reach the same `Proxy`: with several processes on one port,
-    a viewer's later channels may land where its session is not known.
 
     Args:
         doors: Listening sockets; they stay the caller's to close.
         tls: From `engines.server`.
         gate: Who may reach what, and who is told.
         dialer: Usually `dial.TargetDialer`.
-        new_id: Draws connection ids.
+        place: Which of the workers on one port this is; None where it is the only one.
     """
 
     name = "proxy"
@@ -50,14 +43,17 @@ class Proxy:
         dialer: Dialer,
         *,
         limits: Limits | None = None,
-        new_id: Callable[[], int] = random_id,
+        place: Place | None = None,
     ) -> None:
         self._limits = limits or Limits()
+        self._place = place
         self._doors = doors
         self._tls = tls
         self._gate = gate
         self._dialer = dialer
-        self._sessions = Sessions(new_id)
+        number = place.number if place else 0
+        self._sessions = Sessions(lambda: connection_id(number))
+        self._seats = Seats(self._sessions, gate, place, self._limits.link_seconds)
         self._listener: Listener | None = None
         self._idle = asyncio.Event()
         self._idle.set()
@@ -66,9 +62,9 @@ class Proxy:
     async def run(self, ready: asyncio.Event) -> None:
         """Serve; returns only when cancelled, after ending every session in the safe order."""
         key = await asyncio.to_thread(TicketKey.generate)
-        steps = Steps(self._gate, self._dialer, self._limits, self._sessions)
-        channels = Channels(steps, key)
-        async with asyncio.TaskGroup() as group:
+        steps = Steps(self._seats, self._dialer, self._limits, self._sessions)
+        channels = Channels(steps, self._seats, key)
+        async with contextlib.AsyncExitStack() as held, asyncio.TaskGroup() as group:
 
             def spawn(connection: Awaitable[None], name: str) -> None:
                 self._connections += 1
@@ -78,6 +74,10 @@ class Proxy:
             self._listener = Listener(
                 self._doors, self._tls, self._gate, self._limits, channels, spawn
             )
+            if self._place is not None:
+                await held.enter_async_context(
+                    open_desk(self._place.socket(), self._sessions, self._gate, spawn)
+                )
             report = group.create_task(self._report(steps), name="traffic report")
             rotate = group.create_task(self._rotate_key(channels), name="ticket key rotation")
             self._listener.open()
@@ -126,6 +126,7 @@ class Proxy:
         """Begin to end every session."""
         for session in self._sessions.all():
             session.end(reason)
+        self._seats.leave_all(reason)
 
     async def drained(self) -> None:
         """Wait until no connection is left."""
@@ -153,7 +154,7 @@ class Proxy:
             }
             for key, carried in now.items():
                 if told.get(key) != carried:
-                    self._gate.record(Traffic(*key, *carried))
+                    self._seats.record(Traffic(*key, *carried))
             told = now
 
     async def _rotate_key(self, channels: Channels) -> None:

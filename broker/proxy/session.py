@@ -35,6 +35,7 @@ class Session:
         """Why it is over; empty while it lives."""
         self.main_closed = asyncio.Event()
         """MAIN's backend connection is closed: the server closes the others now."""
+        self._on_main_closed: set[Callable[[], None]] = set()
         self._empty = asyncio.Event()
         self._empty.set()
         self._crossing = 0
@@ -64,6 +65,21 @@ class Session:
             yield
         finally:
             self._on_end.discard(tell)
+
+    def main_has_closed(self) -> None:
+        """MAIN's backend connection is closed, or never was."""
+        self.main_closed.set()
+        for tell in tuple(self._on_main_closed):
+            tell()
+
+    @contextlib.contextmanager
+    def on_main_closed(self, tell: Callable[[], None]) -> Iterator[None]:
+        """Have `tell` called when MAIN closes while the body runs."""
+        self._on_main_closed.add(tell)
+        try:
+            yield
+        finally:
+            self._on_main_closed.discard(tell)
 
     @contextlib.contextmanager
     def crossing(self) -> Iterator[None]:

@@ -20,13 +20,17 @@ class TurnedAway(Exception):
         reason: Stable kebab-case, for the audit log.
         text: The same for people.
         error: What the viewer is told, in the form this step has; None closes without a word.
+        told: The audit log has it already.
     """
 
-    def __init__(self, reason: str, text: str, error: LinkError | None = None) -> None:
+    def __init__(
+        self, reason: str, text: str, error: LinkError | None = None, *, told: bool = False
+    ) -> None:
         super().__init__(text)
         self.reason = reason
         self.text = text
         self.error = error
+        self.told = told
 
 
 class Viewer:

@@ -29,9 +29,6 @@ from broker.runtime.workers import Workers
 
 log = logging.getLogger(__name__)
 
-WORKERS = 1
-"""Relay workers. All channels of a session must reach the same one."""
-
 DRAIN_EVERY = 0.5
 """Seconds between looks whether the last session has ended."""
 
@@ -67,6 +64,11 @@ async def serve(
             lease_fd=lease_fd,
             ready=ready,
         )
+
+
+def workers_of(wanted: int) -> int:
+    """How many relay workers that setting means on this host."""
+    return wanted or min(2, len(os.sched_getaffinity(0)))
 
 
 class Supervisor:
@@ -114,7 +116,7 @@ class Supervisor:
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(workers.keep(number), name=f"relay worker {number}")
-                for number in range(WORKERS)
+                for number in range(workers_of(self._house.settings.proxy.workers))
             ]
             tasks.append(group.create_task(self._house.inventory.run(), name="inventory"))
             tasks.append(group.create_task(self._forget_old(), name="expiry"))

@@ -102,7 +102,7 @@ class Workers:
         ready_read, ready_write = os.pipe()
         command = [sys.executable, "-P", "-m", "broker.worker"]
         command += ["--listen-fds", ",".join(map(str, self._descriptors))]
-        command += ["--ready-fd", str(ready_write)]
+        command += ["--ready-fd", str(ready_write), "--number", str(number)]
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,

@@ -77,7 +77,7 @@ def test_an_empty_variable_is_none_where_none_is_allowed(locations: Locations) -
         ("log: {level: loud}", 'log.level is "loud"; \'debug\', \'info\''),
         ("viewer: {command: remote-viewer}", "viewer.command is \"remote-viewer\"; a list"),
         ("- proxy", "must hold groups of settings"),
-        ("proxy: {tls_port: 1, workers: 0, listen: 5}", "There are 1 more mistakes in it"),
+        ("proxy: {tls_port: 1, workers: -1, listen: 5}", "There are 1 more mistakes in it"),
         ("5: 6", "5 is not a setting"),
         ("proxy: {2020-01-01: x}", "holds a key that is no text"),
         ("proxy: {listen: 2020-13-45}", "is no date or number"),

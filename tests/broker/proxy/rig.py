@@ -21,6 +21,7 @@ from broker.proxy.dial import TargetDialer
 from broker.proxy.gate import Admission, Dialer, Notice, Peer, Policy
 from broker.proxy.limits import Limits
 from broker.proxy.listener import Door
+from broker.proxy.neighbours import Place
 from broker.proxy.proxy import Proxy
 from broker.proxy.tls import TlsServer
 from broker.spice.client import ChannelClient, Event, MainReady
@@ -222,6 +223,7 @@ async def proxying(
     dialer: Dialer | None = None,
     limits: Limits | None = None,
     tls: Callable[[Path], TlsServer] = engines.server,
+    place: Place | None = None,
 ) -> AsyncIterator[Rig]:
     """A proxy until the body ends; then it ends every session and lets go."""
     identity = pki.ensure_identity(directory / "pki", ["localhost"], SystemClock())
@@ -234,6 +236,7 @@ async def proxying(
         gate,
         dialer or TargetDialer(),
         limits=limits,
+        place=place,
     )
     with secured, plain:
         async with asyncio.TaskGroup() as group:
