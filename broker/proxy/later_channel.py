@@ -36,6 +36,7 @@ from broker.spice.policy import (
     Rules,
     is_safe_display_init,
     looking_on,
+    opening_bytes,
 )
 from broker.spice.wire import DisplayInit, Header, LinkMess
 
@@ -130,8 +131,11 @@ class LaterChannel:
             await viewer.accept()
             admitted()
             async with self._steps.stage(session):
-                then = await self._display_init(viewer, to_server, mini=mini)
+                then, later = await self._display_init(viewer, to_server, mini=mini)
             first = await self._cross(seat, backend, then, mini=mini)
+            if later:
+                async with self._steps.stage(session):
+                    await self._say_late(backend, later)
         else:
             await self._steps.present(session, backend, LinkError.ERROR)
             await viewer.accept()
@@ -146,8 +150,15 @@ class LaterChannel:
             return looking_on(rules)
         return rules
 
-    async def _display_init(self, viewer: Viewer, to_server: Inspector, *, mini: bool) -> bytes:
-        """VM rule 1: the INIT, checked, and whatever the viewer sent right behind it."""
+    async def _display_init(
+        self, viewer: Viewer, to_server: Inspector, *, mini: bool
+    ) -> tuple[bytes, bytes]:
+        """VM rule 1: the INIT, checked, and whatever the viewer sent right behind it.
+
+        Returns:
+            What may cross with the ticket, and what has to wait for SET_ACK: the server drops a
+            display for many a message, and must not do so while it waits for INIT.
+        """
         head = await viewer.exactly(Header.length(mini=mini), "display request")
         header = Header.decode(head, mini=mini)
         if (header.type, header.size, header.sub_list) != (
@@ -168,7 +179,14 @@ class LaterChannel:
             raise TurnedAway("client-closed", "the viewer closed after its INIT") from exc
         if to_server.verdict is not None:
             raise TurnedAway("firewall", f"message {to_server.verdict.type} refused")
-        return head + body + early
+        crosses = opening_bytes(early, mini=mini)
+        return head + body + early[:crosses], early[crosses:]
+
+    async def _say_late(self, backend: Backend, later: bytes) -> None:
+        try:
+            await backend.leg.send(later)
+        except LegClosed as exc:
+            raise TurnedAway("backend-closed", "the server closed the display") from exc
 
     async def _cross(self, seat: Seat, backend: Backend, then: bytes, *, mini: bool) -> bytes:
         """VM rule 1: ticket and INIT, and no way back before the server's first message.

@@ -27,7 +27,14 @@ from broker.spice.constants import (
     Main,
     Vmc,
 )
-from broker.spice.wire import DisplayInit, MainInit, decode_channels, encode_channels
+from broker.spice.wire import (
+    U32,
+    DisplayInit,
+    Header,
+    MainInit,
+    decode_channels,
+    encode_channels,
+)
 
 MIB: Final = 1024 * 1024
 VMC_BODY_MAX: Final = 16 * MIB
@@ -35,6 +42,8 @@ VMC_BODY_MAX: Final = 16 * MIB
 PORT_BODY_MAX: Final = MIB
 WEBDAV_BODY_MAX: Final = 128 * 1024
 AGENT_BODY_MAX: Final = 2048
+AGENT_TOKENS_UNLIMITED: Final = 0xFFFFFFFF
+"""What spice-gtk grants in its AGENT_START."""
 RECORD_BODY_MAX: Final = 32 * 1024
 
 
@@ -116,14 +125,22 @@ def _port(limit: int) -> Rules:
 
 
 FROM_CLIENT: Final[Mapping[ChannelType, Rules]] = {
-    ChannelType.MAIN: _rules(
-        {
-            ClientMain.ATTACH_CHANNELS: 0,
-            ClientMain.MOUSE_MODE_REQUEST: 2,
-            ClientMain.AGENT_START: 4,
-            ClientMain.AGENT_TOKEN: 4,
-        },
-        {ClientMain.AGENT_DATA: AGENT_BODY_MAX},
+    ChannelType.MAIN: replace(
+        _rules(
+            {
+                ClientMain.ATTACH_CHANNELS: 0,
+                ClientMain.MOUSE_MODE_REQUEST: 2,
+                ClientMain.AGENT_START: 4,
+                ClientMain.AGENT_TOKEN: 4,
+            },
+            {ClientMain.AGENT_DATA: AGENT_BODY_MAX},
+            # Whole or not at all: half a message, and then another client, abort the server.
+            {ClientMain.AGENT_DATA: Check(AGENT_BODY_MAX, lambda body: bool(body))},
+        ),
+        # A token for an agent that the server holds for not started aborts it, and when an agent
+        # comes and goes no client can know. So the server is granted all it wants at the start.
+        swallow=frozenset({ClientMain.AGENT_TOKEN}),
+        rewrites={ClientMain.AGENT_START: lambda _: U32.pack(AGENT_TOKENS_UNLIMITED)},
     ),
     # INIT is not in the table: the one INIT of a link is handled before the relay begins, and a
     # second one aborts the server.
@@ -225,6 +242,22 @@ def is_safe_display_init(body: bytes) -> bool:
         return False
     init = DisplayInit.decode(body)
     return init.cache_pixels >= 0 and 0 <= init.glz_window_pixels <= GLZ_WINDOW_MAX
+
+
+def opening_bytes(early: bytes, *, mini: bool) -> int:
+    """How much of what follows a DISPLAY INIT may travel with it.
+
+    That is PREFERRED_COMPRESSION, which the server always takes. For others it may drop the
+    channel, and while it waits for INIT that kills it.
+
+    Args:
+        early: Messages that the rules let through.
+    """
+    length = Header.length(mini=mini)
+    if len(early) <= length:
+        return 0
+    header = Header.decode(early[:length], mini=mini)
+    return length + 1 if header.type == ClientDisplay.PREFERRED_COMPRESSION else 0
 
 
 def looking_on(rules: Rules) -> Rules:

@@ -216,6 +216,25 @@ async def test_a_display_that_vanished_is_closed_only_after_set_ack(
     assert closed.channel == "display.0"
 
 
+async def test_what_may_make_the_server_drop_a_display_waits_for_set_ack(
+    rig: Rig, fake: FakeServer
+) -> None:
+    _, session, _ = await begin(rig, fake)
+    viewer = await rig.open(ChannelType.DISPLAY, connection_id=session)
+    say = viewer.client.data_to_send
+    viewer.client.receive_data(await viewer.reader.readexactly(16 + 178 + 8))
+    codecs, report = message(105, b"\xff"), message(102, b"\xff" * 32)
+    viewer.writer.write(say() + INIT + message(103, b"\1") + codecs + report)
+    served = await fake.next()
+    assert await served.hears(len(INIT) + 7) == INIT + message(103, b"\1")
+    await served.accept()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await served.reader.read(1)
+    await served.say(SET_ACK)
+    assert await served.hears(len(codecs + report)) == codecs + report
+
+
 async def test_the_first_message_reaches_the_viewer_whole(rig: Rig, fake: FakeServer) -> None:
     _, session, _ = await begin(rig, fake)
     viewer, served = await open_later(rig, fake, ChannelType.DISPLAY, session)

@@ -14,6 +14,7 @@ from broker.spice.policy import (
     is_safe_display_init,
     looking_on,
     main_from_server,
+    opening_bytes,
 )
 from broker.spice.wire import DisplayInit, message
 
@@ -106,6 +107,45 @@ def test_compressed_data_says_how_large_it_becomes(
     channel: ChannelType, start: bytes, good: bool
 ) -> None:
     assert passes(channel, message(102, start)) is good
+
+
+def test_agent_tokens_never_reach_a_server() -> None:
+    """It aborts for a token that comes while no agent is started."""
+    inspector = Inspector(FROM_CLIENT[ChannelType.MAIN], mini=True)
+    start, token = message(106, struct.pack("<I", 10)), message(108, struct.pack("<I", 1))
+    passed = inspector.scan(memoryview(start + token))
+    assert passed == message(106, struct.pack("<I", 0xFFFFFFFF))
+    assert inspector.verdict is None
+
+
+def test_half_an_agent_message_waits_for_the_other_half() -> None:
+    """A server aborts when it has half of one and its client changes."""
+    inspector = Inspector(FROM_CLIENT[ChannelType.MAIN], mini=True)
+    whole = message(107, bytes(2048))
+    for cut in (6, 7, 2000, len(whole) - 1):
+        assert inspector.scan(memoryview(whole[:cut])) == b""
+        assert inspector.held == whole[:cut]
+        assert len(inspector.held) <= HELD_MAX
+    assert inspector.scan(memoryview(whole)) == whole
+
+
+def test_agent_data_is_never_empty() -> None:
+    assert not passes(ChannelType.MAIN, message(107))
+
+
+@pytest.mark.parametrize(
+    ("early", "count"),
+    [
+        (b"", 0),
+        (message(103, b"\1"), 7),
+        (message(103, b"\1") + message(105, b"\xff"), 7),
+        (message(105, b"\xff") + message(103, b"\1"), 0),
+        (message(102, bytes(32)), 0),
+        (message(2), 0),
+    ],
+)
+def test_only_the_compression_travels_with_the_init(early: bytes, count: int) -> None:
+    assert opening_bytes(early, mini=True) == count
 
 
 def test_agent_data_is_at_most_2048_bytes() -> None:
