@@ -18,6 +18,7 @@ from broker.model import ProxyStatus
 from broker.runtime import open_service
 from broker.runtime.hosting import LeasedProxy, worker_alive
 from broker.runtime.proxy_file import read_status
+from broker.runtime.serving import workers_of
 from broker.service.port import Service
 
 pytestmark = pytest.mark.qemu
@@ -116,9 +117,11 @@ async def test_two_faces_that_start_at_once_share_one_proxy(locations: Locations
 
 async def test_a_worker_that_is_killed_is_replaced_on_the_same_port(locations: Locations) -> None:
     async with hosted(locations) as (proxy, status):
-        (worker,) = status.workers
+        await until(lambda: len(proxy.status().workers) == workers_of(0))
+        worker = proxy.status().workers[0]
         os.kill(worker, signal.SIGKILL)
-        await until(lambda: proxy.status().workers not in ((), (worker,)))
+        await until(lambda: worker not in proxy.status().workers)
+        await until(lambda: len(proxy.status().workers) == workers_of(0))
         assert proxy.status().tls_port == status.tls_port
         assert await asyncio.to_thread(tls_hello, proxy.status(), locations)
 
