@@ -98,15 +98,25 @@ class Leg:
             raise LegClosed(self, "closed")
         return count
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | memoryview, latest: int = 0) -> None:
         """Send; what the socket does not take stays in `unsent`.
+
+        spice-gtk reads on only while its *socket* is readable, and forgets what TLS holds in
+        memory: of a record with several messages in it, it handles the first and leaves the rest
+        until something else arrives. A last message in a record of its own makes it go on: as
+        long as that one waits in the socket, everything before it is handled.
+
+        Args:
+            latest: Where the last message begins that begins in `data`; 0 when none does.
 
         Raises:
             LegClosed: The peer is gone.
         """
         if self.engine is not None:
             try:
-                self.engine.write(data)
+                if latest:
+                    self.engine.write(data[:latest])
+                self.engine.write(data[latest:] if latest else data)
             except TlsFailed as exc:
                 raise LegClosed(self, "tls", str(exc)) from exc
             data = self.engine.take()

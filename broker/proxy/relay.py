@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from broker.proxy.leg import CHUNK_BYTES, Leg, LegClosed
-from broker.spice.inspector import HELD_MAX, Inspector, Verdict
+from broker.spice.errors import RemoteProtocolError
+from broker.spice.inspector import HELD_MAX, INSERTED_MAX, Inspector, Verdict
 
 _buffer: Final = memoryview(bytearray(CHUNK_BYTES + HELD_MAX))
 """One for all pumps: a chunk is forwarded or copied before the callback returns."""
@@ -75,7 +76,7 @@ class Pump:
                     return
                 passed = inspector.scan(buffer[: start + count])
                 if passed:
-                    sink.write(passed)
+                    sink.write(passed, inspector.latest)
                 if inspector.verdict is not None:
                     self._ended(inspector.verdict)
                     return
@@ -87,6 +88,21 @@ class Pump:
                     return
         except LegClosed as closed:
             self._ended(closed)
+
+    def insert(self, kind: int, body: bytes) -> None:
+        """Send a message of ours to the sink, between two that pass.
+
+        Raises:
+            RemoteProtocolError: The peer provokes more of them than it takes.
+            LegClosed: The sink is gone.
+        """
+        sink = self._sink
+        if len(sink.unsent) > CHUNK_BYTES + INSERTED_MAX:
+            raise RemoteProtocolError("answers wait to be taken")
+        sink.write(self._inspector.insert(kind, body))
+        if sink.unsent:
+            self.pause()
+            self._loop.add_writer(sink.sock, self.drain)
 
     def drain(self) -> None:
         """Send on, and read again when all is sent."""
@@ -136,6 +152,10 @@ class Relay:
         if not self._done.done():
             self._let_go()
             self._done.set_result(Ending(reason))
+
+    def say_to_client(self, kind: int, body: bytes) -> None:
+        """Send the client a message of ours; raises as `Pump.insert` does."""
+        self._pumps[0].insert(kind, body)
 
     def _on_ended(self, why: LegClosed | Verdict) -> None:
         if self._done.done():

@@ -7,6 +7,8 @@ that are rewritten wait for the next chunk, in the caller's hands.
 The loop runs once per message and is the hot spot of the relay: keep calls out of it.
 """
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +18,10 @@ from broker.spice.wire import Header
 
 HELD_MAX: Final = 4096 + Header.FULL.size
 """The caller never has to keep more than this many bytes for the next chunk."""
+INSERTED_MAX: Final = 4096
+"""Bytes of messages of ours that may wait for the end of one that passes."""
 _NO_SUCH_TYPE: Final = -1
+_NOTHING: Final[Mapping[tuple[str, int], int]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +39,23 @@ class Inspector:
 
     Give each chunk to `scan`, forward what it returns, and put `held` in front of the next chunk.
     Once `verdict` is set, forward what was returned and end the channel.
+
+    Args:
+        warns: Let messages pass that break a rule which is not there for the machine's life, and
+            count them.
     """
 
-    __slots__ = ("_checks", "_header", "_largest", "_left", "_mini", "_rules", "_slow",
-                 "_smallest", "_swallowing", "forwarded", "held", "messages", "swallowed",
-                 "verdict")  # fmt: skip
+    __slots__ = ("_header", "_judged", "_largest", "_left", "_mini", "_rules", "_scanning",
+                 "_serial", "_slow", "_smallest", "_swallowing", "_waiting", "_warns",
+                 "forwarded", "held", "latest", "messages", "swallowed", "verdict")  # fmt: skip
 
-    def __init__(self, rules: Rules, *, mini: bool, held: bytes = b"") -> None:
+    def __init__(self, rules: Rules, *, mini: bool, held: bytes = b"", warns: bool = False) -> None:
         self._rules = rules
+        self._warns = warns
+        self._judged = _NOTHING
+        self._serial = 0
+        self._scanning = False
+        self._waiting = b""
         self._mini = mini
         self._header = Header.MINI if mini else Header.FULL
         self._largest = rules.largest
@@ -52,6 +66,9 @@ class Inspector:
         self.held = held
         """Bytes of the last chunk to be given again, in front of the next; at most `HELD_MAX`."""
         self.verdict: Verdict | None = None
+        self.latest = 0
+        """Where, in what `scan` returned last, the last message begins that begins in it; 0 when
+        none does, or only at its start."""
         self.messages = 0
         """Headers that were let through so far."""
         self.swallowed = 0
@@ -70,26 +87,33 @@ class Inspector:
         """
         size = len(chunk)
         position = self._left
-        if position >= size and not self._swallowing:
+        if position >= size and not self._swallowing and not self._waiting:
             self._left = position - size
             self.held = b""
+            self.latest = 0
             self.forwarded += size
             return chunk
-        if self._slow or self._swallowing or not self._mini:
-            return self._scan_slowly(chunk)
+        if self._slow or self._swallowing or self._waiting or not self._mini:
+            self._scanning = True
+            try:
+                return self._scan_slowly(chunk)
+            finally:
+                self._scanning = False
         unpack, largest, smallest = self._header.unpack_from, self._largest, self._smallest
         last = size - 6
-        messages = 0
+        messages = latest = 0
         while position <= last:
             kind, body = unpack(chunk, position)
-            if body > largest.get(kind, _NO_SUCH_TYPE) or (
-                kind in smallest and body < smallest[kind]
-            ):
-                self._refuse(kind, body)
+            if (
+                body > largest.get(kind, _NO_SUCH_TYPE)
+                or (kind in smallest and body < smallest[kind])
+            ) and not self._lets_by(kind, body):
                 break
+            latest = position
             position += 6 + body
             messages += 1
         self.messages += messages
+        self.latest = latest
         if self.verdict is not None or position < size:
             self._left = 0
             self.held = bytes(chunk[position:]) if self.verdict is None else b""
@@ -100,15 +124,60 @@ class Inspector:
         self.forwarded += len(chunk)
         return chunk
 
+    def insert(self, kind: int, body: bytes) -> bytes:
+        """A message of ours into this direction, between two that pass.
+
+        Returns:
+            What is to be sent now; nothing when `scan` will put it where it belongs.
+
+        Raises:
+            RemoteProtocolError: Too much waits already: the peer provokes more than it takes.
+        """
+        ours = Header(kind, len(body), self._serial).encode(mini=self._mini) + body
+        if not self._scanning and (not self._left or self._swallowing):
+            self.forwarded += len(ours)
+            return ours
+        self._waiting += ours
+        if len(self._waiting) > INSERTED_MAX:
+            raise RemoteProtocolError(f"{len(self._waiting)} bytes of ours wait to be sent")
+        return b""
+
+    def take_judged(self) -> Mapping[tuple[str, int], int]:
+        """How many messages were `refused`, `warned` of or `dropped`, by type, since last asked."""
+        judged, self._judged = self._judged, _NOTHING
+        return judged
+
+    def _judge(self, what: str, kind: int) -> None:
+        judged = Counter(self._judged)
+        judged[what, kind] += 1
+        self._judged = judged
+
+    def _lets_by(self, kind: int, body: int) -> bool:
+        """Whether a message that breaks the rules for types and sizes may pass all the same."""
+        rules = self._rules
+        if (
+            self._warns
+            and body <= rules.ceiling
+            and kind not in rules.never
+            and kind not in rules.checks
+            and kind not in rules.rewrites
+        ):
+            self._judge("warned", kind)
+            return True
+        self._refuse(kind, body)
+        return False
+
     def _refuse(self, kind: int, body: int, reason: str = "") -> None:
         known = "size" if kind in self._largest else "type"
         self.verdict = Verdict(kind, body, reason or known)
+        self._judge("refused", kind)
 
     def _scan_slowly(self, chunk: memoryview) -> memoryview | bytes:
         """The same with rules that need more than a header, or with full headers."""
         size = len(chunk)
         pieces: list[memoryview | bytes] = []
         start = position = 0  # chunk[start:position] is good and not yet in pieces
+        self.latest = 0
         if self._left:
             position = min(self._left, size)
             self._left -= position
@@ -117,10 +186,15 @@ class Inspector:
                 self._swallowing = self._left > 0
         length = self._header.size
         while self.verdict is None and size - position >= length:
+            if self._waiting:
+                pieces += (chunk[start:position], self._take_waiting())
+                start = position
             header = Header.decode(bytes(chunk[position : position + length]), mini=self._mini)
             kind, body = header.type, header.size
-            if not self._smallest.get(kind, 0) <= body <= self._largest.get(kind, _NO_SUCH_TYPE):
-                self._refuse(kind, body)
+            if not (
+                self._smallest.get(kind, 0) <= body <= self._largest.get(kind, _NO_SUCH_TYPE)
+                or self._lets_by(kind, body)
+            ):
                 break
             if header.sub_list:
                 self._refuse(kind, body, "sub-list")
@@ -133,6 +207,7 @@ class Inspector:
                 if not check.accepts(bytes(chunk[after : after + need])):
                     self._refuse(kind, body, "content")
                     break
+            begins = sum(map(len, pieces)) + position - start
             if (rewrite := self._rules.rewrites.get(kind)) is not None:
                 if size - after < body:
                     break
@@ -142,11 +217,16 @@ class Inspector:
                     self._refuse(kind, body, "content")
                     break
                 pieces.append(chunk[start:position])
+                start = position = after + body
+                self._serial = header.serial
+                if replaced is None:
+                    self.swallowed += 1
+                    continue
                 pieces.append(
                     Header(kind, len(replaced), header.serial).encode(mini=self._mini) + replaced
                 )
-                start = position = after + body
                 self.messages += 1
+                self.latest = begins
                 continue
             end = after + body
             if kind in self._rules.swallow:
@@ -154,13 +234,25 @@ class Inspector:
                 start = position = min(end, size)
                 self._swallowing = end > size
                 self.swallowed += 1
+                if kind in self._rules.withheld:
+                    self._judge("dropped", kind)
             else:
                 position = min(end, size)
                 self.messages += 1
+                self.latest = begins
+            self._serial = header.serial
             self._left = max(0, end - size)
         self.held = bytes(chunk[position:]) if self.verdict is None else b""
         passed: memoryview | bytes = chunk[start:position]
+        if self._waiting and (not self._left or self._swallowing) and self.verdict is None:
+            pieces.append(passed)
+            self.latest = sum(map(len, pieces))
+            passed = self._take_waiting()
         if pieces:
             passed = b"".join([*pieces, passed])
         self.forwarded += len(passed)
         return passed
+
+    def _take_waiting(self) -> bytes:
+        waiting, self._waiting = self._waiting, b""
+        return waiting

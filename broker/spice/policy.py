@@ -12,8 +12,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from broker.spice.agent import AgentFilter
 from broker.spice.constants import (
     GLZ_WINDOW_MAX,
+    MAX_CLIENT_BODY,
     MAX_SERVER_BODY,
     Base,
     ChannelType,
@@ -23,6 +25,7 @@ from broker.spice.constants import (
     ClientMain,
     ClientRecord,
     Compression,
+    Display,
     Inputs,
     Main,
     Vmc,
@@ -45,6 +48,8 @@ AGENT_BODY_MAX: Final = 2048
 AGENT_TOKENS_UNLIMITED: Final = 0xFFFFFFFF
 """What spice-gtk grants in its AGENT_START."""
 RECORD_BODY_MAX: Final = 32 * 1024
+NOTHING: Final = -1
+"""A ceiling that nothing gets under."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +73,15 @@ class Rules:
     swallow: frozenset[int] = frozenset()
     """Allowed types that end here without a word; for client messages only, never on
     display or cursor towards the client, where every message counts for the ACK window."""
-    rewrites: Mapping[int, Callable[[bytes], bytes]] = field(default_factory=dict)
-    """Types whose whole body is replaced; each needs a small `largest`."""
+    withheld: frozenset[int] = frozenset()
+    """Those of `swallow` that a link's policy takes away: they are counted and told."""
+    rewrites: Mapping[int, Callable[[bytes], bytes | None]] = field(default_factory=dict)
+    """Types whose whole body is replaced, or with None dropped; each needs a small `largest`."""
+    never: frozenset[int] = frozenset()
+    """Types that do not pass even where the firewall only warns: they end machines, or lead the
+    viewer round the broker."""
+    ceiling: int = 0
+    """The largest body that a firewall which only warns lets by."""
 
 
 CLIENT_BASE: Final[Mapping[int, int]] = {
@@ -92,7 +104,14 @@ def _rules(
         {**fixed, **(upto or {})},
         {kind: size for kind, size in fixed.items() if size},
         checks or {},
+        never=frozenset({ClientBase.MIGRATE_FLUSH_MARK, ClientBase.MIGRATE_DATA}),
+        ceiling=MAX_CLIENT_BODY,
     )
+
+
+def _never(rules: Rules, *kinds: int) -> Rules:
+    """The same, with types that pass in no mode."""
+    return replace(rules, never=rules.never | set(kinds))
 
 
 _COMPRESSED = struct.Struct("<BI")
@@ -141,17 +160,23 @@ FROM_CLIENT: Final[Mapping[ChannelType, Rules]] = {
         # comes and goes no client can know. So the server is granted all it wants at the start.
         swallow=frozenset({ClientMain.AGENT_TOKEN}),
         rewrites={ClientMain.AGENT_START: lambda _: U32.pack(AGENT_TOKENS_UNLIMITED)},
+        # What the server drops MAIN for freezes it when a display waits just then: no exceptions.
+        ceiling=NOTHING,
     ),
     # INIT is not in the table: the one INIT of a link is handled before the relay begins, and a
     # second one aborts the server.
-    ChannelType.DISPLAY: _rules(
-        {ClientDisplay.STREAM_REPORT: 32, ClientDisplay.PREFERRED_COMPRESSION: 1},
-        {ClientDisplay.PREFERRED_VIDEO_CODEC_TYPE: 16},
-        checks={
-            ClientDisplay.PREFERRED_COMPRESSION: Check(
-                1, lambda body: Compression.OFF <= body[0] <= Compression.LZ4
-            )
-        },
+    ChannelType.DISPLAY: _never(
+        _rules(
+            {ClientDisplay.STREAM_REPORT: 32, ClientDisplay.PREFERRED_COMPRESSION: 1},
+            {ClientDisplay.PREFERRED_VIDEO_CODEC_TYPE: 16},
+            checks={
+                ClientDisplay.PREFERRED_COMPRESSION: Check(
+                    1, lambda body: Compression.OFF <= body[0] <= Compression.LZ4
+                )
+            },
+        ),
+        ClientDisplay.INIT,
+        ClientDisplay.GL_DRAW_DONE,
     ),
     ChannelType.INPUTS: _rules(
         {
@@ -200,29 +225,43 @@ _SERVER_BASE = (
     Base.WAIT_FOR_CHANNELS,
     Base.DISCONNECTING,
     Base.NOTIFY,
-    Base.LIST,
 )
+"""Without LIST, which holds further messages that nobody looks at; spice-server sends none."""
+_SERVER_NEVER = frozenset({Base.MIGRATE, Base.MIGRATE_DATA, Base.LIST})
 
 
 def _server(*kinds: int, limits: Mapping[int, int] | None = None) -> Rules:
     largest = dict.fromkeys((*_SERVER_BASE, *kinds), MAX_SERVER_BODY)
-    return Rules({**largest, **(limits or {})})
+    return Rules({**largest, **(limits or {})}, never=_SERVER_NEVER, ceiling=MAX_SERVER_BODY)
 
 
 _VMC_SERVER: Final = (Vmc.DATA, Vmc.COMPRESSED_DATA)
 FROM_SERVER: Final[Mapping[ChannelType, Rules]] = {
-    ChannelType.MAIN: _server(
-        *range(Main.MOUSE_MODE, Main.AGENT_TOKEN + 1),
-        Main.NAME,
-        Main.UUID,
-        Main.AGENT_CONNECTED_TOKENS,
-        limits={Main.INIT: 32, Main.CHANNELS_LIST: 1024},
+    ChannelType.MAIN: _never(
+        _server(
+            *range(Main.MOUSE_MODE, Main.AGENT_TOKEN + 1),
+            Main.NAME,
+            Main.UUID,
+            Main.AGENT_CONNECTED_TOKENS,
+            limits={Main.INIT: 32, Main.CHANNELS_LIST: 1024},
+        ),
+        Main.MIGRATE_BEGIN,
+        Main.MIGRATE_CANCEL,
+        Main.MIGRATE_SWITCH_HOST,
+        Main.MIGRATE_END,
+        Main.MIGRATE_BEGIN_SEAMLESS,
+        Main.MIGRATE_DST_SEAMLESS_ACK,
+        Main.MIGRATE_DST_SEAMLESS_NACK,
     ),
-    ChannelType.DISPLAY: _server(
-        *range(101, 109),
-        *range(122, 127),
-        *range(302, 320),
-        322,
+    ChannelType.DISPLAY: _never(
+        _server(
+            *range(101, 109),
+            *range(122, 127),
+            *range(302, 320),
+            322,
+        ),
+        Display.GL_SCANOUT_UNIX,
+        Display.GL_DRAW,
     ),
     ChannelType.INPUTS: _server(Inputs.INIT, Inputs.KEY_MODIFIERS, Inputs.MOUSE_MOTION_ACK),
     ChannelType.CURSOR: _server(*range(101, 109)),
@@ -262,11 +301,60 @@ def opening_bytes(early: bytes, *, mini: bool) -> int:
 
 def looking_on(rules: Rules) -> Rules:
     """The rules of INPUTS for a link that may see and not touch."""
-    return replace(rules, swallow=rules.swallow | INPUT_MESSAGES)
+    return replace(
+        rules, swallow=rules.swallow | INPUT_MESSAGES, withheld=rules.withheld | INPUT_MESSAGES
+    )
+
+
+_AGENT_COMES_OR_GOES: Final = (
+    Main.AGENT_CONNECTED,
+    Main.AGENT_CONNECTED_TOKENS,
+    Main.AGENT_DISCONNECTED,
+)
+
+
+def main_from_client(agent: AgentFilter | None, say: Callable[[], None]) -> Rules:
+    """The rules of MAIN towards the server.
+
+    Args:
+        agent: What the viewer and the guest's agent may talk about; None for everything.
+        say: Called when the filter may have something in `for_client`.
+    """
+    rules = FROM_CLIENT[ChannelType.MAIN]
+    if agent is None:
+        return rules
+
+    def start(_: bytes) -> bytes:
+        agent.client_start()
+        return U32.pack(AGENT_TOKENS_UNLIMITED)
+
+    def data(body: bytes) -> bytes | None:
+        passed = agent.client_data(body)
+        say()
+        return passed
+
+    return replace(
+        rules,
+        rewrites={
+            **rules.rewrites,
+            ClientMain.AGENT_START: start,
+            ClientMain.AGENT_DATA: data,
+        },
+    )
+
+
+def choosing_no_mouse(rules: Rules) -> Rules:
+    """The rules of MAIN for a link that may see and not touch: how the pointer works stays."""
+    mode = frozenset({ClientMain.MOUSE_MODE_REQUEST})
+    return replace(rules, swallow=rules.swallow | mode, withheld=rules.withheld | mode)
 
 
 def main_from_server(
-    connection_id: int, hidden: Collection[int], learn: Callable[[int], None]
+    connection_id: int,
+    hidden: Collection[int],
+    learn: Callable[[int], None],
+    agent: AgentFilter | None = None,
+    say: Callable[[], None] = lambda: None,
 ) -> Rules:
     """The rules of MAIN towards the client.
 
@@ -274,7 +362,10 @@ def main_from_server(
         connection_id: The session id that the client gets instead of the server's.
         hidden: Channel types taken out of CHANNELS_LIST.
         learn: Told the server's own session id when MAIN INIT passes.
+        agent: What the viewer and the guest's agent may talk about; None for everything.
+        say: Called when the filter may have something in `for_client`.
     """
+    rules = FROM_SERVER[ChannelType.MAIN]
 
     def rewrite_init(body: bytes) -> bytes:
         init = MainInit.decode(body)
@@ -285,8 +376,30 @@ def main_from_server(
         listed = decode_channels(body)
         return encode_channels(tuple(pair for pair in listed if pair[0] not in hidden))
 
+    rewrites: dict[int, Callable[[bytes], bytes | None]] = {
+        Main.INIT: rewrite_init,
+        Main.CHANNELS_LIST: rewrite_channels,
+    }
+    largest = dict(rules.largest)
+    if agent is not None:
+
+        def data(body: bytes) -> bytes | None:
+            passed = agent.server_data(body)
+            say()
+            return passed
+
+        def turn(body: bytes) -> bytes:
+            agent.server_turn()
+            return body
+
+        rewrites[Main.AGENT_DATA] = data
+        largest[Main.AGENT_DATA] = AGENT_BODY_MAX
+        for kind in _AGENT_COMES_OR_GOES:
+            rewrites[kind] = turn
+            largest[kind] = U32.size
     return replace(
-        FROM_SERVER[ChannelType.MAIN],
+        rules,
+        largest=largest,
         smallest={Main.INIT: MainInit.SIZE},
-        rewrites={Main.INIT: rewrite_init, Main.CHANNELS_LIST: rewrite_channels},
+        rewrites=rewrites,
     )

@@ -207,3 +207,37 @@ async def test_a_leg_whose_peer_is_gone_says_so(wire: Wire) -> None:
     with pytest.raises(LegClosed) as caught:
         await wire.client.send(b"x" * 100)
     assert caught.value.reason == "reset"
+
+
+async def test_the_last_message_of_a_burst_has_a_tls_record_of_its_own(
+    wire: Wire, tmp_path: Path
+) -> None:
+    """spice-gtk handles what TLS holds in memory only while its socket is readable."""
+    identity = pki.ensure_identity(tmp_path / "pki", ["localhost"], SystemClock())
+    wire.client.engine = engines.server(identity.server_path).engine()
+    client = ssl.create_default_context(cafile=identity.ca_path)
+    viewer = Leg(wire.viewer, StdlibEngine(client, server_side=False, server_hostname="localhost"))
+    async with asyncio.timeout(SECONDS):
+        await asyncio.gather(viewer.handshake(), wire.client.handshake())
+        running = asyncio.ensure_future(wire.relay.run())
+        await asyncio.sleep(0)
+        wire.server.send(message(2) * 5 + message(1, b"x"))
+        records = b""
+        while lengths_of(records)[-2:] != [5 * 6 + RECORD_OVERHEAD, 7 + RECORD_OVERHEAD]:
+            records += await viewer.receive_raw(65536)
+        wire.relay.stop("enough")
+        await running
+
+
+RECORD_OVERHEAD = 17
+"""TLS 1.3: the content type and the tag of AES-GCM or ChaCha20-Poly1305."""
+
+
+def lengths_of(records: bytes) -> list[int]:
+    """The length of each TLS record, without its five bytes of header."""
+    lengths = []
+    while len(records) >= 5:
+        length = int.from_bytes(records[3:5], "big")
+        lengths.append(length)
+        records = records[5 + length :]
+    return lengths

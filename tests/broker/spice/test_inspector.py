@@ -174,3 +174,32 @@ def test_junk_never_raises_and_little_is_ever_held(
     for rules in (RULES, CHECKED, SWALLOWING, MAIN):
         passed = Passed(rules, mini=mini).feed(junk, *(min(cut, len(junk)) for cut in cuts))
         assert passed.longest_held <= HELD_MAX
+
+
+BEGINNINGS = message(1, b"1234") + message(2) + message(3, bytes(300)) + message(2) + message(2)
+STARTS = [0, 10, 16, 322, 328]
+
+
+@pytest.mark.parametrize("rules", [RULES, CHECKED], ids=["fast", "slow"])
+@given(cuts=st.lists(st.integers(0, len(BEGINNINGS)), max_size=6))
+def test_says_where_the_last_message_begins_that_begins_in_what_passed(
+    rules: Rules, cuts: list[int]
+) -> None:
+    inspector = Inspector(Rules(RULES.largest, RULES.smallest, checks=rules.checks), mini=True)
+    passed = 0
+    for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(BEGINNINGS)], strict=True):
+        chunk = inspector.held + BEGINNINGS[start:end]
+        count = len(inspector.scan(memoryview(chunk)))
+        inside = [at - passed for at in STARTS if passed <= at < passed + count]
+        assert inspector.latest == (inside[-1] if inside else 0)
+        passed += count
+    assert passed == len(BEGINNINGS)
+
+
+def test_a_rewritten_message_begins_where_it_is_put() -> None:
+    inspector = Inspector(MAIN, mini=True)
+    init = message(Main.INIT, MainInit(1, 1, 3, 1, 0, 10, 0, 0).encode())
+    shown = message(Main.CHANNELS_LIST, encode_channels(((2, 0), (9, 0))))
+    passed = bytes(inspector.scan(memoryview(init + shown)))
+    assert inspector.latest == len(init)
+    assert passed[inspector.latest :] == message(Main.CHANNELS_LIST, encode_channels(((2, 0),)))
