@@ -190,7 +190,8 @@ def ours(
         tree: Directory whose `broker` package is measured; a copy of it can be set beside it.
     """
     env = clean_env(PYTHONPATH=os.pathsep.join((str(tree), str(ROOT))))
-    argv = [sys.executable, "-P", "-m", "bench.relay.worker"]
+    # By its path: a tree may bring a `bench` of its own.
+    argv = [sys.executable, "-P", str(Path(__file__).with_name("worker.py"))]
     with _listening() as listener, contextlib.ExitStack() as running:
         descriptor = listener.fileno()
         argv += ["--fd", str(descriptor), "--backend", str(backend)]
