@@ -163,7 +163,7 @@ class Bench:
         try:
             yield client
         finally:
-            client.kill()
+            client.terminate()  # `timeout` passes it on; it could not pass on a kill
             client.communicate()
 
     @staticmethod
@@ -171,6 +171,6 @@ class Bench:
         assert client.stdout is not None
         line = client.stdout.readline().strip()
         if not line or (word and line != word):
-            client.kill()
+            client.terminate()
             raise RunFailed((client.communicate()[1] or line or "it said nothing").strip())
         return line
