@@ -13,6 +13,7 @@ from typing import Protocol
 
 from broker.errors import Refused, Unreachable
 from broker.model import SessionId, Target
+from broker.spice.agent import AgentRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Policy:
     """Keys and pointer are swallowed."""
     hidden: frozenset[int] = frozenset()
     """Channel types that are taken out of the list and refused."""
+    agent: AgentRules = field(default_factory=AgentRules)
+    """What viewer and guest agent may talk about."""
 
 
 @dataclass(frozen=True, slots=True)

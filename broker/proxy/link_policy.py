@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from broker.model import LinkPolicy
 from broker.proxy.gate import Policy
+from broker.spice.agent import AgentRules
 from broker.spice.constants import ChannelType
 
 
@@ -23,4 +24,9 @@ def policy_for(link: LinkPolicy) -> Policy:
         hidden.add(ChannelType.WEBDAV)
     if said.view_only:
         hidden.add(ChannelType.PORT)
-    return Policy(view_only=said.view_only, hidden=frozenset(hidden))
+    agent = AgentRules(
+        clipboard=said.clipboard,
+        file_transfer=said.file_transfer,
+        touching=not said.view_only,
+    )
+    return Policy(view_only=said.view_only, hidden=frozenset(hidden), agent=agent)

@@ -14,7 +14,7 @@ from typing import Final
 
 from broker.proxy.leg import CHUNK_BYTES, Leg, LegClosed
 from broker.spice.errors import RemoteProtocolError
-from broker.spice.inspector import HELD_MAX, INSERTED_MAX, Inspector, Verdict
+from broker.spice.inspector import HELD_MAX, Inspector, Verdict
 
 _buffer: Final = memoryview(bytearray(CHUNK_BYTES + HELD_MAX))
 """One for all pumps: a chunk is forwarded or copied before the callback returns."""
@@ -97,9 +97,10 @@ class Pump:
             LegClosed: The sink is gone.
         """
         sink = self._sink
-        if len(sink.unsent) > CHUNK_BYTES + INSERTED_MAX:
-            raise RemoteProtocolError("answers wait to be taken")
-        sink.write(self._inspector.insert(kind, body))
+        if len(sink.unsent) > 2 * CHUNK_BYTES:
+            raise RemoteProtocolError("it provokes more than it takes")
+        if now := self._inspector.insert(kind, body):
+            sink.write(now)
         if sink.unsent:
             self.pause()
             self._loop.add_writer(sink.sock, self.drain)

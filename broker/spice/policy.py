@@ -154,7 +154,7 @@ FROM_CLIENT: Final[Mapping[ChannelType, Rules]] = {
             },
             {ClientMain.AGENT_DATA: AGENT_BODY_MAX},
             # Whole or not at all: half a message, and then another client, abort the server.
-            {ClientMain.AGENT_DATA: Check(AGENT_BODY_MAX, lambda body: bool(body))},
+            {ClientMain.AGENT_DATA: Check(AGENT_BODY_MAX, bool)},
         ),
         # A token for an agent that the server holds for not started aborts it, and when an agent
         # comes and goes no client can know. So the server is granted all it wants at the start.
