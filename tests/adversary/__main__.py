@@ -1,0 +1,50 @@
+"""Each named attack against a machine of its own: bare, behind a plain TCP relay, and behind us."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+from tests.adversary import plays
+from tests.adversary.machines import KINDS, field_of
+from tests.adversary.trial import played
+
+
+async def outcome(how: str, play: plays.Play) -> str:
+    """What one attack did to a machine of its own."""
+    with tempfile.TemporaryDirectory(prefix="cbs", dir="/tmp") as name:
+        async with field_of(how, Path(name)) as place:
+            return await played(play, place.way(), place.machine) or "lives"
+
+
+async def table(hows: list[str]) -> bool:
+    """Print what becomes of the machines; whether all of ours live."""
+    say = sys.stdout.write
+    lived: dict[str, list[str]] = defaultdict(list)
+    say(f"| attack | {' | '.join(hows)} |\n|{' --- |' * (len(hows) + 1)}\n")
+    for name, play in plays.ALL.items():
+        said = [await outcome(how, play) for how in hows]
+        for how, what in zip(hows, said, strict=True):
+            if what == "lives":
+                lived[how].append(name)
+        say(f"| {name} | {' | '.join(said)} |\n")
+        sys.stdout.flush()
+    for title, those in (("the eleven", plays.ELEVEN), ("all", plays.ALL)):
+        counts = [f"{sum(n in those for n in lived[how])} of {len(those)} live" for how in hows]
+        say(f"| {title} | {' | '.join(counts)} |\n")
+    return all(len(lived[how]) == len(plays.ALL) for how in hows if how in KINDS)
+
+
+def main() -> int:
+    """The table on stdout; 1 when a machine of ours was harmed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.adversary", description=__doc__)
+    parser.add_argument("hows", nargs="*", default=["bare", "relay", *KINDS])
+    return 0 if asyncio.run(table(parser.parse_args().hows)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""The promise: no viewer that comes through the proxy can crash or freeze a VM, or blind it.
+
+An adversary plays every attack that we know and any number of drawn ones (`tests/adversary`). After
+each, QEMU must answer its monitor in time, and now and then a fresh viewer must get a picture.
+
+ADVERSARY_SEED draws the same attacks again; ADVERSARY_TRIES says how many the slow tests draw for
+each kind of backend. A failure names the seed, the try, and what the adversary did.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import pytest
+
+from tests.adversary.machines import KINDS, field_of
+from tests.adversary.plays import ALL, ELEVEN, Play
+from tests.adversary.trial import Harmed, Tally, played, siege
+
+pytestmark = pytest.mark.qemu
+
+SEED = os.environ.get("ADVERSARY_SEED") or secrets.token_hex(4)
+TRIES = int(os.environ.get("ADVERSARY_TRIES", "1500"))
+EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
+
+
+@EVERY_KIND
+async def test_drawn_attacks_harm_no_machine(kind: str, tmp_path: Path) -> None:
+    async with field_of(kind, tmp_path) as place:
+        tally = await siege(place, SEED, 40, seconds=8)
+    assert tally.tries >= 1
+
+
+@EVERY_KIND
+async def test_known_attacks_harm_no_machine(kind: str, tmp_path: Path) -> None:
+    async with field_of(kind, tmp_path) as place:
+        for name, play in ALL.items():
+            assert not await played(play, place.way(), place.machine), name
+
+
+@pytest.mark.parametrize("how", ["bare", "relay"])
+async def test_drawn_attacks_harm_a_machine_without_us(how: str, tmp_path: Path) -> None:
+    """A check that cannot fail is none."""
+    with pytest.raises(Harmed, match=r"died of signal|froze"):
+        async with field_of(how, tmp_path) as place:
+            await siege(place, "without-us", 200, seconds=40)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ELEVEN)
+async def test_each_of_the_eleven_harms_a_machine_without_us(name: str, tmp_path: Path) -> None:
+    assert await _harm_of(ELEVEN[name], tmp_path)
+
+
+async def _harm_of(play: Play, directory: Path) -> str:
+    async with field_of("bare", directory) as place:
+        return await played(play, place.way(), place.machine)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("vga", ["std", "virtio", "qxl"])
+@EVERY_KIND
+async def test_thousands_of_drawn_attacks_harm_no_machine(
+    kind: str, vga: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tries = max(1, TRIES // 3)
+    async with field_of(kind, tmp_path, "-vga", vga) as place:
+        tally: Tally = await siege(place, f"{SEED}-{kind}-{vga}", tries, seconds=1500)
+    with capsys.disabled():
+        print(f"\n{kind}, {vga}, seed {SEED}: {tally}")  # noqa: T201 - the number is the point
+    assert tally.tries == tries
