@@ -83,7 +83,7 @@ class Life:
             self._lost(problem, None)
         except TimeoutError:
             log.warning("leaving took more than %d s; going anyway", LEAVE_SECONDS)
-        except Exception as cause:
+        except Exception as cause:  # whatever it is, the screen must say it and go on
             log.exception("the service broke")
             broken = BrokerError("The broker's own service broke", fix="The log has the cause")
             self._lost(broken, cause)

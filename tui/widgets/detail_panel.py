@@ -92,7 +92,7 @@ def _via(info: ConsoleInfo) -> str:
     machine = info.machine
     match machine.target:
         case HandOverTarget():
-            return f"{machine.protocol}, handed over by QEMU, no port open"
+            return f"{machine.protocol}, handed over, no port"
         case UnixTarget():
             return f"{machine.protocol}, unix socket"
         case TcpTarget(tls_port=tls_port, port=port, host=host):
