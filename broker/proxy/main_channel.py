@@ -14,9 +14,10 @@ from broker.proxy.relay import Ending, Relay
 from broker.proxy.session import Session, SessionOver
 from broker.proxy.steps import MINI, Steps
 from broker.proxy.viewer import TurnedAway, Viewer
+from broker.spice.agent import AgentFilter
 from broker.spice.constants import AUTH_CAPS, COMMON_CAPS, MAIN_CAPS, ChannelType, LinkError
 from broker.spice.inspector import Inspector
-from broker.spice.policy import FROM_CLIENT, HIDDEN, main_from_server
+from broker.spice.policy import HIDDEN, choosing_no_mouse, main_from_client, main_from_server
 from broker.spice.wire import LinkMess
 
 
@@ -91,18 +92,26 @@ class MainChannel:
 
     async def _relay_main(self, session: Session, viewer: Viewer, backend: Backend) -> Ending:
         mini = backend.link.mini_header
-        admission = session.admission
+        policy = session.admission.policy
+        agent = AgentFilter(policy.agent) if policy.agent.takes_anything_away else None
 
         def learn(backend_id: int) -> None:
             session.backend_id = backend_id
 
-        hidden = HIDDEN | admission.policy.hidden
-        from_server = main_from_server(session.connection_id, hidden, learn)
+        def answer() -> None:
+            while agent is not None and agent.for_client:
+                relay.say_to_client(*agent.for_client.pop(0))
+
+        hidden = HIDDEN | policy.hidden
+        from_client = main_from_client(agent, answer)
+        if policy.view_only:
+            from_client = choosing_no_mouse(from_client)
+        from_server = main_from_server(session.connection_id, hidden, learn, agent, answer)
         relay = Relay(
             viewer.leg,
             backend.leg,
             Inspector(from_server, mini=mini),
-            Inspector(FROM_CLIENT[ChannelType.MAIN], mini=mini),
+            Inspector(from_client, mini=mini),
         )
         reason = "failed"
         try:
