@@ -10,7 +10,8 @@ The tree splits by what the caller does next::
     ├── Unreachable           try again, or mend the path to it
     │   └── SourceUnreachable
     ├── Refused               an answer, not a fault: ask someone else, or ask differently
-    │   └── SourceDenied      our credentials are no good there
+    │   ├── SourceDenied      our credentials are no good there
+    │   └── Occupied          somebody else is at that console
     ├── NoConsole             the machine has no screen to reach now
     ├── VmStartFailed         QEMU would not start: its own words are in `what`
     ├── VmUnresponsive        the process lives, its monitor does not answer
@@ -107,6 +108,20 @@ class SourceDenied(Refused):
     """A source or a hypervisor refused our credentials; trying again is useless."""
 
     code = "source-denied"
+
+
+class Occupied(Refused):
+    """Somebody else is at that console.
+
+    Attributes:
+        in_turn: Asking again in a moment may help: it is to be free soon, or waiting was asked for.
+    """
+
+    code = "occupied"
+
+    def __init__(self, what: str, *, in_turn: bool, fix: str = "") -> None:
+        super().__init__(what, reason="occupied", fix=fix)
+        self.in_turn = in_turn
 
 
 class NoConsole(BrokerError):

@@ -3,6 +3,8 @@
 Words are those of ARCHITECTURE.md: a *source* yields *machines*; a *console* is where a machine's
 screen can be reached now; a *ticket* is the hypervisor's password (ours to use, never to show); a
 *token* is what a viewer gets as its password; a *session* is one person at one machine.
+
+They are one file because each is a few lines, and every room wants several.
 """
 
 from __future__ import annotations
@@ -281,6 +283,16 @@ class MachineSpec:
 # --- tokens and sessions ------------------------------------------------------------------------
 
 
+class WhenOccupied(StrEnum):
+    """What to do when somebody is at the console already; QEMU serves one viewer at a time."""
+
+    REFUSE = "refuse"
+    TAKE_OVER = "take-over"
+    """End the other session, then open this one."""
+    WAIT = "wait"
+    """Open this one once the other has ended, within `proxy.turn_timeout`."""
+
+
 @dataclass(frozen=True, slots=True)
 class LinkPolicy:
     """What whoever shows a token may do with the machine; all of it unless taken away.
@@ -294,6 +306,7 @@ class LinkPolicy:
         audio_in: The viewer's microphone.
         sources_from: Networks (CIDR) that a session may be opened from; from anywhere when empty.
         session_ttl: Seconds after which the session is ended; None for no end.
+        occupied: What becomes of whoever is at the console already.
     """
 
     view_only: bool = False
@@ -303,6 +316,7 @@ class LinkPolicy:
     audio_in: bool = True
     sources_from: tuple[str, ...] = ()
     session_ttl: float | None = None
+    occupied: WhenOccupied = WhenOccupied.REFUSE
 
     def spelled_out(self) -> LinkPolicy:
         """The same with everything said that `view_only` takes away."""
@@ -312,7 +326,7 @@ class LinkPolicy:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What is taken away, as people read it and options say it; nothing for all allowed."""
+        """What differs from all allowed, as people read it and options say it."""
         taken = (
             ("no-usb", self.usb),
             ("no-clipboard", self.clipboard),
@@ -322,6 +336,8 @@ class LinkPolicy:
         return (
             *(("view-only",) if self.view_only else (word for word, may in taken if not may)),
             *(f"from {network}" for network in self.sources_from),
+            *((f"for {self.session_ttl:g} s",) if self.session_ttl else ()),
+            *(() if self.occupied is WhenOccupied.REFUSE else (self.occupied.value,)),
         )
 
 

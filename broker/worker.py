@@ -51,7 +51,12 @@ class Worker:
         self._place = Place(number, house.locations.runtime_dir)
         self._gate = StoreGate(
             house.store,
-            Admission(house.store, house.clock, worker=os.getpid()),
+            Admission(
+                house.store,
+                house.clock,
+                worker=os.getpid(),
+                per_label=house.settings.proxy.sessions_per_label,
+            ),
             house.clock,
             worker=os.getpid(),
             ask_driver=self._ask_driver,
@@ -100,6 +105,7 @@ class Worker:
             tls_seconds=settings.handshake_timeout,
             link_seconds=settings.handshake_timeout,
             backend_seconds=settings.dial_timeout,
+            turn_seconds=settings.turn_timeout,
             half_open=settings.half_open_max,
             half_open_per_address=settings.half_open_per_address,
         )

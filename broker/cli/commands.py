@@ -34,7 +34,10 @@ POLICY_OPTIONS = (
     "--no-clipboard",
     "--no-file-transfer",
     "--no-usb",
+    "--session-ttl",
+    "--take-over",
     "--view-only",
+    "--wait-turn",
 )
 
 
@@ -130,6 +133,13 @@ COMMANDS: tuple[Command, ...] = (
     Command("status", "broker.cli.status:STATUS", "Say whether a proxy is serving", ("--wait",)),
     Command("sessions", "broker.cli.sessions:SESSIONS", "List the live sessions"),
     Command("disconnect", "broker.cli.sessions:DISCONNECT", "End a session", (), "session"),
+    Command(
+        "revoke",
+        "broker.cli.revoke:REVOKE",
+        "Make files that nobody has used open nothing any more",
+        ("--all",),
+        "console",
+    ),
     Command(
         "sources",
         "broker.cli.sources:SOURCES",

@@ -17,7 +17,7 @@ from broker.cli import commands, jsonable
 from broker.cli.args import Parser, Verb, one_of, seconds
 from broker.cli.call import Call, Quick
 from broker.cli.diagnostics import Exit
-from broker.cli.link_options import add_label, add_networks, add_policy, policy_of
+from broker.cli.link_options import add_label, add_networks, add_policy, add_turn, policy_of
 from broker.cli.output import may_write, write_private
 from broker.cli.show import add_console
 from broker.errors import UsageError
@@ -52,6 +52,7 @@ def _arguments(parser: Parser) -> None:
         "--once", action="store_true", help="good for one session, as every file is"
     )
     add_policy(parser)
+    add_turn(parser)
     parser.add_argument(
         "--direct",
         action="store_true",

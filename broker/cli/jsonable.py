@@ -141,6 +141,7 @@ def policy(allowed: LinkPolicy) -> Document:
         "audio_in": said.audio_in,
         "from": list(said.sources_from),
         "session_ttl": said.session_ttl,
+        "occupied": said.occupied.value,
     }
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from argparse import Namespace
 
-from broker.cli.args import Parser
+from broker.cli.args import Parser, seconds
 from broker.errors import UsageError
-from broker.model import LinkPolicy
+from broker.model import LinkPolicy, WhenOccupied
 from broker.service.consoles import check_network
 
 
@@ -30,6 +30,23 @@ def add_policy(parser: Parser) -> None:
         "--no-file-transfer", action="store_true", help="no dropped files, no shared folder"
     )
     group.add_argument("--no-audio-in", action="store_true", help="no microphone")
+
+
+def add_turn(parser: Parser) -> None:
+    """How long a session lasts, and whose turn it is."""
+    parser.add_argument(
+        "--session-ttl",
+        type=seconds,
+        metavar="TIME",
+        help="how long its session lasts at most: 15m, 8h",
+    )
+    turn = parser.add_mutually_exclusive_group()
+    turn.add_argument(
+        "--take-over", action="store_true", help="end the session of whoever is there already"
+    )
+    turn.add_argument(
+        "--wait-turn", action="store_true", help="wait until whoever is there has left"
+    )
 
 
 def add_networks(parser: Parser) -> None:
@@ -62,4 +79,12 @@ def policy_of(args: Namespace) -> LinkPolicy:
         file_transfer=not args.no_file_transfer,
         audio_in=not args.no_audio_in,
         sources_from=tuple(dict.fromkeys(getattr(args, "sources_from", ()))),
+        session_ttl=args.session_ttl,
+        occupied=_occupied(args),
     )
+
+
+def _occupied(args: Namespace) -> WhenOccupied:
+    if args.take_over:
+        return WhenOccupied.TAKE_OVER
+    return WhenOccupied.WAIT if args.wait_turn else WhenOccupied.REFUSE

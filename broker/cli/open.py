@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from broker.cli.args import Parser, Verb
 from broker.cli.call import Call
 from broker.cli.diagnostics import Exit
-from broker.cli.link_options import add_label, add_policy, policy_of
+from broker.cli.link_options import add_label, add_policy, add_turn, policy_of
 from broker.cli.show import add_console
-from broker.errors import NoConsole, Unreachable, ViewerMissing
-from broker.model import State
+from broker.errors import NoConsole, Occupied, Unreachable, ViewerMissing
+from broker.model import State, WhenOccupied
 from broker.service.port import VIEWER_LABEL, ExportRequest
 from broker.service.viewer import ended, from_elsewhere, has_display
 
@@ -29,6 +29,7 @@ def _arguments(parser: Parser) -> None:
     add_console(parser)
     add_label(parser, default=VIEWER_LABEL)
     add_policy(parser)
+    add_turn(parser)
     parser.add_argument(
         "--wait",
         action=argparse.BooleanOptionalAction,
@@ -41,10 +42,23 @@ def _run(call: Call, args: Namespace) -> Exit:
     async def ask(service: Service) -> Exit:
         info = await service.find(args.console)
         request = ExportRequest(label=args.label, policy=policy_of(args))
+        if request.policy.occupied is WhenOccupied.REFUSE:
+            await _see_that_it_is_free(service, info.machine)
         await open_console(call, service, info.machine, request, wait=args.wait)
         return Exit.DONE
 
     return call.ask(ask)
+
+
+async def _see_that_it_is_free(service: Service, machine: Machine) -> None:
+    """Say so here, where it can be said why: the viewer only says that it cannot connect."""
+    for live in await service.sessions():
+        if live.key == machine.key:
+            raise Occupied(
+                f"{machine.name} is in use by {live.label or live.client}",
+                in_turn=False,
+                fix=f"Take it over: broker open {machine.name} --take-over",
+            )
 
 
 async def open_console(

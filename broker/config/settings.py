@@ -69,6 +69,10 @@ class ProxySettings:
     """Live sessions per relay worker."""
     channels_per_session: Annotated[int, Bounds(1, 1000)] = 64
     """Live channels one session may have; a usual one has eight to twelve."""
+    sessions_per_label: Annotated[int, Bounds(1, 100_000)] = 100
+    """Live sessions of everybody whose file was made for the same name (`--to`)."""
+    turn_timeout: Annotated[float, Bounds(0.1, 3600)] = 60.0
+    """Seconds a viewer waits for a console that somebody is at (`--wait-turn`, `--take-over`)."""
     token_ttl: Annotated[float, Bounds(1, 31_536_000)] = 120.0
     """Seconds a .vv file is good for opening a session; the session may outlast it."""
     token_ttl_max: Annotated[float, Bounds(1, 31_536_000)] = 604_800.0

@@ -17,6 +17,10 @@ class Limits:
     """For the last bytes to a viewer, and for a hypervisor to close the rest of a session."""
     drain_seconds: float = 10.0
     """For all sessions to end in the safe order when the proxy stops."""
+    turn_seconds: float = 60.0
+    """That a viewer waits for a console which somebody else is at, when it was told to wait."""
+    settle_seconds: float = 1.5
+    """That a viewer waits for a console which somebody may just be leaving."""
     report_seconds: float = 1.0
     """Between two reports of traffic."""
     key_seconds: float = 3600.0

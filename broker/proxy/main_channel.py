@@ -5,9 +5,11 @@ VM rules (see `channel`) 2 and 4 are obeyed here.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from typing import Final
 
-from broker.errors import BrokerError, Refused
+from broker.errors import BrokerError, Occupied, Refused
 from broker.proxy.backend import Backend
 from broker.proxy.gate import Admission, SessionClosed
 from broker.proxy.relay import Ending, Relay
@@ -19,6 +21,12 @@ from broker.spice.constants import AUTH_CAPS, COMMON_CAPS, MAIN_CAPS, ChannelTyp
 from broker.spice.inspector import Inspector
 from broker.spice.policy import HIDDEN, choosing_no_mouse, main_from_client, main_from_server
 from broker.spice.wire import LinkMess
+
+ASK_AGAIN_SECONDS: Final = 0.2
+"""Between two looks whether a console that is in use has become free."""
+
+NO_PASSWORD_HELPS: Final = frozenset({"limit", "limit-label"})
+"""Reasons for which the viewer is let go without a word: with one, it asks for a password."""
 
 
 class MainChannel:
@@ -68,12 +76,23 @@ class MainChannel:
             raise TurnedAway(
                 "token-unreadable", "the password cannot be read", LinkError.PERMISSION_DENIED
             )
-        try:
-            return await self._steps.gate.admit(token, viewer.peer)
-        except Refused as exc:
-            raise TurnedAway(exc.reason, exc.what, LinkError.PERMISSION_DENIED) from exc
-        except BrokerError as exc:
-            raise TurnedAway(exc.code, exc.what) from exc
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while True:
+            try:
+                return await self._steps.gate.admit(token, viewer.peer)
+            except Occupied as exc:
+                limits = self._steps.limits
+                patience = limits.turn_seconds if exc.in_turn else limits.settle_seconds
+                if loop.time() - began >= patience:
+                    reason = "turn-timeout" if exc.in_turn else exc.reason
+                    raise TurnedAway(reason, exc.what) from exc
+            except Refused as exc:
+                error = None if exc.reason in NO_PASSWORD_HELPS else LinkError.PERMISSION_DENIED
+                raise TurnedAway(exc.reason, exc.what, error) from exc
+            except BrokerError as exc:
+                raise TurnedAway(exc.code, exc.what) from exc
+            await viewer.idle(ASK_AGAIN_SECONDS)
 
     async def _link_main(self, session: Session, viewer: Viewer, mess: LinkMess) -> Backend:
         """Link to the server as the viewer linked to us, and pass its word on."""

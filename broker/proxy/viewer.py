@@ -116,6 +116,21 @@ class Viewer:
             raise self._lost(exc, what) from exc
         return data
 
+    async def idle(self, seconds: float) -> None:
+        """Let time pass while the viewer waits for our word on its ticket.
+
+        Raises:
+            TurnedAway: It closed, or spoke out of turn.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                await self.leg.receive(1)
+        except TimeoutError:
+            return
+        except LegClosed as exc:
+            raise TurnedAway("client-closed", "the viewer closed while it waited") from exc
+        raise TurnedAway("protocol", "the viewer spoke before it was let in")
+
     async def _next_event(self, what: str) -> ServerEvent:
         try:
             async with asyncio.timeout(self._seconds):

@@ -313,17 +313,21 @@ class StoreGate:
             self._store.add_event(due.events[0])
             due.events.pop(0)
 
-    async def watch_ends(self, end: Callable[[SessionId], object]) -> None:
-        """Call `end` for every session that somebody asked to end, until cancelled.
+    async def watch_ends(self, end: Callable[[SessionId, str], object]) -> None:
+        """Call `end` for every session that somebody asked to end or whose time is up.
+
+        Until cancelled.
 
         Args:
-            end: Starts the ending; called again for as long as the session lives.
+            end: Starts the ending, with the reason; called again while the session lives.
         """
         version = -1
         while True:
             await asyncio.sleep(LOOK_EVERY)
             if not self._live:
                 continue
+            for session in self._outlived():
+                end(session, "session-ttl")
             try:
                 now = await asyncio.to_thread(self._store.data_version)
                 if now == version:
@@ -333,5 +337,15 @@ class StoreGate:
             except BrokerError as problem:
                 log.warning("cannot see which sessions are to end: %s", problem)
                 continue
-            for session in asked:
-                end(session)
+            for session, reason in asked.items():
+                end(session, reason)
+
+    def _outlived(self) -> list[SessionId]:
+        """Sessions that have lasted as long as their token allows."""
+        now = self._clock.now()
+        return [
+            key
+            for key, live in self._live.items()
+            if (most := live.session.policy.session_ttl) is not None
+            and (now - live.session.started_at).total_seconds() >= most
+        ]

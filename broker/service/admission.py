@@ -6,6 +6,7 @@ worker that holds it, for as long as it lives; that needs no decision here.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,9 +14,18 @@ from typing import Protocol
 
 from broker import tokens
 from broker.clock import Clock
-from broker.errors import NoConsole, NotFound, Refused
+from broker.errors import NoConsole, NotFound, Occupied, Refused
 from broker.events import Event, Kind
-from broker.model import Console, LinkPolicy, Machine, MachineKey, Session, SessionId, Token
+from broker.model import (
+    Console,
+    LinkPolicy,
+    Machine,
+    MachineKey,
+    Session,
+    SessionId,
+    Token,
+    WhenOccupied,
+)
 from broker.model import Protocol as Spoken
 
 TOKEN_LENGTH_MAX = 59
@@ -31,6 +41,7 @@ REASONS = frozenset(
         "address",
         "machine-unknown",
         "no-console",
+        "limit-label",
     }
 )
 """Reasons of refusals that are decided, and written to the audit log, here."""
@@ -47,8 +58,20 @@ class AdmissionStore(Protocol):
         """The machine; NotFound when it is gone."""
         ...
 
-    def open_session(self, digest: bytes, session: Session) -> Token:
+    def open_session(self, digest: bytes, session: Session, *, alone: bool) -> Token:
         """Use the token up for that session, in one transaction; Refused when it is no good."""
+        ...
+
+    def occupants(self, key: MachineKey) -> list[Session]:
+        """Live sessions at that console."""
+        ...
+
+    def count_sessions(self, label: str) -> int:
+        """How many live sessions were made for that label."""
+        ...
+
+    def ask_end(self, session: SessionId, reason: str) -> None:
+        """Ask whoever holds the session to end it; NotFound when it has ended."""
         ...
 
     def close_session(self, session: SessionId, reason: str, at: datetime) -> bool:
@@ -81,10 +104,13 @@ class Admitted:
 class Admission:
     """Decides, writes down what it decided, and says why."""
 
-    def __init__(self, store: AdmissionStore, clock: Clock, *, worker: int) -> None:
+    def __init__(
+        self, store: AdmissionStore, clock: Clock, *, worker: int, per_label: int = 1000
+    ) -> None:
         self._store = store
         self._clock = clock
         self._worker = worker
+        self._per_label = per_label
 
     def admit(self, secret: str, client: str) -> Admitted:
         """Open a session for whoever shows a good token.
@@ -96,10 +122,14 @@ class Admission:
         Raises:
             Refused: The token is unknown, used, revoked, expired, or not for that address, or its
                 machine is gone.
+            Occupied: Somebody is at the console. Nothing is written down yet: asking again in a
+                moment may help.
         """
         try:
             return self._open(secret, client)
         except Refused as refusal:
+            if isinstance(refusal, Occupied):
+                raise
             token = self._store.token(tokens.digest(secret)) if secret else None
             self._store.add_event(
                 Event(
@@ -139,6 +169,8 @@ class Admission:
             ) from gone
         check_address(token.policy, client)
         now = self._clock.now()
+        if _is_good(token, now):
+            self._see_to_others(token)
         session = Session(
             id=tokens.session_id(),
             key=token.key,
@@ -149,7 +181,7 @@ class Admission:
             label=token.label,
             policy=token.policy,
         )
-        self._store.open_session(digest, session)
+        self._store.open_session(digest, session, alone=True)
         try:
             if machine.protocol is Spoken.NONE:
                 raise NoConsole(f"{machine.full_name} has no graphical console")
@@ -170,6 +202,24 @@ class Admission:
             )
         )
         return Admitted(session=session, token=token, machine=machine, console=console)
+
+    def _see_to_others(self, token: Token) -> None:
+        """Make room where the token may; `open_session` looks again whether there is."""
+        others = self._store.occupants(token.key)
+        if others and token.policy.occupied is WhenOccupied.TAKE_OVER:
+            for other in others:
+                with contextlib.suppress(NotFound):
+                    self._store.ask_end(other.id, "taken-over")
+        elif token.label and self._store.count_sessions(token.label) >= self._per_label:
+            raise Refused(
+                f"{token.label} has {self._per_label} sessions, which is the most",
+                reason="limit-label",
+                fix="End one, or raise proxy.sessions_per_label",
+            )
+
+
+def _is_good(token: Token, now: datetime) -> bool:
+    return token.used_at is None and token.revoked_at is None and token.expires_at > now
 
 
 def check_address(policy: LinkPolicy, client: str) -> None:

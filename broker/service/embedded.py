@@ -230,6 +230,20 @@ class EmbeddedService:
         found = await asyncio.to_thread(self._store.session, session)
         await asyncio.to_thread(self._store.ask_end, found.id)
 
+    async def revoke(self, key: MachineKey | None) -> int:
+        revoked = await asyncio.to_thread(self._store.revoke_tokens, key)
+        if not revoked:
+            return 0
+        if key is None:
+            text = f"{revoked} unused files open nothing any more"
+            event = Event(at=self._clock.now(), kind=Kind.TOKEN_REVOKED, text=text)
+            await asyncio.to_thread(self._store.add_event, event)
+            return revoked
+        machine = await asyncio.to_thread(self._store.machine, key)
+        text = f"{revoked} unused files for {machine.full_name} open nothing any more"
+        await self._tell(Kind.TOKEN_REVOKED, machine, text)
+        return revoked
+
     # -- sources
 
     async def sources(self) -> Sequence[SourceStatus]:

@@ -175,6 +175,14 @@ class Service(Protocol):
         """
         ...
 
+    async def revoke(self, key: MachineKey | None) -> int:
+        """Files of one machine, or all, that nobody has used open nothing any more.
+
+        Returns:
+            How many.
+        """
+        ...
+
     # -- sources
     async def sources(self) -> Sequence[SourceStatus]:
         """Every configured source and how it does, in the order of sources.yaml."""

@@ -25,6 +25,7 @@ from broker.model import (
     TcpTarget,
     Token,
     UnixTarget,
+    WhenOccupied,
 )
 from broker.model import Protocol as Spoken
 
@@ -225,6 +226,8 @@ def to_policy(text: str) -> LinkPolicy:
     fields = json.loads(text)
     if "sources_from" in fields:
         fields["sources_from"] = tuple(fields["sources_from"])
+    if "occupied" in fields:
+        fields["occupied"] = WhenOccupied(fields["occupied"])
     return LinkPolicy(**fields)
 
 
@@ -251,7 +254,7 @@ def to_session(row: Row, channels: tuple[ChannelInfo, ...]) -> Session:
         bytes_to_server=row["bytes_to_server"],
         label=row["label"],
         ended_at=moment(row["ended_at"]),
-        end_reason=row["end_reason"],
+        end_reason=row["end_reason"] if row["ended_at"] else "",
         policy=to_policy(row["policy"]),
     )
 

@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from broker import human
-from broker.errors import Ambiguous, NotFound, Refused
-from broker.model import ChannelInfo, MachineKey, Session, SessionId, Token
+from broker.errors import Ambiguous, NotFound, Occupied, Refused
+from broker.model import ChannelInfo, MachineKey, Session, SessionId, Token, WhenOccupied
 from broker.store import rows
 from broker.store.queries import ADD_TOKEN, CHANNEL, MACHINE, SESSION, TOKEN
 
@@ -27,7 +38,9 @@ def token(db: Connection, digest: bytes) -> Token | None:
     return None if row is None else rows.to_token(row)
 
 
-def open_session(db: Connection, digest: bytes, session: Session, now: datetime) -> Token:
+def open_session(
+    db: Connection, digest: bytes, session: Session, now: datetime, *, alone: bool
+) -> Token:
     """See `Store.open_session`. One UPDATE decides, so it holds on every database."""
     good = and_(
         TOKEN.c.digest == digest,
@@ -39,9 +52,40 @@ def open_session(db: Connection, digest: bytes, session: Session, now: datetime)
     found = token(db, digest)
     if used.rowcount != 1 or found is None:
         raise _refusal(db, found, now)
+    if alone and (others := occupants(db, session.key)):
+        raise occupied(others, in_turn=session.policy.occupied is not WhenOccupied.REFUSE)
     db.execute(insert(SESSION).values(**rows.from_session(session), end_asked=False))
     _put_channels(db, session)
     return found
+
+
+def occupants(db: Connection, key: MachineKey) -> list[Session]:
+    """See `Store.occupants`."""
+    here = and_(MACHINE.c.source == key.source, MACHINE.c.uuid == key.uuid)
+    target = db.execute(select(MACHINE.c.target).where(here)).scalar()
+    same = and_(SESSION.c.source == key.source, SESSION.c.uuid == key.uuid)
+    if target is not None:
+        theirs = and_(MACHINE.c.source == SESSION.c.source, MACHINE.c.uuid == SESSION.c.uuid)
+        same = or_(same, exists().where(theirs, MACHINE.c.target == target))
+    return _read(db, and_(same, _LIVE))
+
+
+def occupied(others: Sequence[Session], *, in_turn: bool) -> Occupied:
+    """Somebody else is there."""
+    first = others[0]
+    who = f"{first.label} ({first.client})" if first.label else first.client
+    name = human.one_line(first.console)
+    return Occupied(
+        f"{name} is in use by {human.one_line(who)}",
+        in_turn=in_turn,
+        fix=f"Take it over: broker export-vv {name} --take-over",
+    )
+
+
+def count_sessions(db: Connection, label: str) -> int:
+    """See `Store.count_sessions`."""
+    mine = select(func.count()).select_from(SESSION).where(_LIVE, SESSION.c.label == label)
+    return int(db.execute(mine).scalar() or 0)
 
 
 def _refusal(db: Connection, found: Token | None, now: datetime) -> Refused:
@@ -135,20 +179,22 @@ def put_counters(db: Connection, live: Iterable[Session]) -> None:
             _put_channels(db, one)
 
 
-def ask_end(db: Connection, session_id: SessionId) -> None:
+def ask_end(db: Connection, session_id: SessionId, reason: str) -> None:
     """See `Store.ask_end`."""
     here = and_(SESSION.c.id == session_id, _LIVE)
-    if not db.execute(update(SESSION).where(here).values(end_asked=True)).rowcount:
+    asked = update(SESSION).where(here).values(end_asked=True, end_reason=reason)
+    if not db.execute(asked).rowcount:
         raise NotFound(
             f"There is no live session called {human.one_line(session_id)}",
             fix="See what there is: broker sessions",
         )
 
 
-def end_requests(db: Connection, worker: int) -> list[SessionId]:
+def end_requests(db: Connection, worker: int) -> dict[SessionId, str]:
     """See `Store.end_requests`."""
     asked = and_(SESSION.c.worker == worker, SESSION.c.end_asked.is_(True), _LIVE)
-    return [SessionId(found) for found in db.execute(select(SESSION.c.id).where(asked)).scalars()]
+    found = db.execute(select(SESSION.c.id, SESSION.c.end_reason).where(asked))
+    return {SessionId(row[0]): row[1] for row in found}
 
 
 def workers(db: Connection) -> list[int]:

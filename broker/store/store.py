@@ -222,14 +222,18 @@ class Store:
         with self._database.reading() as db:
             return sessions.token(db, digest)
 
-    def open_session(self, digest: bytes, session: Session) -> Token:
+    def open_session(self, digest: bytes, session: Session, *, alone: bool = False) -> Token:
         """Use a token up for a session, all or nothing: of two at once, one is refused.
+
+        Args:
+            alone: Only when nobody is at that console.
 
         Raises:
             Refused: With reason `token-unknown`, `token-revoked`, `token-used`, `token-expired`.
+            Occupied: Somebody is at the console; the token is not used up.
         """
         with self._database.writing() as db:
-            return sessions.open_session(db, digest, session, self._clock.now())
+            return sessions.open_session(db, digest, session, self._clock.now(), alone=alone)
 
     def revoke_tokens(self, key: MachineKey | None = None) -> int:
         """Unused tokens, of one machine or all, open nothing any more; returns how many."""
@@ -268,17 +272,30 @@ class Store:
         """The same for one session, when a channel came or went."""
         self.put_counters([session])
 
-    def ask_end(self, session: SessionId) -> None:
+    def occupants(self, key: MachineKey) -> list[Session]:
+        """Live sessions at that console, or at another entry for the same one."""
+        with self._database.reading() as db:
+            return sessions.occupants(db, key)
+
+    def count_sessions(self, label: str) -> int:
+        """How many live sessions were made for that label."""
+        with self._database.reading() as db:
+            return sessions.count_sessions(db, label)
+
+    def ask_end(self, session: SessionId, reason: str = "disconnected") -> None:
         """Ask whoever holds the session to end it.
+
+        Args:
+            reason: What it will have ended with.
 
         Raises:
             NotFound: No live session has that id.
         """
         with self._database.writing() as db:
-            sessions.ask_end(db, session)
+            sessions.ask_end(db, session, reason)
 
-    def end_requests(self, worker: int) -> list[SessionId]:
-        """Live sessions of that worker process which somebody asked to end."""
+    def end_requests(self, worker: int) -> dict[SessionId, str]:
+        """Live sessions of that worker process which somebody asked to end, and the reason."""
         with self._database.reading() as db:
             return sessions.end_requests(db, worker)
 

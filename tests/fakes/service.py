@@ -268,6 +268,10 @@ class FakeService:
         self.live = [one for one in self.live if one.id != session]
         self.changed()
 
+    async def revoke(self, key: MachineKey | None) -> int:
+        await self._ask("revoke", key)
+        return 3
+
     async def sources(self) -> Sequence[SourceStatus]:
         return list(self.status)
 

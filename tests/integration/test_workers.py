@@ -16,7 +16,7 @@ import pytest
 from broker import pki
 from broker.clock import SystemClock
 from broker.config.locations import Locations
-from broker.model import ProxyStatus
+from broker.model import LinkPolicy, ProxyStatus, WhenOccupied
 from broker.model import Session as StoredSession
 from broker.runtime import open_service
 from broker.runtime.hosting import LeasedProxy
@@ -48,9 +48,10 @@ class House:
     def status(self) -> ProxyStatus:
         return self.proxy.status()
 
-    async def token(self) -> str:
+    async def token(self, policy: LinkPolicy | None = None) -> str:
         (console,) = await self.service.consoles()
-        exported = await self.service.export_vv(console.machine.key, ExportRequest())
+        request = ExportRequest(policy=policy or LinkPolicy())
+        exported = await self.service.export_vv(console.machine.key, request)
         (line,) = (x for x in exported.text.splitlines() if x.startswith("password="))
         return line.removeprefix("password=")
 
@@ -66,9 +67,9 @@ class House:
         await connection.flush()
         return connection
 
-    async def viewer(self) -> Viewer:
+    async def viewer(self, policy: LinkPolicy | None = None) -> Viewer:
         """MAIN, display and inputs, wherever they land."""
-        token = await self.token()
+        token = await self.token(policy)
         main = await self.open(ChannelType.MAIN, token)
         session = (await main.until(MainReady)).init.session_id
         await main.until(ChannelsListed)
@@ -111,6 +112,14 @@ class House:
                 busy = [each for each in session.channels if each.bytes_to_client]
                 if len(session.channels) == channels and len(busy) >= channels - 1:
                     return session
+                await asyncio.sleep(0.05)
+
+    async def told(self, reason: str) -> None:
+        """Until an event with that reason is in the audit log."""
+        async with asyncio.timeout(SECONDS):
+            while True:
+                if any(event.reason == reason for event in await self.service.events()):
+                    return
                 await asyncio.sleep(0.05)
 
     async def ended(self) -> None:
@@ -167,6 +176,14 @@ def inodes(pid: int) -> set[str]:
     for link in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(OSError):
             found.add(str(link.readlink()).removeprefix("socket:[").removesuffix("]"))
+    return found
+
+
+def reasons() -> list[str]:
+    """What the sessions that were there ended with, oldest first."""
+    store = Store.open(Locations.from_env(), clock=SystemClock())
+    found = [each.end_reason for each in store.sessions(live=False)]
+    store.close()
     return found
 
 
@@ -233,9 +250,7 @@ async def test_a_worker_is_killed_and_the_machine_lives(house: House, victim: st
     os.kill(one if victim == "owner" else two, signal.SIGKILL)
     await viewer.closed()
     await house.ended()
-    store = Store.open(Locations.from_env(), clock=SystemClock())
-    assert [each.end_reason for each in store.sessions(live=False)] == ["worker-died"]
-    store.close()
+    assert reasons() == ["worker-died"]
     await until(lambda: len(house.status.workers) == 2)
     await house.fresh_viewer()
 
@@ -250,4 +265,69 @@ async def test_a_worker_that_is_told_to_stop_ends_its_sessions_in_the_safe_order
     await viewer.closed()
     await house.ended()
     await until(lambda: len(house.status.workers) == 2)
+    await house.fresh_viewer()
+
+
+# --- somebody is there already --------------------------------------------------------------------
+
+
+async def test_a_second_viewer_is_refused_before_the_machine_hears_of_it(house: House) -> None:
+    first = await house.viewer()
+    second = await house.open(ChannelType.MAIN, await house.token())
+    with pytest.raises(ConnectionError):
+        await second.until(MainReady)
+    assert second.client.refusal is None  # closed without a word: no password would help
+    assert len(await house.live()) == 1
+    await first.inputs.press(0x1E)
+    await house.qemu.says(b"K1\n")
+    await house.told("occupied")
+
+
+async def test_taking_over_ends_the_other_session_cleanly_in_whatever_worker(house: House) -> None:
+    one, two = house.status.workers
+    first = await house.viewer_across(one, two)
+    with stopped(one):
+        opening = asyncio.ensure_future(house.viewer(LinkPolicy(occupied=WhenOccupied.TAKE_OVER)))
+        await asyncio.sleep(0.5)  # its MAIN is with the other worker, and waits
+    second = await opening
+    for each in first.all:
+        await each.reader.read()  # to a proper end: neither reset nor cut off
+    (session,) = await house.live()
+    assert session.worker == two
+    await second.inputs.press(0x1E)
+    await house.qemu.says(b"K1\n")
+    await second.main.close()
+    await house.ended()
+    assert reasons() == ["taken-over", "client-closed"]
+
+
+async def test_who_waits_comes_in_when_the_other_has_left(house: House) -> None:
+    first = await house.viewer()
+    waiting = asyncio.ensure_future(house.viewer(LinkPolicy(occupied=WhenOccupied.WAIT)))
+    await asyncio.sleep(2.0)  # longer than anybody waits who was not told to
+    assert not waiting.done()
+    assert len(await house.live()) == 1
+    await first.main.close()
+    second = await waiting
+    await second.inputs.press(0x1E)
+    await house.qemu.says(b"K1\n")
+
+
+async def test_who_leaves_while_waiting_never_reaches_the_machine(house: House) -> None:
+    first = await house.viewer()
+    token = await house.token(LinkPolicy(occupied=WhenOccupied.WAIT))
+    waiting = await house.open(ChannelType.MAIN, token)
+    await asyncio.sleep(0.5)
+    waiting.reset()
+    await house.told("client-closed")
+    await first.main.close()
+    await house.ended()
+    assert reasons() == ["client-closed"]
+
+
+async def test_a_session_lasts_as_long_as_its_file_said(house: House) -> None:
+    viewer = await house.viewer(LinkPolicy(session_ttl=1.0))
+    await viewer.closed()
+    await house.ended()
+    assert reasons() == ["session-ttl"]
     await house.fresh_viewer()

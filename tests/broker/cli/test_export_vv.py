@@ -110,7 +110,8 @@ def test_options_reach_the_service() -> None:
     assert repr(request) == (
         "ExportRequest(profile='ryll', ttl=7200.0, host='gw', label='ana', direct=True,"
         " elsewhere=False, policy=LinkPolicy(view_only=False, usb=True, clipboard=True,"
-        " file_transfer=True, audio_in=True, sources_from=(), session_ttl=None))"
+        " file_transfer=True, audio_in=True, sources_from=(), session_ttl=None,"
+        " occupied=<WhenOccupied.REFUSE: 'refuse'>))"
     )
 
 

@@ -276,11 +276,11 @@ async def test_a_session_somebody_asked_to_end_is_ended(
     gate: StoreGate, store: Store, clock: FakeClock
 ) -> None:
     admission = await admitted(gate, store, clock)
-    ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    task = asyncio.ensure_future(gate.watch_ends(ended.set_result))
+    ended: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
+    task = asyncio.ensure_future(gate.watch_ends(lambda *said: ended.set_result(said)))
     store.ask_end(admission.session)
     async with asyncio.timeout(5):
-        assert await ended == admission.session
+        assert await ended == (admission.session, "disconnected")
     task.cancel()
     await asyncio.wait([task])
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from broker import tokens
 from broker.config.locations import Locations
-from broker.errors import Refused
+from broker.errors import Occupied, Refused
 from broker.events import Kind
 from broker.model import (
     LinkPolicy,
@@ -19,6 +20,7 @@ from broker.model import (
     State,
     TcpTarget,
     Token,
+    WhenOccupied,
 )
 from broker.model import Protocol as Spoken
 from broker.service.admission import Admission, Admitted
@@ -201,3 +203,77 @@ def test_a_viewer_from_elsewhere_is_refused_and_the_token_stays_good(
     (event,) = store.events()
     assert (event.kind, event.reason, event.key) == (Kind.SESSION_REFUSED, "address", KEY)
     admission.admit(secret, CLIENT)
+
+
+# --- somebody is there already --------------------------------------------------------------------
+
+
+def test_a_console_in_use_is_refused_and_the_token_kept(
+    store: Store, clock: FakeClock, admission: Admission
+) -> None:
+    admission.admit(issue(store, clock, label="ana"), CLIENT)
+    secret = issue(store, clock)
+    with pytest.raises(Occupied, match="ana") as caught:
+        admission.admit(secret, CLIENT)
+    assert (caught.value.in_turn, caught.value.reason) == (False, "occupied")
+    store.close_session(store.sessions()[0].id, "client-closed", clock.now())
+    assert admission.admit(secret, CLIENT).session.key == KEY
+
+
+def test_a_second_entry_for_the_same_console_is_in_use_too(
+    store: Store, clock: FakeClock, admission: Admission
+) -> None:
+    other = replace(WEB, key=MachineKey(LAB, MachineId("00000000-0000-0000-0000-000000000002")))
+    store.put_machines(LAB, [WEB, other], tickets={}, kept=True)
+    admission.admit(issue(store, clock), CLIENT)
+    assert [each.key for each in store.occupants(other.key)] == [KEY]
+
+
+def test_whoever_takes_over_has_the_other_session_ended_and_comes_again(
+    store: Store, clock: FakeClock, admission: Admission
+) -> None:
+    first = admission.admit(issue(store, clock), CLIENT).session
+    secret = issue(store, clock, policy=LinkPolicy(occupied=WhenOccupied.TAKE_OVER))
+    with pytest.raises(Occupied) as caught:
+        admission.admit(secret, CLIENT)
+    assert caught.value.in_turn
+    assert store.end_requests(4711) == {first.id: "taken-over"}
+    assert store.sessions()[0].end_reason == ""
+    store.close_session(first.id, "taken-over", clock.now())
+    assert admission.admit(secret, CLIENT).session.id != first.id
+
+
+def test_a_token_that_is_no_good_throws_nobody_off(
+    store: Store, clock: FakeClock, admission: Admission
+) -> None:
+    admission.admit(issue(store, clock), CLIENT)
+    secret = issue(store, clock, ttl=60, policy=LinkPolicy(occupied=WhenOccupied.TAKE_OVER))
+    clock.forward(61)
+    assert refusal(admission, secret).reason == "token-expired"
+    assert store.end_requests(4711) == {}
+
+
+def test_whoever_waits_comes_in_when_the_other_has_left(
+    store: Store, clock: FakeClock, admission: Admission
+) -> None:
+    first = admission.admit(issue(store, clock), CLIENT).session
+    secret = issue(store, clock, policy=LinkPolicy(occupied=WhenOccupied.WAIT))
+    with pytest.raises(Occupied) as caught:
+        admission.admit(secret, CLIENT)
+    assert caught.value.in_turn
+    assert store.end_requests(4711) == {}
+    store.close_session(first.id, "client-closed", clock.now())
+    admission.admit(secret, CLIENT)
+
+
+def test_one_name_has_so_many_sessions(store: Store, clock: FakeClock) -> None:
+    other = MachineKey(LAB, MachineId("00000000-0000-0000-0000-000000000002"))
+    elsewhere = replace(WEB, key=other, target=TcpTarget("192.0.2.2", 5900))
+    store.put_machines(LAB, [WEB, elsewhere], tickets={}, kept=True)
+    admission = Admission(store, clock, worker=4711, per_label=1)
+    admission.admit(issue(store, clock, label="ana"), CLIENT)
+    secret = tokens.mint()
+    later = clock.now() + timedelta(seconds=60)
+    store.add_token(Token(tokens.digest(secret), other, clock.now(), later, "ana"))
+    assert refusal(admission, secret).reason == "limit-label"
+    assert [event.reason for event in store.events()][-1] == "limit-label"

@@ -21,6 +21,7 @@ from broker.model import (
     State,
     TcpTarget,
     Token,
+    WhenOccupied,
 )
 from broker.store.connection import SqliteDatabase
 from broker.store.store import Store
@@ -37,6 +38,7 @@ POLICY = LinkPolicy(
     audio_in=False,
     sources_from=("192.0.2.0/24", "2001:db8::/32"),
     session_ttl=3600.0,
+    occupied=WhenOccupied.WAIT,
 )
 TICKET = "known-ticket-of-the-hypervisor"
 

@@ -237,9 +237,9 @@ def test_the_worker_that_holds_it_sees_the_wish_to_end_it(store: Store) -> None:
     open_one(store, "theirs", worker=200)
     store.ask_end(SessionId("mine"))
     store.ask_end(SessionId("theirs"))
-    assert store.end_requests(100) == ["mine"]
+    assert store.end_requests(100) == {"mine": "disconnected"}
     store.close_session(SessionId("mine"), "disconnected", NOW)
-    assert store.end_requests(100) == []
+    assert store.end_requests(100) == {}
 
 
 def test_a_session_that_is_not_live_cannot_be_asked_to_end(store: Store) -> None:
