@@ -1,8 +1,9 @@
 """The relay worker: the small process that holds the sockets of sessions.
 
-Started by the supervisor (`broker.runtime.serving`) with the listening sockets inherited. It ends
-its sessions in the order that is safe for their VMs when it is told to stop; when the supervisor
-is gone without a word, it takes nobody new and ends after its last session.
+Started by the supervisor (`broker.runtime.serving`) with the listening sockets inherited. SIGTERM
+lets nobody new in, and ends what is left after `proxy.drain_grace`; SIGINT ends all sessions now;
+either way in the order that is safe for their VMs. SIGHUP has it read its certificate again. When
+the supervisor is gone without a word, it takes nobody new and ends after its last session.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from broker.errors import BrokerError
 from broker.model import Console, MachineKey
@@ -64,13 +66,16 @@ class Worker:
             channels_max=house.settings.proxy.channels_per_session,
         )
         self._stopping = asyncio.Event()
+        self._draining = asyncio.Event()
+        self._proxy: Proxy | None = None
+        self._certificate: Path | None = None
 
     async def run(self, doors: list[Door], ready_fd: int | None) -> None:
         """Serve until told to stop, or alone and idle."""
-        identity = await asyncio.to_thread(self._house.identity)
-        proxy = Proxy(
+        self._certificate = (await asyncio.to_thread(self._house.identity)).server_path
+        proxy = self._proxy = Proxy(
             doors,
-            engines.server(identity.server_path),
+            engines.server(self._certificate),
             self._gate,
             TargetDialer(LocalVms()),
             limits=self._limits(),
@@ -88,6 +93,7 @@ class Worker:
                             name="sessions to end",
                         ),
                         group.create_task(self._watch_supervisor(proxy), name="supervisor"),
+                        group.create_task(self._drain(proxy), name="drain"),
                     ]
                     await ready.wait()
                     announce.say_ready(ready_fd, pid=os.getpid())
@@ -115,6 +121,28 @@ class Worker:
         return await driver.console(key.uuid)
 
     async def _watch_supervisor(self, proxy: Proxy) -> None:
+    async def _drain(self, proxy: Proxy) -> None:
+        """Told to stop: let sessions end by themselves for a while, then end what is left."""
+        await self._draining.wait()
+        proxy.drain()
+        grace = self._house.settings.proxy.drain_grace
+        log.info("%d sessions go on for at most %g s, nobody new", proxy.session_count, grace)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await proxy.drained()
+        self._stopping.set()
+
+    def _renew_certificate(self) -> None:
+        """Show the certificate that is on disk now to viewers from now on."""
+        if self._proxy is None or self._certificate is None:
+            return
+        try:
+            self._proxy.renew_tls(engines.server(self._certificate))
+        except BrokerError as problem:
+            log.error("the certificate is not renewed: %s", problem)
+        else:
+            log.info("viewers are shown the certificate anew")
+
         """Our standard input closes when the supervisor has gone."""
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader()
@@ -133,11 +161,16 @@ class Worker:
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
-        loop.add_signal_handler(signal.SIGINT, self._stopping.set)
+        acts = {
+            signal.SIGTERM: self._draining.set,
+            signal.SIGINT: self._stopping.set,
+            signal.SIGHUP: self._renew_certificate,
+        }
+        for number, act in acts.items():
+            loop.add_signal_handler(number, act)
         yield
-        loop.remove_signal_handler(signal.SIGTERM)
-        loop.remove_signal_handler(signal.SIGINT)
+        for number in acts:
+            loop.remove_signal_handler(number)
 
 
 async def _main(listen_fds: list[int], ready_fd: int | None, number: int) -> None:

@@ -69,6 +69,8 @@ class ProxySettings:
     """Live sessions per relay worker."""
     channels_per_session: Annotated[int, Bounds(1, 1000)] = 64
     """Live channels one session may have; a usual one has eight to twelve."""
+    drain_grace: Annotated[float, Bounds(0, 86_400)] = 30.0
+    """Seconds that sessions go on after SIGTERM, with nobody new let in; a second one ends them."""
     sessions_per_label: Annotated[int, Bounds(1, 100_000)] = 100
     """Live sessions of everybody whose file was made for the same name (`--to`)."""
     turn_timeout: Annotated[float, Bounds(0.1, 3600)] = 60.0

@@ -40,6 +40,8 @@ class Channels:
     def __init__(self, steps: Steps, seats: Seats, key: TicketKey) -> None:
         self.key = key
         """For links that begin from now on; may be replaced at any time."""
+        self.draining = False
+        """Nobody new is let in; channels of sessions that live still are."""
         self._steps = steps
         self._seats = seats
         self._main = MainChannel(steps)
@@ -60,6 +62,8 @@ class Channels:
             mess = await viewer.request()
             name = channel_name(mess)
             if mess.channel_type == ChannelType.MAIN:
+                if self.draining:
+                    raise TurnedAway("draining", "the proxy is stopping", LinkError.ERROR)
                 await self._main.serve(viewer, mess, admitted)
             else:
                 await self._serve_later(viewer, mess, name, admitted)

@@ -56,6 +56,7 @@ class Proxy:
         self._seats = Seats(self._sessions, gate, place, self._limits.link_seconds)
         self._listener: Listener | None = None
         self._idle = asyncio.Event()
+        self._channels: Channels | None = None
         self._idle.set()
         self._connections = 0
 
@@ -63,7 +64,7 @@ class Proxy:
         """Serve; returns only when cancelled, after ending every session in the safe order."""
         key = await asyncio.to_thread(TicketKey.generate)
         steps = Steps(self._seats, self._dialer, self._limits, self._sessions)
-        channels = Channels(steps, self._seats, key)
+        channels = self._channels = Channels(steps, self._seats, key)
         async with contextlib.AsyncExitStack() as held, asyncio.TaskGroup() as group:
 
             def spawn(connection: Awaitable[None], name: str) -> None:
@@ -106,6 +107,11 @@ class Proxy:
             self._listener.close()
 
     def renew_tls(self, tls: TlsServer) -> None:
+    def drain(self) -> None:
+        """Let nobody new in; sessions go on, and open channels."""
+        if self._channels is not None:
+            self._channels.draining = True
+
         """Use another certificate for connections from now on."""
         self._tls = tls
         if self._listener is not None:

@@ -15,12 +15,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
+from broker.config.load import load_settings
 from broker.errors import BrokerError
 from broker.events import Event, Kind
 from broker.model import ProxyStatus
 from broker.reconcile.expiry import forget_old
 from broker.runtime import announce
 from broker.runtime.binding import bind
+from broker.runtime.certificate import current_identity
 from broker.runtime.hosting import END, worker_alive
 from broker.runtime.proxy_file import remove_status, serving_lock, write_status
 from broker.runtime.unwrap import unwrapped
@@ -28,6 +30,9 @@ from broker.runtime.wiring import House, open_house
 from broker.runtime.workers import Workers
 
 log = logging.getLogger(__name__)
+
+DRAIN_MARGIN = 5.0
+"""Seconds beyond the grace for the workers to end what is left of their sessions."""
 
 DRAIN_EVERY = 0.5
 """Seconds between looks whether the last session has ended."""
@@ -79,6 +84,8 @@ class Supervisor:
         self._listen = listen
         self._port = 0
         self._stopping = asyncio.Event()
+        self._at_once = asyncio.Event()
+        self._renew = asyncio.Event()
         self._writing = asyncio.Lock()
         self._workers: Workers | None = None
 
@@ -120,13 +127,47 @@ class Supervisor:
             ]
             tasks.append(group.create_task(self._house.inventory.run(), name="inventory"))
             tasks.append(group.create_task(self._forget_old(), name="expiry"))
+            tasks.append(group.create_task(self._renew_on_hup(), name="certificate"))
             tasks.append(group.create_task(self._announce(workers, ready), name="announce"))
             if lease_fd is not None:
                 tasks.append(group.create_task(self._hold_lease(lease_fd), name="lease"))
             await self._stopping.wait()
+            await self._drain(workers)
             await workers.end()
             for task in tasks:
                 task.cancel()
+
+    async def _drain(self, workers: Workers) -> None:
+        """Let sessions end by themselves for a while, unless it is to be at once."""
+        draining = asyncio.ensure_future(workers.drain())
+        hurry = asyncio.ensure_future(self._at_once.wait())
+        await asyncio.wait(
+            (draining, hurry),
+            timeout=self._house.settings.proxy.drain_grace + DRAIN_MARGIN,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        for waiting in (draining, hurry):
+            waiting.cancel()
+
+    def _on_signal(self) -> None:
+        """The first lets sessions end by themselves, the second ends them."""
+        if self._stopping.is_set():
+            self._at_once.set()
+        self._stopping.set()
+
+    async def _renew_on_hup(self) -> None:
+        """Have the certificate made anew where that is due, and shown by every worker."""
+        house = self._house
+        while True:
+            await self._renew.wait()
+            self._renew.clear()
+            try:
+                loaded = await asyncio.to_thread(load_settings, house.locations)
+                await asyncio.to_thread(current_identity, house.locations, loaded.settings.proxy)
+            except BrokerError as problem:
+                log.error("the certificate is not renewed: %s", problem)
+            if self._workers is not None:
+                self._workers.tell(signal.SIGHUP)
 
     async def _announce(self, workers: Workers, ready: Callable[[ProxyStatus], None]) -> None:
         await workers.first_ready.wait()
@@ -154,12 +195,17 @@ class Supervisor:
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
+        acts = {
+            signal.SIGTERM: self._on_signal,
+            signal.SIGINT: self._on_signal,
+            signal.SIGHUP: self._renew.set,
+        }
+        for number, act in acts.items():
+            loop.add_signal_handler(number, act)
         try:
             yield
         finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in acts:
                 loop.remove_signal_handler(number)
 
     async def _hold_lease(self, descriptor: int) -> None:
@@ -175,6 +221,7 @@ class Supervisor:
             transport.close()
         if END in said:
             log.info("the face that hosts us said to end")
+            self._at_once.set()
         else:
             log.info("the face that hosts us has gone; going on until the last session ends")
             while await asyncio.to_thread(self._house.store.sessions):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -81,13 +82,23 @@ class Workers:
             failures = 0 if steady else failures + 1
             await asyncio.sleep(PAUSES[min(max(failures - 1, 0), len(PAUSES) - 1)])
 
-    async def end(self) -> None:
-        """End all sessions in the order that is safe for their VMs, then the workers."""
-        self._ending = True
+    def tell(self, number: signal.Signals) -> list[asyncio.subprocess.Process]:
+        """Send every worker a signal; returns those that live."""
         alive = [p for p in self._processes.values() if p.returncode is None]
         for process in alive:
             with contextlib.suppress(ProcessLookupError):
-                process.terminate()
+                process.send_signal(number)
+        return alive
+
+    async def drain(self) -> None:
+        """Let nobody new in, and wait until the workers have ended after their sessions."""
+        self._ending = True
+        await asyncio.gather(*(process.wait() for process in self.tell(signal.SIGTERM)))
+
+    async def end(self) -> None:
+        """End all sessions in the order that is safe for their VMs, then the workers."""
+        self._ending = True
+        alive = self.tell(signal.SIGINT)
         try:
             async with asyncio.timeout(END_SECONDS):
                 await asyncio.gather(*(process.wait() for process in alive))
