@@ -90,6 +90,14 @@ class LocalDriver:
         definitions = self._definitions.all()
         return await asyncio.gather(*(self._look(definition) for definition in definitions))
 
+    async def machine(self, machine_id: MachineId) -> Machine:
+        """One VM as it is now, without a look at the others.
+
+        Raises:
+            NotFound: No such VM.
+        """
+        return await self._look(self._definitions.find(machine_id))
+
     async def console(self, machine_id: MachineId) -> Console:
         """A hand-over by the VM's control monitor; no ticket is needed.
 

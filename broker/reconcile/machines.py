@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from broker.driver import PowerControl
 from broker.errors import BrokerError, NotFound, UsageError
 from broker.events import Event, Kind
-from broker.model import Machine, MachineKey, Power, SourceName
+from broker.model import Machine, MachineId, MachineKey, Power, SourceName
 from broker.reconcile.plan import SwitchOff, SwitchOn, plan_machine
 
 if TYPE_CHECKING:
@@ -36,6 +36,13 @@ class WantedStore(Protocol):
     def add_event(self, event: Event) -> object: ...
 
 
+@runtime_checkable
+class OneAtATime(Protocol):
+    """A driver that can look at one machine without asking all of them."""
+
+    async def machine(self, machine_id: MachineId) -> Machine: ...
+
+
 class MachineReconciler:
     """Looks, plans and acts on one machine at a time.
 
@@ -61,9 +68,7 @@ class MachineReconciler:
             VmStartFailed: It did not start.
         """
         driver = await self._drivers.driver(key.source)
-        seen = next((m for m in await driver.machines() if m.key == key), None)
-        if seen is None:
-            raise NotFound(f"{key.source} does not show {key.uuid} any more", fix="broker list")
+        seen = await _seen(driver, key)
         wanted = (await asyncio.to_thread(self._store.wanted)).get(key)
         if not isinstance(driver, PowerControl):
             raise UsageError(
@@ -106,3 +111,17 @@ class MachineReconciler:
                 console=machine.name,
             ),
         )
+
+
+async def _seen(driver: Driver, key: MachineKey) -> Machine:
+    """The machine as it is now; one that another brings to a stand does not hold this one up.
+
+    Raises:
+        NotFound: The source does not show it (any more).
+    """
+    if isinstance(driver, OneAtATime):
+        return await driver.machine(key.uuid)
+    for machine in await driver.machines():
+        if machine.key == key:
+            return machine
+    raise NotFound(f"{key.source} does not show {key.uuid} any more", fix="broker list")

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from broker.errors import NoConsole
-from broker.vm.monitor import CommandRefused, conversation
+from broker.vm import monitor
+from broker.vm.monitor import CommandRefused
 
 HAND_OVER_SECONDS: Final = 5.0
 MAX_STRANGERS: Final = 16
@@ -49,8 +50,13 @@ async def hand_over(
         opened.callback(ours.close)
         with theirs:
             try:
-                async with conversation(Path(control_path), name=who, timeout=timeout) as monitor:
-                    await monitor.hand_over(theirs.fileno(), f"console-{secrets.token_hex(4)}")
+                await monitor.hand_over(
+                    Path(control_path),
+                    theirs.fileno(),
+                    f"console-{secrets.token_hex(4)}",
+                    name=who,
+                    timeout=timeout,
+                )
             except CommandRefused as exc:
                 raise NoConsole(
                     f"{who}: QEMU will not serve SPICE ({exc.what})",

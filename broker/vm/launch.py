@@ -1,7 +1,8 @@
 """From a definition to a QEMU that answers, or to its last words. The VM's lock is held.
 
 A QEMU that ends at once because of KVM is tried again, first with a plainer CPU, then with TCG.
-Every try leaves its command line in the log.
+What failed on this host before is not tried first again. Every try leaves its command line in the
+log.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import re
 import shlex
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -22,14 +23,15 @@ from broker.human import utc
 from broker.model import Accel, Firmware, MachineSpec
 from broker.vm import failures, firmware, look, probe, process, record
 from broker.vm.argv import HOST_CPU, Engine, build_argv
-from broker.vm.monitor import MonitorGone, conversation
+from broker.vm.monitor import MonitorGone, query_status
 from broker.vm.paths import VmPaths, cannot_use
 from broker.vm.process import Process
+from broker.vm.refused import Refused
 
 log = logging.getLogger(__name__)
 
 TCG_CPU: Final = "max"
-POLL_SECONDS: Final = 0.005
+POLL_SECONDS: Final = 0.002
 _ENGINE_TROUBLE: Final = re.compile(r"kvm|\bMSR\b|KVM", re.IGNORECASE)
 
 
@@ -45,7 +47,12 @@ class Died(Exception):
     def blames_the_engine(self) -> bool:
         """Whether another accelerator or CPU model may fare better."""
         crashed = self.returncode is not None and self.returncode < 0
-        return crashed or _ENGINE_TROUBLE.search(failures.last_words(self.output)) is not None
+        return crashed or self.names_the_engine
+
+    @property
+    def names_the_engine(self) -> bool:
+        """Whether its last words are of KVM: not this VM's fault, but this host's."""
+        return _ENGINE_TROUBLE.search(failures.last_words(self.output)) is not None
 
 
 async def launch(
@@ -69,12 +76,19 @@ async def launch(
     uefi = firmware.uefi_files(spec.name, paths) if spec.firmware is Firmware.UEFI else None
     _rotate(paths.qemu_log, paths.serial_log)
     note = ""
-    tries = engines(spec)
+    refused = Refused(paths, program)
+    known = refused.recall()
+    tries = in_order(engines(spec), known)
+    failed: list[Engine] = []
     for engine, following in zip(tries, [*tries[1:], None], strict=True):
         argv = build_argv(spec, paths, engine=engine, uefi=uefi, qemu=program)
         try:
             found = await _try(spec.name, argv, paths, clock, start_seconds)
         except Died as died:
+            if died.blames_the_engine and known and str(engine) not in known:
+                refused.forget()
+            if died.names_the_engine:
+                failed.append(engine)
             if following is None or not died.blames_the_engine:
                 raise failures.explain(spec.name, died.output, died.returncode) from died
             if (
@@ -84,6 +98,9 @@ async def launch(
             log.warning("%s: %s failed, trying %s", spec.name, engine, following)
             continue
         _remember(spec.name, paths, found, str(engine), note)
+        # Nothing is held against KVM itself: that it failed is to be said at each start.
+        if worse := [str(each) for each in failed if each.accel is engine.accel]:
+            refused.remember(worse)
         return
 
 
@@ -127,6 +144,11 @@ def engines(spec: MachineSpec) -> list[Engine]:
             return kvm
         case Accel.AUTO:
             return [*kvm, tcg] if probe.kvm().usable else [tcg]
+
+
+def in_order(tries: list[Engine], refused: Collection[str]) -> list[Engine]:
+    """The same, those that are known to fail behind the others of their accelerator."""
+    return sorted(tries, key=lambda each: (each.accel is Accel.TCG, str(each) in refused))
 
 
 async def _try(
@@ -177,12 +199,12 @@ async def _answers(name: str, spawned: Process, paths: VmPaths, begin: int) -> P
             spawned = winner
         if paths.qmp.exists():
             try:
-                async with conversation(paths.qmp, name=name, timeout=look.LOOK_SECONDS) as monitor:
-                    # The greeting is not enough: an abort of KVM comes between it and this.
-                    await monitor.query_status()
-                    return spawned
+                # The greeting is not enough: an abort of KVM comes between it and this.
+                await query_status(paths.qmp, name=name, timeout=look.LOOK_SECONDS)
             except (MonitorGone, VmUnresponsive):
                 pass
+            else:
+                return spawned
         await asyncio.sleep(POLL_SECONDS)
 
 

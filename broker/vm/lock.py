@@ -1,7 +1,7 @@
 """One broker at a time: the lock of an action on a VM, and the turn at a VM's monitor.
 
-Both are `flock` locks, which belong to one open file: they keep two tasks of one process apart as
-well as two processes, and the kernel drops them when their holder dies, however it dies.
+All are locks that belong to one open file: they keep two tasks of one process apart as well as two
+processes, and the kernel drops them when their holder dies, however it dies.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import AsyncIterator
+import struct
+import zlib
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
@@ -20,6 +22,9 @@ from broker.vm.paths import cannot_use
 
 FIRST_PAUSE: Final = 0.001
 LONGEST_PAUSE: Final = 0.05
+ACTION_FILE: Final = "lock"
+_FLOCK: Final = "hhqqi4x"
+"""`struct flock` of 64-bit Linux: type, whence, start, length, pid (0 for these locks)."""
 
 _queues: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
 """First come, first served among the tasks of one loop; processes only take turns."""
@@ -44,7 +49,7 @@ async def action(path: Path, name: str, *, timeout: float) -> AsyncIterator[None
     try:
         try:
             async with asyncio.timeout(timeout):
-                await _acquire(lock)
+                await _acquire(lambda: fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB))
         except TimeoutError as exc:
             raise Unreachable(
                 f"{name}: another broker is still starting or stopping it",
@@ -60,7 +65,9 @@ async def turn(monitor: Path) -> AsyncIterator[None]:
     """Be the only broker at a monitor while the block runs; waits until cancelled.
 
     QEMU serves one client per monitor, lets two more wait, and refuses the rest with EINVAL, so
-    brokers queue here. The lock is on the socket's directory: no file to make, none to leave.
+    brokers queue here. The monitors of a VM have a byte each of its lock file, apart from the lock
+    of `action`: a channel is handed over by one while a start still waits for the other. Beside a
+    monitor that is not of ours no file is made: there the lock is on its directory.
 
     Raises:
         FileNotFoundError: That directory is gone, and the VM with it.
@@ -68,19 +75,31 @@ async def turn(monitor: Path) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     queue = _queues.setdefault((id(loop), str(monitor)), asyncio.Lock())
     async with queue:
-        directory = os.open(monitor.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd, seize = _place(monitor)
         try:
-            await _acquire(directory)
+            await _acquire(seize)
             yield
         finally:
-            os.close(directory)
+            os.close(fd)
 
 
-async def _acquire(fd: int) -> None:
+def _place(monitor: Path) -> tuple[int, Callable[[], object]]:
+    """An open file for the turns at that monitor, and what takes its lock or says it is taken."""
+    try:
+        fd = os.open(monitor.parent / ACTION_FILE, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        fd = os.open(monitor.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return fd, lambda: fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    byte = zlib.crc32(monitor.name.encode())
+    asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
+    return fd, lambda: fcntl.fcntl(fd, fcntl.F_OFD_SETLK, asked)
+
+
+async def _acquire(seize: Callable[[], object]) -> None:
     pause = FIRST_PAUSE
     while True:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            seize()
         except BlockingIOError:
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)

@@ -16,7 +16,7 @@ from broker.errors import VmUnresponsive
 from broker.model import State
 from broker.vm import process, record
 from broker.vm.failures import how_it_ended, last_words
-from broker.vm.monitor import MonitorGone, conversation
+from broker.vm.monitor import MonitorGone, query_status
 from broker.vm.paths import VmPaths
 from broker.vm.process import Process
 
@@ -79,8 +79,7 @@ async def look(name: str, paths: VmPaths, *, timeout: float = LOOK_SECONDS) -> S
     known = run if run is not None and run.is_of(found) else None
     was_up = known is not None or found.age > STARTING_SECONDS
     try:
-        async with conversation(paths.qmp, name=name, timeout=timeout) as monitor:
-            status = await monitor.query_status()
+        status = await query_status(paths.qmp, name=name, timeout=timeout)
     except VmUnresponsive as exc:
         state, reason = _silent(found, exc, was_up=was_up)
     except MonitorGone as exc:

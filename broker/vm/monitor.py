@@ -3,15 +3,23 @@
 A monitor serves one client at a time, so a conversation is short: take a turn, connect, ask,
 disconnect. `qemu.qmp` has no time-outs and raises a dozen kinds of error; here all of them become
 one of two: `VmUnresponsive` (something is there and does not answer) or `MonitorGone`.
+
+While a guest boots, each answer of QEMU's waits for the guest's CPU to let go of a lock, which is
+milliseconds. So what is asked often (`ask`) is said in one breath, the greeting not awaited; it is
+enough for a few questions, and `conversation` is for the rest.
 """
 
 from __future__ import annotations
 
+import array
 import asyncio
 import contextlib
 import errno
+import json
 import logging
+import socket
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +33,7 @@ logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
 
 DISCONNECT_SECONDS: Final = 1.0
 BUSY_SECONDS: Final = 0.02
+MAX_ANSWER_BYTES: Final = 1024 * 1024
 _BUSY: Final = frozenset({errno.EINVAL, errno.EAGAIN})
 """What connecting gives when more clients wait for the monitor than its backlog holds."""
 
@@ -55,11 +64,6 @@ class Monitor:
     def __init__(self, client: QMPClient) -> None:
         self._client = client
 
-    async def query_status(self) -> str:
-        """QEMU's run state, in its own word (`running`, `paused`, `shutdown`)."""
-        answer = await self._client.execute("query-status")
-        return str(answer["status"]) if isinstance(answer, dict) else ""
-
     async def query_uuid(self) -> str:
         """The uuid this QEMU was given, lower case; zeros when it was given none."""
         answer = await self._client.execute("query-uuid")
@@ -82,20 +86,149 @@ class Monitor:
         with contextlib.suppress(ExecInterruptedError):  # it may hang up before it answers
             await self._client.execute("quit")
 
-    async def hand_over(self, fd: int, label: str) -> None:
-        """Give QEMU a connected socket to serve SPICE on; our copy of `fd` stays ours.
 
-        Args:
-            label: What QEMU calls it for the moment; unique in this conversation.
-        """
-        self._client.send_fd_scm(fd)
-        await self._client.execute("getfd", {"fdname": label})
-        try:
-            await self._client.execute("add_client", _spice_client(label))
-        except ExecuteError:
-            with contextlib.suppress(ExecuteError):
-                await self._client.execute("closefd", {"fdname": label})
-            raise
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command of QMP."""
+
+    name: str
+    arguments: Mapping[str, object] = field(default_factory=dict)
+
+    def line(self, number: int) -> bytes:
+        """What is sent; its answer has the same number."""
+        said = {"execute": self.name, "arguments": dict(self.arguments), "id": number}
+        return json.dumps(said).encode() + b"\n"
+
+
+async def query_status(path: Path, *, name: str, timeout: float) -> str:
+    """QEMU's run state, in its own word (`running`, `paused`, `shutdown`); raises as `ask`."""
+    (answer,) = await ask(path, Command("query-status"), name=name, timeout=timeout)
+    return str(answer.get("status", "")) if isinstance(answer, dict) else ""
+
+
+async def hand_over(path: Path, fd: int, label: str, *, name: str, timeout: float) -> None:
+    """Give QEMU a connected socket to serve SPICE on; our copy of `fd` stays ours.
+
+    Args:
+        label: What QEMU calls it for the moment; unique among those under way.
+
+    Raises as `ask`.
+    """
+    commands = Command("getfd", {"fdname": label}), Command("add_client", _spice_client(label))
+    undo = Command("closefd", {"fdname": label})
+    await ask(path, *commands, name=name, timeout=timeout, fd=fd, undo=undo)
+
+
+async def ask(
+    path: Path,
+    *commands: Command,
+    name: str,
+    timeout: float,
+    fd: int | None = None,
+    undo: Command | None = None,
+) -> list[object]:
+    """Say some commands to the monitor at `path` in one breath; their answers.
+
+    Args:
+        name: What to call the VM in errors.
+        timeout: Seconds for everything, waiting for a turn included.
+        fd: Sent with the commands, for `getfd`.
+        undo: Said when one was refused; what becomes of it does not matter.
+
+    Raises:
+        VmUnresponsive: Something listens, and does not answer in time.
+        MonitorGone: Nobody listens, or QEMU ended in the middle.
+        CommandRefused: QEMU answered one of them with an error.
+    """
+    async with _turn(path, name, timeout):
+        with await _dial(path) as end:
+            lines = _Lines(end, name)
+            end.sendmsg([Command("qmp_capabilities").line(0)])
+            rights = [] if fd is None else [array.array("i", [fd])]
+            said = b"".join(command.line(n) for n, command in enumerate(commands, 1))
+            end.sendmsg([said], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds) for fds in rights])
+            try:
+                return [await lines.answer(n) for n in range(len(commands) + 1)][1:]
+            except CommandRefused:
+                if undo is not None:
+                    end.sendmsg([undo.line(len(commands) + 1)])
+                    with contextlib.suppress(CommandRefused):
+                        await lines.answer(len(commands) + 1)
+                raise
+
+
+class _Lines:
+    """What a monitor says on one connection, taken apart into answers."""
+
+    def __init__(self, end: socket.socket, name: str) -> None:
+        self._end = end
+        self._name = name
+        self._waiting = b""
+
+    async def answer(self, number: int) -> object:
+        """What the command of that number gave; events and earlier answers are passed over."""
+        while True:
+            try:
+                said = json.loads(await self._line())
+            except ValueError as exc:
+                raise MonitorGone(f"{self._name}: what answers is no monitor of QEMU") from exc
+            if not isinstance(said, dict) or said.get("id") != number:
+                continue
+            if isinstance(problem := said.get("error"), dict):
+                raise CommandRefused(
+                    f"{self._name}: QEMU says: {problem.get('desc', '')}",
+                    kind=str(problem.get("class", "")),
+                )
+            return said.get("return")
+
+    async def _line(self) -> bytes:
+        loop = asyncio.get_running_loop()
+        while b"\n" not in self._waiting:
+            more = await loop.sock_recv(self._end, 65536)
+            if not more or len(self._waiting) > MAX_ANSWER_BYTES:
+                raise MonitorGone(f"{self._name}: QEMU hung up")
+            self._waiting += more
+        line, _, self._waiting = self._waiting.partition(b"\n")
+        return line
+
+
+async def _dial(path: Path) -> socket.socket:
+    """Connect; waits its turn behind programs that are not brokers.
+
+    On a unix socket that is done at once or not at all, also without blocking.
+    """
+    end = socket.socket(socket.AF_UNIX)
+    try:
+        end.setblocking(False)
+        while True:
+            try:
+                end.connect(str(path))
+            except OSError as exc:
+                if exc.errno not in _BUSY:
+                    raise
+                await asyncio.sleep(BUSY_SECONDS)
+            else:
+                return end
+    except BaseException:
+        end.close()
+        raise
+
+
+@contextlib.asynccontextmanager
+async def _turn(path: Path, name: str, timeout: float) -> AsyncIterator[None]:
+    """Our turn at a monitor, within a time; what goes wrong in it told in our words."""
+    try:
+        async with asyncio.timeout(timeout):
+            try:
+                async with lock.turn(path):
+                    yield
+            except OSError as exc:
+                raise MonitorGone(f"{name}: its monitor is gone ({exc.strerror})") from exc
+    except TimeoutError as exc:
+        raise VmUnresponsive(
+            f"{name}: QEMU's monitor did not answer within {timeout:g} s",
+            fix="Another program may hold the monitor, or QEMU hangs: look at its log, or kill it",
+        ) from exc
 
 
 @contextlib.asynccontextmanager
@@ -113,28 +246,19 @@ async def conversation(path: Path, *, name: str, timeout: float) -> AsyncIterato
         CommandRefused: QEMU answered with an error.
     """
     client = QMPClient(name)
-    try:
-        async with asyncio.timeout(timeout):
+    async with _turn(path, name, timeout):
+        try:
             try:
-                async with lock.turn(path):
-                    try:
-                        await _connect(client, path)
-                        yield Monitor(client)
-                    finally:
-                        await _disconnect(client)
-            except OSError as exc:
-                raise MonitorGone(f"{name}: its monitor is gone ({exc.strerror})") from exc
-            except ConnectError as exc:
-                raise MonitorGone(f"{name}: its monitor is gone ({exc.exc})") from exc
-            except ExecuteError as exc:
-                raise CommandRefused(f"{name}: QEMU says: {exc}", kind=exc.error_class) from exc
-            except (QMPError, EOFError) as exc:
-                raise MonitorGone(f"{name}: QEMU hung up") from exc
-    except TimeoutError as exc:
-        raise VmUnresponsive(
-            f"{name}: QEMU's monitor did not answer within {timeout:g} s",
-            fix="Another program may hold the monitor, or QEMU hangs: look at its log, or kill it",
-        ) from exc
+                await _connect(client, path)
+                yield Monitor(client)
+            finally:
+                await _disconnect(client)
+        except ConnectError as exc:
+            raise MonitorGone(f"{name}: its monitor is gone ({exc.exc})") from exc
+        except ExecuteError as exc:
+            raise CommandRefused(f"{name}: QEMU says: {exc}", kind=exc.error_class) from exc
+        except (QMPError, EOFError) as exc:
+            raise MonitorGone(f"{name}: QEMU hung up") from exc
 
 
 async def _connect(client: QMPClient, path: Path) -> None:

@@ -206,6 +206,42 @@ async def test_kvm_that_opens_and_then_fails_is_followed_by_tcg_and_said(
     )
 
 
+async def test_a_cpu_model_that_failed_is_not_tried_first_again_until_the_other_fails(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A QEMU whose CPU model `host` fails, and later, unseen, every other under KVM."""
+    monkeypatch.setattr(probe, "kvm", lambda: probe.Finding(usable=True, detail=""))
+    fails = 'echo "error: failed to set MSR 0x10a to 0x69" >&2; kill -ABRT $$'
+    changed = home.root / "changed"
+    # "KVM" is TCG here, so that this runs everywhere.
+    body = f"""
+    case "$*" in
+      *accel=kvm*"-cpu host"*) test -e {changed} || {{ {fails}; }};;
+      *accel=kvm*) test ! -e {changed} || {{ {fails}; }};;
+    esac
+    for word do
+      shift
+      case "$word" in q35,accel=kvm) word=q35,accel=tcg;; host) word=max;; esac
+      set -- "$@" "$word"
+    done
+    exec {QEMU} "$@"
+    """
+    instance = replace(home.instance(accel=Accel.AUTO), qemu=script(home.root / "fragile", body))
+    ways: list[list[str]] = []
+    for number in range(4):
+        if number == 2:
+            changed.touch()
+        try:
+            await instance.start()
+            assert (await instance.look()).reason == ""
+        finally:
+            await instance.kill()
+        lines = tail(instance.paths.qemu_log).splitlines()
+        tried = [line for line in lines if line.startswith("console-broker: ")]
+        ways.append(["host" if " -cpu host " in line else "plain" for line in tried])
+    assert ways == [["host", "plain"], ["plain"], ["plain", "host"], ["host"]]
+
+
 async def test_kvm_that_was_asked_for_by_name_is_not_replaced(home: Home) -> None:
     fails = script(home.root / "fails", "echo failed to initialize kvm: No such device >&2; exit 1")
     problem = await failure_of(replace(home.instance(accel=Accel.KVM), qemu=fails))

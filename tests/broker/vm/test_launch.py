@@ -45,6 +45,22 @@ def test_the_tries_in_order(
 
 
 @pytest.mark.parametrize(
+    ("tries", "refused", "expected"),
+    [
+        ([KVM, PLAIN, TCG], [], [KVM, PLAIN, TCG]),
+        ([KVM, PLAIN, TCG], [KVM], [PLAIN, KVM, TCG]),
+        ([KVM, PLAIN, TCG], [KVM, PLAIN], [KVM, PLAIN, TCG]),
+        ([KVM, PLAIN], [KVM], [PLAIN, KVM]),
+        ([TCG], [KVM], [TCG]),
+    ],
+)
+def test_what_failed_before_is_tried_last_and_tcg_after_all_kvm(
+    tries: list[Engine], refused: list[Engine], expected: list[Engine]
+) -> None:
+    assert launch.in_order(tries, [str(engine) for engine in refused]) == expected
+
+
+@pytest.mark.parametrize(
     ("output", "code", "blamed"),
     [
         ("qemu-system-x86_64: failed to initialize kvm: Permission denied", 1, True),
