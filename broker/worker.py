@@ -120,7 +120,6 @@ class Worker:
         driver = await self._house.inventory.driver(key.source)
         return await driver.console(key.uuid)
 
-    async def _watch_supervisor(self, proxy: Proxy) -> None:
     async def _drain(self, proxy: Proxy) -> None:
         """Told to stop: let sessions end by themselves for a while, then end what is left."""
         await self._draining.wait()
@@ -143,6 +142,7 @@ class Worker:
         else:
             log.info("viewers are shown the certificate anew")
 
+    async def _watch_supervisor(self, proxy: Proxy) -> None:
         """Our standard input closes when the supervisor has gone."""
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader()

@@ -55,8 +55,8 @@ class Proxy:
         self._sessions = Sessions(lambda: connection_id(number))
         self._seats = Seats(self._sessions, gate, place, self._limits.link_seconds)
         self._listener: Listener | None = None
-        self._idle = asyncio.Event()
         self._channels: Channels | None = None
+        self._idle = asyncio.Event()
         self._idle.set()
         self._connections = 0
 
@@ -106,12 +106,12 @@ class Proxy:
         if self._listener is not None:
             self._listener.close()
 
-    def renew_tls(self, tls: TlsServer) -> None:
     def drain(self) -> None:
         """Let nobody new in; sessions go on, and open channels."""
         if self._channels is not None:
             self._channels.draining = True
 
+    def renew_tls(self, tls: TlsServer) -> None:
         """Use another certificate for connections from now on."""
         self._tls = tls
         if self._listener is not None:
