@@ -184,6 +184,7 @@ def source_columns(
 _EVENT_TONES: Final = {
     Kind.SESSION_REFUSED: "bad",
     Kind.CHANNEL_REFUSED: "bad",
+    Kind.MESSAGE_REFUSED: "bad",
     Kind.MACHINE_FAILED: "bad",
     Kind.SOURCE_FAILED: "bad",
     Kind.SESSION_OPENED: "ok",

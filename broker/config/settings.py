@@ -75,6 +75,9 @@ class ProxySettings:
     """Live sessions of everybody whose file was made for the same name (`--to`)."""
     turn_timeout: Annotated[float, Bounds(0.1, 3600)] = 60.0
     """Seconds a viewer waits for a console that somebody is at (`--wait-turn`, `--take-over`)."""
+    firewall: Literal["enforce", "warn"] = "enforce"
+    """What becomes of a message outside of the tables: `enforce` ends its channel; `warn` lets it
+    by and writes it down, unless it could harm a machine or lead a viewer elsewhere."""
     token_ttl: Annotated[float, Bounds(1, 31_536_000)] = 120.0
     """Seconds a .vv file is good for opening a session; the session may outlast it."""
     token_ttl_max: Annotated[float, Bounds(1, 31_536_000)] = 604_800.0

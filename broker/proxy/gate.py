@@ -114,7 +114,19 @@ class Traffic:
     bytes_to_server: int
 
 
-Notice = ChannelOpened | ChannelClosed | SessionClosed | ConnectionRefused | Traffic
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the firewall did with messages of a channel since it last told."""
+
+    session: SessionId
+    channel: str
+    verdict: str
+    """`refused` (that ended the channel), `warned` (let by) or `dropped` (by the link's policy)."""
+    messages: tuple[tuple[str, int], ...]
+    """Kinds of message and how many, the most frequent first."""
+
+
+Notice = ChannelOpened | ChannelClosed | SessionClosed | ConnectionRefused | Traffic | Judged
 
 
 class Gate(Protocol):

@@ -125,7 +125,8 @@ class LaterChannel:
     ) -> Relay:
         session = seat.session
         mini = backend.link.mini_header
-        to_server = Inspector(self._client_rules(session, kind), mini=mini)
+        warns = self._steps.limits.firewall_warns
+        to_server = Inspector(self._client_rules(session, kind), mini=mini, warns=warns)
         first = b""
         if kind is ChannelType.DISPLAY:
             await viewer.accept()
@@ -140,7 +141,7 @@ class LaterChannel:
             await self._steps.present(session, backend, LinkError.ERROR)
             await viewer.accept()
             admitted()
-        to_client = Inspector(FROM_SERVER[kind], mini=mini, held=first)
+        to_client = Inspector(FROM_SERVER[kind], mini=mini, held=first, warns=warns)
         return Relay(viewer.leg, backend.leg, to_client, to_server)
 
     @staticmethod

@@ -21,6 +21,8 @@ class Limits:
     """That a viewer waits for a console which somebody else is at, when it was told to wait."""
     settle_seconds: float = 1.5
     """That a viewer waits for a console which somebody may just be leaving."""
+    firewall_warns: bool = False
+    """Messages outside of the tables that harm no machine are let by and counted."""
     report_seconds: float = 1.0
     """Between two reports of traffic."""
     key_seconds: float = 3600.0

@@ -129,9 +129,11 @@ class MainChannel:
         relay = Relay(
             viewer.leg,
             backend.leg,
-            Inspector(from_server, mini=mini),
-            Inspector(from_client, mini=mini),
+            Inspector(from_server, mini=mini, warns=self._steps.limits.firewall_warns),
+            Inspector(from_client, mini=mini, warns=self._steps.limits.firewall_warns),
         )
+        if agent is not None:
+            relay.dropped = agent.dropped
         reason = "failed"
         try:
             ending = await self._steps.relay(session, "main", viewer.peer, relay)

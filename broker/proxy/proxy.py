@@ -11,6 +11,7 @@ from broker.model import SessionId
 from broker.proxy.channel import Channels
 from broker.proxy.desk import open_desk
 from broker.proxy.gate import Dialer, Gate, Traffic
+from broker.proxy.judging import judged
 from broker.proxy.limits import Limits
 from broker.proxy.listener import Door, Listener
 from broker.proxy.neighbours import Place, Seats, connection_id
@@ -161,6 +162,9 @@ class Proxy:
             for key, carried in now.items():
                 if told.get(key) != carried:
                     self._seats.record(Traffic(*key, *carried))
+            for key, relay in steps.relays.items():
+                for notice in judged(*key, relay):
+                    self._seats.record(notice)
             told = now
 
     async def _rotate_key(self, channels: Channels) -> None:

@@ -8,6 +8,7 @@ server, not us. No logging, no counting and no calls to the house in here.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -128,6 +129,8 @@ class Relay:
         self._backend = backend
         self.to_client = to_client
         self.to_server = to_server
+        self.dropped: Counter[str] = Counter()
+        """Messages that a policy kept back, by kind, where the inspectors do not count them."""
         self._loop = loop
         self._done: asyncio.Future[Ending] = loop.create_future()
         self._pumps = (

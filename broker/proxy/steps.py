@@ -18,6 +18,7 @@ from broker.proxy.gate import (
     Gate,
     Peer,
 )
+from broker.proxy.judging import judged
 from broker.proxy.leg import LegClosed
 from broker.proxy.limits import Limits
 from broker.proxy.relay import Ending, Relay
@@ -87,6 +88,8 @@ class Steps:
                 ending = await relay.run()
             finally:
                 del self.relays[key]
+                for notice in judged(*key, relay):
+                    self.gate.record(notice)
                 self.gate.record(
                     ChannelClosed(
                         *key,

@@ -23,12 +23,14 @@ from broker.proxy.gate import (
     ChannelClosed,
     ChannelOpened,
     ConnectionRefused,
+    Judged,
     Notice,
     Peer,
     SessionClosed,
     Traffic,
 )
 from broker.proxy.link_policy import policy_for
+from broker.runtime.verdicts import VerdictLog
 from broker.service.admission import REASONS, check_address
 from broker.service.admission import Admission as Decisions
 
@@ -120,6 +122,7 @@ class StoreGate:
         self._channels_max = channels_max
         self._live: dict[SessionId, _Live] = {}
         self._due = _Due()
+        self._verdicts = VerdictLog(clock.monotonic)
         self._wake = asyncio.Event()
         self._second = 0
         self._refused = 0
@@ -178,6 +181,9 @@ class StoreGate:
                 self._end(notice)
             case ConnectionRefused():
                 self._refuse(notice)
+            case Judged():
+                if live := self._live.get(notice.session):
+                    self._verdicts.add(live.session, notice)
 
     @property
     def live(self) -> int:
@@ -246,7 +252,14 @@ class StoreGate:
         self, kind: Kind, text: str, live: _Live | None, client: str = "", reason: str = ""
     ) -> None:
         session = live.session if live else None
-        event = Event(
+        self._due.events.append(self._event(kind, text, session, client, reason))
+        del self._due.events[:-EVENTS_MAX]
+        self._wake.set()
+
+    def _event(
+        self, kind: Kind, text: str, session: Session | None, client: str, reason: str
+    ) -> Event:
+        return Event(
             at=self._clock.now(),
             kind=kind,
             text=text,
@@ -257,9 +270,6 @@ class StoreGate:
             client=client or (session.client if session else ""),
             reason=reason,
         )
-        self._due.events.append(event)
-        del self._due.events[:-EVENTS_MAX]
-        self._wake.set()
 
     # -- the store
 
@@ -282,10 +292,12 @@ class StoreGate:
             # a writing under way is waited for: what it fails to write must not be forgotten
             if flushing is not None:
                 await asyncio.wait([flushing])
-            await self._flush()
+            await self._flush(last=True)
 
-    async def _flush(self) -> bool:
+    async def _flush(self, *, last: bool = False) -> bool:
         """Write everything that is due; keeps it and says False when the store cannot."""
+        for row in self._verdicts.due(all_of_it=last):
+            self._due.events.append(self._event(row.kind, row.text, row.session, "", row.reason))
         if not self._due:
             return True
         due, self._due = self._due, _Due()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from broker.model import LinkPolicy
-from broker.proxy.gate import ChannelClosed, ConnectionRefused
+from broker.proxy.gate import ChannelClosed, ConnectionRefused, Judged
+from broker.proxy.limits import Limits
 from broker.proxy.link_policy import policy_for
 from broker.spice.agent import AGENT_HEADER
 from broker.spice.client import Linked
@@ -16,16 +19,18 @@ from broker.spice.client_link import LinkRefused
 from broker.spice.constants import ChannelType, ClientMain, LinkError, Main
 from broker.spice.wire import decode_channels, encode_channels, message
 from tests.broker.proxy.fake_server import FakeServer, Served
-from tests.broker.proxy.rig import SECONDS, Connection, Rig
+from tests.broker.proxy.rig import SECONDS, Connection, Rig, proxying
 from tests.broker.proxy.test_channel import begin, open_later
 
 LISTED = ((9, 1), (9, 0), (6, 0), (5, 0), (2, 0), (4, 0), (10, 0), (11, 0), (3, 0))
 ATTACH = message(ClientMain.ATTACH_CHANNELS)
 
 
-async def begin_as(rig: Rig, fake: FakeServer, **policy: bool) -> tuple[Connection, int, Served]:
+async def begin_as(
+    rig: Rig, fake: FakeServer, policy: LinkPolicy
+) -> tuple[Connection, int, Served]:
     """A session under that policy, its request for channels taken."""
-    rig.gate.allow(fake.target, "the-hypervisors", policy=policy_for(LinkPolicy(**policy)))
+    rig.gate.allow(fake.target, "the-hypervisors", policy=policy_for(policy))
     main, session, served = await begin(rig, fake)
     assert await served.hears(len(ATTACH)) == ATTACH
     return main, session, served
@@ -44,6 +49,10 @@ async def received(viewer: Connection, kind: int) -> bytes:
         return await viewer.reader.readexactly(size)
 
 
+def is_about(channel: str, notice: ConnectionRefused | ChannelClosed | Judged) -> bool:
+    return notice.channel == channel
+
+
 def agent(kind: int, body: bytes = b"") -> bytes:
     return AGENT_HEADER.pack(1, kind, 0, len(body)) + body
 
@@ -51,18 +60,18 @@ def agent(kind: int, body: bytes = b"") -> bytes:
 @pytest.mark.parametrize(
     ("policy", "hidden"),
     [
-        ({}, set()),
-        ({"usb": False}, {9}),
-        ({"audio_in": False}, {6}),
-        ({"file_transfer": False}, {11}),
-        ({"view_only": True}, {6, 9, 10, 11}),
+        (LinkPolicy(), set()),
+        (LinkPolicy(usb=False), {9}),
+        (LinkPolicy(audio_in=False), {6}),
+        (LinkPolicy(file_transfer=False), {11}),
+        (LinkPolicy(view_only=True), {6, 9, 10, 11}),
     ],
     ids=["all", "no usb", "no microphone", "no files", "view only"],
 )
 async def test_channels_that_are_taken_away_are_not_listed_and_refused_all_the_same(
-    rig: Rig, fake: FakeServer, policy: dict[str, bool], hidden: set[int]
+    rig: Rig, fake: FakeServer, policy: LinkPolicy, hidden: set[int]
 ) -> None:
-    main, session, served = await begin_as(rig, fake, **policy)
+    main, session, served = await begin_as(rig, fake, policy)
     await served.say(message(Main.CHANNELS_LIST, encode_channels(LISTED)))
     shown = decode_channels(await received(main, Main.CHANNELS_LIST))
     assert shown == tuple(pair for pair in LISTED if pair[0] not in hidden)
@@ -71,13 +80,14 @@ async def test_channels_that_are_taken_away_are_not_listed_and_refused_all_the_s
         refused = await viewer.until(LinkRefused)
         assert refused == LinkRefused(LinkError.PERMISSION_DENIED, ticket_judged=False)
         name = f"{ChannelType(kind).name.lower()}.0"
-        told = await rig.gate.heard(ConnectionRefused, lambda n, name=name: n.channel == name)
+        refused_there = partial(is_about, name)
+        told = await rig.gate.heard(ConnectionRefused, refused_there)
         assert told.reason == "channel-forbidden"
     assert fake.served.empty()
 
 
 async def test_keys_and_pointer_of_who_only_looks_on_go_nowhere(rig: Rig, fake: FakeServer) -> None:
-    _, session, _ = await begin_as(rig, fake, view_only=True)
+    _, session, _ = await begin_as(rig, fake, LinkPolicy(view_only=True))
     viewer, served = await open_later(rig, fake, ChannelType.INPUTS, session)
     for _ in range(100):
         await say(viewer, 111, bytes(10))
@@ -93,7 +103,7 @@ async def test_keys_and_pointer_of_who_only_looks_on_go_nowhere(rig: Rig, fake: 
 async def test_the_pointers_mode_and_the_agent_are_out_of_reach_of_who_only_looks_on(
     rig: Rig, fake: FakeServer
 ) -> None:
-    main, _, served = await begin_as(rig, fake, view_only=True)
+    main, _, served = await begin_as(rig, fake, LinkPolicy(view_only=True))
     await say(main, ClientMain.MOUSE_MODE_REQUEST, b"\2\0")
     for kind in (1, 2, 4, 5, 7, 8, 9, 12, 14, 15, 16, 77):
         await say(main, ClientMain.AGENT_DATA, agent(kind, bytes(16)))
@@ -108,7 +118,7 @@ async def test_the_pointers_mode_and_the_agent_are_out_of_reach_of_who_only_look
 async def test_the_clipboard_is_cut_in_both_directions_and_the_rest_goes_on(
     rig: Rig, fake: FakeServer
 ) -> None:
-    main, _, served = await begin_as(rig, fake, clipboard=False)
+    main, _, served = await begin_as(rig, fake, LinkPolicy(clipboard=False))
     text = agent(4, bytes(5000))
     for piece in (text[:2048], text[2048:4096], text[4096:]):
         await say(main, ClientMain.AGENT_DATA, piece)
@@ -125,7 +135,7 @@ async def test_the_clipboard_is_cut_in_both_directions_and_the_rest_goes_on(
 async def test_a_dropped_file_is_answered_and_its_bytes_go_nowhere(
     rig: Rig, fake: FakeServer
 ) -> None:
-    main, _, served = await begin_as(rig, fake, file_transfer=False)
+    main, _, served = await begin_as(rig, fake, LinkPolicy(file_transfer=False))
     said = agent(6, struct.pack("<II", 0, 1 << 14))
     await say(main, ClientMain.AGENT_DATA, said)
     await served.hears(6 + len(said))
@@ -138,7 +148,7 @@ async def test_a_dropped_file_is_answered_and_its_bytes_go_nowhere(
 
 
 async def test_answers_do_not_cut_into_a_ping_that_passes(rig: Rig, fake: FakeServer) -> None:
-    main, _, served = await begin_as(rig, fake, clipboard=False)
+    main, _, served = await begin_as(rig, fake, LinkPolicy(clipboard=False))
     ping = message(4, bytes(256_012))
     await served.say(ping[:100_000])
     for _ in range(10):
@@ -154,7 +164,7 @@ async def test_answers_do_not_cut_into_a_ping_that_passes(rig: Rig, fake: FakeSe
 async def test_a_viewer_that_provokes_answers_and_reads_none_is_ended(
     rig: Rig, fake: FakeServer
 ) -> None:
-    main, _, served = await begin_as(rig, fake, clipboard=False)
+    main, _, served = await begin_as(rig, fake, LinkPolicy(clipboard=False))
     await served.say(message(4, bytes(256_012))[:100_000])
     for _ in range(500):
         await say(main, ClientMain.AGENT_DATA, agent(7, bytes(8)))
@@ -164,7 +174,7 @@ async def test_a_viewer_that_provokes_answers_and_reads_none_is_ended(
 
 
 async def test_a_link_to_everything_has_none_of_this(rig: Rig, fake: FakeServer) -> None:
-    main, session, served = await begin_as(rig, fake)
+    main, session, served = await begin_as(rig, fake, LinkPolicy())
     grab = agent(7, bytes(8))
     await say(main, ClientMain.AGENT_DATA, grab)
     assert await served.hears(6 + len(grab)) == message(ClientMain.AGENT_DATA, grab)
@@ -172,3 +182,50 @@ async def test_a_link_to_everything_has_none_of_this(rig: Rig, fake: FakeServer)
     linking = asyncio.ensure_future(viewer.until(Linked))
     await (await fake.next()).accept()
     await linking
+
+
+async def test_what_a_policy_keeps_back_is_told_by_kind(rig: Rig, fake: FakeServer) -> None:
+    main, session, _ = await begin_as(rig, fake, LinkPolicy(view_only=True))
+    viewer, _ = await open_later(rig, fake, ChannelType.INPUTS, session)
+    await say(viewer, 101, bytes(4))
+    await say(viewer, 111, bytes(10))
+    await say(viewer, 111, bytes(10))
+    told = await rig.gate.heard(Judged, partial(is_about, "inputs.0"))
+    assert (told.verdict, dict(told.messages)) == (
+        "dropped", {"key-down": 1, "mouse-motion": 2},
+    )  # fmt: skip
+    await say(main, ClientMain.AGENT_DATA, agent(7, bytes(8)))
+    told = await rig.gate.heard(Judged, partial(is_about, "main"))
+    assert (told.verdict, told.messages) == ("dropped", (("agent clipboard-grab", 1),))
+
+
+async def test_what_ends_a_channel_is_told_before_its_end(rig: Rig, fake: FakeServer) -> None:
+    _, session, _ = await begin_as(rig, fake, LinkPolicy())
+    viewer, served = await open_later(rig, fake, ChannelType.INPUTS, session)
+    await say(viewer, 999, b"1234")
+    closed = await rig.gate.heard(ChannelClosed, partial(is_about, "inputs.0"))
+    told = await rig.gate.heard(Judged, partial(is_about, "inputs.0"))
+    assert closed.reason == "firewall"
+    assert (told.verdict, told.messages) == ("refused", (("message 999", 1),))
+    assert rig.gate.notices.index(told) < rig.gate.notices.index(closed)
+    assert await served.is_closed() == b""
+
+
+async def test_a_firewall_that_warns_lets_by_what_harms_no_machine(
+    tmp_path: Path, fake: FakeServer
+) -> None:
+    limits = Limits(close_seconds=0.3, firewall_warns=True, report_seconds=0.05)
+    async with proxying(tmp_path, limits=limits) as rig:
+        _, session, _ = await begin_as(rig, fake, LinkPolicy())
+        viewer, served = await open_later(rig, fake, ChannelType.INPUTS, session)
+        odd = message(999, b"1234")
+        viewer.writer.write(odd)
+        assert await served.hears(len(odd)) == odd
+        await served.say(odd)
+        assert await received(viewer, 999) == b"1234"
+        told = await rig.gate.heard(Judged, partial(is_about, "inputs.0"))
+        assert (told.verdict, told.messages[0][0]) == ("warned", "message 999")
+        viewer.writer.write(message(4))
+        closed = await rig.gate.heard(ChannelClosed, partial(is_about, "inputs.0"))
+        assert closed.reason == "firewall"
+        assert await served.is_closed() == b""

@@ -29,6 +29,7 @@ from broker.proxy.gate import (
     ChannelClosed,
     ChannelOpened,
     ConnectionRefused,
+    Judged,
     Peer,
     SessionClosed,
     Traffic,
@@ -112,6 +113,22 @@ async def test_an_admission_carries_what_the_token_allows(
     admission = await gate.admit(issue(store, clock, LinkPolicy(view_only=True)), PEER)
     assert admission.policy.view_only
     assert ChannelType.USBREDIR in admission.policy.hidden
+
+
+async def test_verdicts_become_few_rows_and_outlive_their_session(
+    gate: StoreGate, store: Store, clock: FakeClock
+) -> None:
+    admission = await admitted(gate, store, clock)
+    async with writing(gate):
+        gate.record(ChannelOpened(admission.session, "inputs.0", PEER))
+        for _ in range(50):
+            gate.record(Judged(admission.session, "inputs.0", "dropped", (("key-down", 2),)))
+        gate.record(SessionClosed(admission.session, "client-closed", established=True))
+        gate.record(Judged(admission.session, "inputs.0", "dropped", (("key-down", 2),)))
+    (row,) = [event for event in store.events() if event.kind is Kind.MESSAGE_DROPPED]
+    assert row.text == "inputs.0: 100 messages dropped by policy (key-down 100)"
+    assert (row.session, row.reason, row.key) == (admission.session, "policy", KEY)
+    assert row.client == str(PEER)
 
 
 async def test_a_later_channel_from_another_address_is_refused_and_told(

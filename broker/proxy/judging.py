@@ -1,0 +1,30 @@
+"""What the firewall did on a channel since it last told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from broker.model import SessionId
+from broker.proxy.gate import Judged
+from broker.spice.constants import ChannelType
+from broker.spice.names import name_of_message
+
+if TYPE_CHECKING:
+    from broker.proxy.relay import Relay
+
+
+def judged(session: SessionId, channel: str, relay: Relay) -> Iterator[Judged]:
+    """One notice per kind of verdict; nothing when there was none."""
+    kind = ChannelType[channel.partition(".")[0].upper()]
+    counts: dict[str, Counter[str]] = {}
+    for inspector, from_client in ((relay.to_server, True), (relay.to_client, False)):
+        for (verdict, message), count in inspector.take_judged().items():
+            name = name_of_message(kind, message, from_client=from_client)
+            counts.setdefault(verdict, Counter())[name] += count
+    if relay.dropped:
+        counts.setdefault("dropped", Counter()).update(relay.dropped)
+        relay.dropped.clear()
+    for verdict, messages in counts.items():
+        yield Judged(session, channel, verdict, tuple(messages.most_common()))
