@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import hmac
 from collections.abc import Callable
+from typing import Final
 
 from broker import tokens
 from broker.errors import BrokerError, Refused
@@ -39,6 +40,9 @@ from broker.spice.policy import (
     opening_bytes,
 )
 from broker.spice.wire import DisplayInit, Header, LinkMess
+
+GREETED: Final = frozenset({ChannelType.PORT, ChannelType.WEBDAV})
+"""The server sends PORT INIT at once, and dies when that cannot be written: VM rule 1 for them."""
 
 
 class LaterChannel:
@@ -137,6 +141,10 @@ class LaterChannel:
             if later:
                 async with self._steps.stage(session):
                     await self._say_late(backend, later)
+        elif kind in GREETED:
+            first = await self._cross(seat, backend, b"", mini=mini)
+            await viewer.accept()
+            admitted()
         else:
             await self._steps.present(session, backend, LinkError.ERROR)
             await viewer.accept()
@@ -190,7 +198,7 @@ class LaterChannel:
             raise TurnedAway("backend-closed", "the server closed the display") from exc
 
     async def _cross(self, seat: Seat, backend: Backend, then: bytes, *, mini: bool) -> bytes:
-        """VM rule 1: ticket and INIT, and no way back before the server's first message.
+        """VM rule 1: the ticket, and no way back before the server's first message.
 
         There is no time-out here on purpose: closing early is what kills the VM.
         """
@@ -203,7 +211,7 @@ class LaterChannel:
                     head += await backend.leg.receive(Header.length(mini=mini) - len(head))
             except (BrokerError, LegClosed) as exc:
                 raise TurnedAway(
-                    getattr(exc, "reason", "backend-closed"), f"the display did not open: {exc}"
+                    getattr(exc, "reason", "backend-closed"), f"the channel did not open: {exc}"
                 ) from exc
         return head
 

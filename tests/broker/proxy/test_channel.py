@@ -235,6 +235,26 @@ async def test_what_may_make_the_server_drop_a_display_waits_for_set_ack(
     assert await served.hears(len(codecs + report)) == codecs + report
 
 
+@pytest.mark.parametrize("kind", [ChannelType.PORT, ChannelType.WEBDAV])
+async def test_a_port_that_vanished_is_closed_only_after_its_init(
+    kind: ChannelType, rig: Rig, fake: FakeServer
+) -> None:
+    main, session, main_served = await begin(rig, fake)
+    viewer = await rig.open(kind, connection_id=session)
+    linking = asyncio.ensure_future(viewer.until(Linked))
+    served = await fake.next()
+    linking.cancel()
+    viewer.reset()
+    main.reset()
+    await served.accept()
+    await rig.gate.heard(ChannelClosed, lambda closed: closed.channel == "main")
+    assert not served.reader.at_eof()
+    assert not main_served.reader.at_eof()
+    await served.say(message(201, bytes(10)))
+    await served.is_closed()
+    await main_served.is_closed()
+
+
 async def test_the_first_message_reaches_the_viewer_whole(rig: Rig, fake: FakeServer) -> None:
     _, session, _ = await begin(rig, fake)
     viewer, served = await open_later(rig, fake, ChannelType.DISPLAY, session)
