@@ -17,9 +17,11 @@ PY := $(VENV)/bin/python
 NUMPROCESSES ?= auto
 # Further arguments for pytest: make test ARGS="-k static"
 ARGS ?=
+FUZZ_SECONDS ?= 120
+SOAK_SECONDS ?= 3600
 SOURCES := broker tui sources tests bench docs
 
-.PHONY: help run test test-slow check format docs bench bench-relay picture coverage lowest lock system-run system-test system-bench system-picture venv-run venv-dev clean
+.PHONY: help run test test-slow check format docs bench bench-relay vm-safety fuzz soak picture coverage lowest lock system-run system-test system-bench system-picture venv-run venv-dev clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 13
@@ -32,6 +34,17 @@ test: system-test venv-dev  ## Run the tests, with real QEMU and real viewers
 
 test-slow: system-test venv-dev  ## Run the tests that take minutes
 	$(PY) -m pytest -m slow --timeout 600 $(ARGS)
+
+vm-safety: system-test venv-dev  ## Attack VMs by every known means, bare and behind the proxy; prints a table
+	$(PY) -m tests.adversary $(ARGS)
+
+# Each round draws anew; what fails is kept in .hypothesis and tried first the next time.
+fuzz: venv-dev  ## Fuzz the protocol for FUZZ_SECONDS (120)
+	end=$$((SECONDS + $(FUZZ_SECONDS))); while ((SECONDS < end)); do \
+	  HYPOTHESIS_PROFILE=deep $(PY) -m pytest -q -n $(NUMPROCESSES) --timeout 900 tests/broker/spice; done
+
+soak: system-test venv-dev  ## Open and close sessions for SOAK_SECONDS (3600), and see that nothing grows
+	SOAK_SECONDS=$(SOAK_SECONDS) $(PY) -m pytest -m slow -s --timeout 0 tests/integration/test_soak.py $(ARGS)
 
 check: venv-dev  ## Format, lint, types, import contracts, docs
 	$(VENV)/bin/ruff format --check $(SOURCES)

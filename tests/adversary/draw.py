@@ -101,6 +101,7 @@ class Attack:
         if draw.random() < 0.5:  # all in one write
             said, first = said + first, b""
         left = cut - len(request)
+        self._tell(f"{kind.name.lower()} begins with {first[:40].hex()} ({len(first)} bytes)")
         if cut >= 0:
             await link.say((said + first)[:left])
             return False
@@ -142,6 +143,7 @@ class Attack:
         """A few messages, whole or in pieces."""
         for _ in range(draw.randrange(1, 8)):
             said = self._drawn(kind, draw)
+            self._tell(f"{kind.name.lower()} says {said[:40].hex()} ({len(said)} bytes)")
             if draw.random() < 0.15:
                 said = said[: draw.randrange(len(said))]
                 await link.say(said)
