@@ -13,7 +13,7 @@ from typing import Final
 
 from broker.proxy.tls import TlsEnded, TlsEngine, TlsFailed
 
-CHUNK_BYTES: Final = 128 * 1024
+CHUNK_BYTES: Final = 256 * 1024
 """Read at once; the most that a channel keeps for a peer that does not read, and its records."""
 _ciphertext = bytearray(CHUNK_BYTES)
 _ciphertext_view: Final = memoryview(_ciphertext)
@@ -76,7 +76,7 @@ class Leg:
                 engine.receive(_ciphertext_view[:count])
             filled = engine.read_into(view)
             # One record at a time comes out; fill the view, so that little is written often.
-            while filled < len(view) and engine.has_more:
+            while engine.has_more and filled < len(view):
                 count = engine.read_into(view[filled:])
                 if not count:
                     break
@@ -114,12 +114,9 @@ class Leg:
         """
         if self.engine is not None:
             try:
-                if latest:
-                    self.engine.write(data[:latest])
-                self.engine.write(data[latest:] if latest else data)
+                data = self.engine.seal(data, latest)
             except TlsFailed as exc:
                 raise LegClosed(self, "tls", str(exc)) from exc
-            data = self.engine.take()
         self._send_raw(data)
 
     def _send_raw(self, data: bytes | memoryview) -> None:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from broker.errors import StoreError
 
-RECORDS_BYTES = 160 * 1024
+RECORDS_BYTES = 320 * 1024
 """Room for one relay chunk as TLS records."""
 
 
@@ -52,6 +52,10 @@ class TlsEngine(Protocol):
 
     def take(self) -> bytes | memoryview:
         """Ciphertext to send, empty when there is none; good until the next call."""
+        ...
+
+    def seal(self, plain: bytes | memoryview, latest: int = 0) -> bytes | memoryview:
+        """`write` and `take` in one; what begins at `latest`, if not 0, begins a record."""
         ...
 
     def close(self) -> None:
@@ -117,6 +121,13 @@ class StdlibEngine:
 
     def take(self) -> bytes | memoryview:
         """Ciphertext to send."""
+        return self._outgoing.read()
+
+    def seal(self, plain: bytes | memoryview, latest: int = 0) -> bytes | memoryview:
+        """`write` and `take` in one."""
+        if latest:
+            self.write(plain[:latest])
+        self.write(plain[latest:] if latest else plain)
         return self._outgoing.read()
 
     def close(self) -> None:

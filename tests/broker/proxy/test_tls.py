@@ -12,7 +12,8 @@ from broker import pki
 from broker.clock import SystemClock
 from broker.errors import StoreError
 from broker.proxy import engines
-from broker.proxy.fast_tls import FastServer
+from broker.proxy.fast_tls import SEALED_MAX, FastServer
+from broker.proxy.leg import CHUNK_BYTES
 from broker.proxy.tls import (
     StdlibEngine,
     StdlibServer,
@@ -22,6 +23,7 @@ from broker.proxy.tls import (
     TlsServer,
     stdlib_context,
 )
+from broker.spice.inspector import HELD_MAX, INSERTED_MAX
 
 Make = Callable[[Path], TlsServer]
 
@@ -78,6 +80,58 @@ def test_bytes_of_any_size_go_both_ways(make: Make, identity: pki.Identity) -> N
         pair.to_server()
         assert pair.server.has_more
         assert read_all(pair.server) == data[:size]
+
+
+@BOTH
+@pytest.mark.parametrize("latest", [0, 1, 40_000, 65_536, 131_072])
+@pytest.mark.parametrize("size", [132_000, SEALED_MAX, SEALED_MAX + 1, 1_000_000])
+def test_what_is_sealed_arrives_whole_and_the_latest_begins_a_record(
+    make: Make, identity: pki.Identity, size: int, latest: int
+) -> None:
+    pair = Pair(make(identity.server_path).engine(), identity)
+    data = memoryview(bytes(range(256)) * (size // 256 + 1))[:size]
+    for _ in range(2):
+        pair.client.receive(bytes(pair.server.seal(data, latest)))
+        assert ends_of_reads(pair.client, size) >= {latest, size} - {0}
+        assert len(pair.server.take()) == 0
+
+
+@BOTH
+def test_one_byte_and_none_can_be_sealed(make: Make, identity: pki.Identity) -> None:
+    pair = Pair(make(identity.server_path).engine(), identity)
+    assert len(pair.server.seal(b"")) == 0
+    pair.client.receive(bytes(pair.server.seal(b"x")))
+    assert read_all(pair.client) == b"x"
+
+
+def ends_of_reads(engine: TlsEngine, size: int) -> set[int]:
+    """Read that many bytes of the pattern; where reads ended. Each gives one record at most."""
+    data, ends, view = b"", set(), memoryview(bytearray(20_000))
+    while len(data) < size:
+        count = engine.read_into(view)
+        assert count
+        data += view[:count]
+        ends.add(len(data))
+    assert data == (bytes(range(256)) * (size // 256 + 1))[:size]
+    return ends
+
+
+def test_all_that_a_relay_writes_at_once_fits_into_the_buffer_for_records() -> None:
+    assert CHUNK_BYTES + HELD_MAX + 2 * INSERTED_MAX <= SEALED_MAX
+
+
+@BOTH
+def test_there_is_more_only_while_there_is(make: Make, identity: pki.Identity) -> None:
+    """Asked of what is in memory: a relay that reads on in vain pays for it at each message."""
+    pair = Pair(make(identity.server_path).engine(), identity)
+    pair.client.write(b"one")
+    pair.client.write(b"two")
+    pair.to_server()
+    view = memoryview(bytearray(2))
+    seen = []
+    while pair.server.has_more:
+        seen.append(bytes(view[: pair.server.read_into(view)]))
+    assert seen == [b"on", b"e", b"tw", b"o"]
 
 
 @BOTH
@@ -147,6 +201,8 @@ def test_an_engine_that_failed_does_not_write(make: Make, identity: pki.Identity
         engine.handshake()
     with pytest.raises(TlsFailed):
         engine.write(b"data")
+    with pytest.raises(TlsFailed):
+        engine.seal(b"data")
 
 
 @BOTH
