@@ -23,12 +23,21 @@ BODY_MAX: Final = 3000
 """Bodies of messages are kept small: the sizes that lie are what hurts."""
 VMC: Final = (ChannelType.USBREDIR, ChannelType.PORT, ChannelType.WEBDAV)
 
+HELLO: Final = struct.pack("<III", 0, 68, 0) + b"adversary".ljust(64, b"\0") + b"\xff\0\0\0"
+"""How a redirected USB device begins."""
+
 
 class Attack:
-    """One attack on one machine. `story` tells what it did, once it has."""
+    """One attack on one machine. `story` tells what it did, once it has.
 
-    def __init__(self, seed: str) -> None:
+    Args:
+        usb: Speak the USB protocol badly too. QEMU 7.2 dies of that by itself (docs/security.md),
+            whoever carries it.
+    """
+
+    def __init__(self, seed: str, *, usb: bool = False) -> None:
         self.seed = seed
+        self._usb = usb
         self.story: list[str] = []
         self._random = Random(seed)
 
@@ -160,11 +169,14 @@ class Attack:
         chance = draw.random()
         if chance < 0.05:
             return draw.choice((FLUSH_MARK, message(5, bytes(40)), message(draw.randrange(600))))
-        if chance < 0.1:
+        if chance < 0.1 and kind is not ChannelType.USBREDIR:
             size = draw.choice((0xFFFFFFFF, 0x80000000, 0x7FFFFFFF, 1 << 24, 70_000))
             return struct.pack("<HI", draw.choice((101, 102, 104, 107)), size) + bytes(9000)
         if chance < 0.15:
             return message(2) * draw.randrange(1, 40)
+        if kind is ChannelType.USBREDIR and not self._usb:
+            size = draw.choice((0xFFFFFFFF, 0x80000000, 0x7FFFFFFF, (1 << 24) + 1))
+            return draw.choice((vmc(len(HELLO), HELLO), vmc(size, bytes(9000)), message(9)))
         if kind is ChannelType.MAIN and chance < 0.7:
             return self._agent(draw)
         if kind in VMC and chance < 0.6:
@@ -194,8 +206,7 @@ class Attack:
 
     def _redirected(self, draw: Random) -> bytes:
         """The language of redirected USB devices, badly spoken; or nothing of the kind."""
-        hello = struct.pack("<III", 0, 68, 0) + b"adversary".ljust(64, b"\0") + b"\xff\0\0\0"
-        said = hello if draw.random() < 0.5 else b""
+        said = HELLO if draw.random() < 0.5 else b""
         for _ in range(draw.randrange(4)):
             data = draw.randbytes(draw.choice((0, 4, 10, 12, 64, 132, 300)))
             size = len(data) if draw.random() < 0.8 else draw.randrange(2**32)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.adversary.machines import KINDS, field_of
-from tests.adversary.plays import ALL, ELEVEN, Play
+from tests.adversary.plays import ALL, BEYOND_US, ELEVEN, Play
 from tests.adversary.trial import Harmed, Tally, played, siege
 
 pytestmark = pytest.mark.qemu
@@ -46,6 +46,15 @@ async def test_drawn_attacks_harm_a_machine_without_us(how: str, tmp_path: Path)
     with pytest.raises(Harmed, match=r"died of signal|froze"):
         async with field_of(how, tmp_path) as place:
             await siege(place, "without-us", 200, seconds=40)
+
+
+@pytest.mark.xfail(strict=True, reason="QEMU's own USB redirection dies of it: --no-usb")
+@pytest.mark.parametrize("name", BEYOND_US)
+async def test_what_is_said_inside_a_redirected_device_harms_no_machine(
+    name: str, tmp_path: Path
+) -> None:
+    async with field_of("hand-over", tmp_path) as place:
+        assert not await played(BEYOND_US[name], place.way(), place.machine)
 
 
 @pytest.mark.slow
