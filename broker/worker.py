@@ -112,6 +112,8 @@ class Worker:
             link_seconds=settings.handshake_timeout,
             backend_seconds=settings.dial_timeout,
             turn_seconds=settings.turn_timeout,
+            bad_tokens=settings.bad_tokens,
+            backoff_seconds=settings.bad_token_wait,
             firewall_warns=settings.firewall == "warn",
             half_open=settings.half_open_max,
             half_open_per_address=settings.half_open_per_address,

@@ -65,6 +65,10 @@ class ProxySettings:
     """Connections, of everybody, that may be in their handshake at once."""
     half_open_per_address: Annotated[int, Bounds(1, 100_000)] = 32
     """Connections of one address in their handshake at once; a viewer opens up to ten at a time."""
+    bad_tokens: Annotated[int, Bounds(0, 100_000)] = 10
+    """Tokens of one address (IPv6: one /64) that may be no good before it has to wait; 0 never."""
+    bad_token_wait: Annotated[float, Bounds(1, 86_400)] = 300.0
+    """Seconds of the longest such wait; the first is 1, and each further bad token doubles it."""
     sessions_max: Annotated[int, Bounds(1, 100_000)] = 1000
     """Live sessions per relay worker."""
     channels_per_session: Annotated[int, Bounds(1, 1000)] = 64

@@ -12,9 +12,12 @@ The rules that keep spice-server 0.15 alive, each marked VM where it is obeyed:
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable
+from typing import Final
 
+from broker.proxy.backoff import BAD, Backoff
 from broker.proxy.gate import ConnectionRefused, Peer
 from broker.proxy.later_channel import LaterChannel
 from broker.proxy.leg import Leg
@@ -26,6 +29,9 @@ from broker.proxy.viewer import TurnedAway, Viewer
 from broker.spice.constants import ChannelType, LinkError
 from broker.spice.ticket import TicketKey
 from broker.spice.wire import LinkMess
+
+FORGET_SECONDS: Final = 900.0
+"""Without a bad token, after which an address is as any other."""
 
 
 def channel_name(mess: LinkMess) -> str:
@@ -44,6 +50,12 @@ class Channels:
         """Nobody new is let in; channels of sessions that live still are."""
         self._steps = steps
         self._seats = seats
+        self._backoff = Backoff(
+            steps.limits.bad_tokens,
+            steps.limits.backoff_seconds,
+            FORGET_SECONDS,
+            asyncio.get_running_loop().time,
+        )
         self._main = MainChannel(steps)
         self._later = LaterChannel(steps)
 
@@ -62,12 +74,13 @@ class Channels:
             mess = await viewer.request()
             name = channel_name(mess)
             if mess.channel_type == ChannelType.MAIN:
-                if self.draining:
-                    raise TurnedAway("draining", "the proxy is stopping", LinkError.ERROR)
+                self._see_whether_it_may(peer)
                 await self._main.serve(viewer, mess, admitted)
             else:
                 await self._serve_later(viewer, mess, name, admitted)
         except TurnedAway as exc:
+            if exc.reason in BAD:
+                self._backoff.failed(peer.host)
             if exc.error is not None:
                 await viewer.refuse(exc.error)
             if not exc.told:
@@ -76,6 +89,17 @@ class Channels:
             pass  # told by SessionClosed
         finally:
             await leg.finish(self._steps.limits.close_seconds)
+
+    def _see_whether_it_may(self, peer: Peer) -> None:
+        """Turn a new viewer away whose turn it is not."""
+        if self.draining:
+            raise TurnedAway("draining", "the proxy is stopping", LinkError.ERROR)
+        if wait := self._backoff.wait(peer.host):
+            raise TurnedAway(
+                "back-off",
+                f"too many tokens from this address were no good; it has to wait {wait:.0f} s",
+                LinkError.PERMISSION_DENIED,
+            )
 
     async def _serve_later(
         self, viewer: Viewer, mess: LinkMess, name: str, admitted: Callable[[], None]

@@ -27,6 +27,10 @@ class Limits:
     """Between two reports of traffic."""
     key_seconds: float = 3600.0
     """Life of the RSA key that tickets are sealed with."""
+    bad_tokens: int = 0
+    """From one address before it has to wait; 0 never has anybody wait."""
+    backoff_seconds: float = 300.0
+    """The longest that an address has to wait."""
     half_open: int = 256
     """Connections that have not shown a good ticket yet, in all."""
     half_open_per_address: int = 32
