@@ -99,14 +99,14 @@ class Inspector:
                 return self._scan_slowly(chunk)
             finally:
                 self._scanning = False
-        unpack, largest, smallest = self._header.unpack_from, self._largest, self._smallest
+        unpack, largest_of, smallest = self._header.unpack_from, self._largest.get, self._smallest
         last = size - 6
         messages = latest = 0
         while position <= last:
             kind, body = unpack(chunk, position)
             if (
-                body > largest.get(kind, _NO_SUCH_TYPE)
-                or (kind in smallest and body < smallest[kind])
+                body > largest_of(kind, _NO_SUCH_TYPE)
+                or (smallest and body < smallest.get(kind, 0))
             ) and not self._lets_by(kind, body):
                 break
             latest = position
