@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from broker import pki
 from broker.model import HandOverTarget, Target, TcpTarget, UnixTarget
 from broker.proxy.dial import TargetDialer
+from broker.proxy.gate import Policy
 from broker.proxy.limits import Limits
 from broker.spice.client import ChannelClient, MessageReceived, SurfaceCreated
 from broker.spice.constants import ChannelType, Display
@@ -155,11 +156,16 @@ class Guarded:
 
     machine: Machine
     rig: Rig
+    policy: Policy = field(default_factory=Policy)
+    """How everybody's link is held."""
     _tokens: itertools.count[int] = field(default_factory=itertools.count)
 
     def way(self) -> Way:
         token = self.rig.gate.allow(
-            self.machine.target, self.machine.ticket, f"adversary{next(self._tokens)}"
+            self.machine.target,
+            self.machine.ticket,
+            f"adversary{next(self._tokens)}",
+            self.policy,
         )
         return Through(self.rig, token, self.way)
 
@@ -168,16 +174,18 @@ class Guarded:
 
 
 @contextlib.asynccontextmanager
-async def field_of(how: str, directory: Path, *more: str) -> AsyncIterator[Field]:
+async def field_of(
+    how: str, directory: Path, *more: str, policy: Policy | None = None, warns: bool = False
+) -> AsyncIterator[Field]:
     """A machine: `bare`, behind a `relay` that looks at nothing, or behind us in one of `KINDS`."""
     if how not in KINDS:
         async with machine("tcp", directory, *more) as made, plain_relay(made.port) as port:
             yield Bare(made, made.port if how == "bare" else port)
         return
     async with machine(how, directory, *more) as made:
-        limits = Limits(half_open_per_address=200, close_seconds=2.0)
+        limits = Limits(half_open_per_address=200, close_seconds=2.0, firewall_warns=warns)
         async with proxying(directory, dialer=TargetDialer(Ours()), limits=limits) as rig:
-            yield Guarded(made, rig)
+            yield Guarded(made, rig, policy or Policy())
 
 
 async def sees_a_picture(way: Way) -> None:

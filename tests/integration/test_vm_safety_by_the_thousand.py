@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from broker.model import LinkPolicy
+from broker.proxy.gate import Policy
+from broker.proxy.link_policy import policy_for
 from tests.adversary.machines import KINDS, field_of
 from tests.adversary.plays import ALL, BEYOND_US, ELEVEN, Play
 from tests.adversary.trial import Harmed, Tally, played, siege
@@ -38,6 +41,19 @@ async def test_known_attacks_harm_no_machine(kind: str, tmp_path: Path) -> None:
     async with field_of(kind, tmp_path) as place:
         for name, play in ALL.items():
             assert not await played(play, place.way(), place.machine), name
+
+
+LOOKING_ON = policy_for(LinkPolicy(view_only=True))
+
+
+@pytest.mark.parametrize(("warns", "policy"), [(True, None), (False, LOOKING_ON)])
+async def test_a_firewall_that_only_warns_and_a_link_that_allows_less_harm_no_machine(
+    warns: bool, policy: Policy | None, tmp_path: Path
+) -> None:
+    async with field_of("tcp", tmp_path, policy=policy, warns=warns) as place:
+        for name, play in ALL.items():
+            assert not await played(play, place.way(), place.machine), name
+        await siege(place, SEED, 20, seconds=5)
 
 
 @pytest.mark.parametrize("how", ["bare", "relay"])
