@@ -35,6 +35,8 @@ if TYPE_CHECKING:  # what these import is only needed once something is asked
 HYPERVISOR: Final = "localhost"
 OPTIONS: Final = ("qemu",)
 _OFF: Final = frozenset({State.STOPPED, State.CRASHED})
+_FRESH_SECONDS: Final = 0.1
+"""For how long what a start saw need not be looked at anew, as long as that QEMU lives."""
 _MAX_LOG_BYTES: Final = 4 * 1024 * 1024
 
 
@@ -48,6 +50,7 @@ class LocalDriver:
         self._context = context
         self._qemu = qemu
         self._opened: Definitions | None = None
+        self._started: dict[MachineId, tuple[float, Seen]] = {}
 
     @classmethod
     def from_options(
@@ -132,8 +135,11 @@ class LocalDriver:
 
     async def start(self, machine_id: MachineId) -> None:
         """Have it running; see `broker.vm.instance.Instance.start`."""
-        spec = self._definitions.spec(machine_id)
-        await self._instance(self._definitions.find(machine_id), spec).start()
+        definition = self._definitions.find(machine_id)
+        spec = definition.spec or self._definitions.spec(machine_id)  # which says what is wrong
+        seen = await self._instance(definition, spec).start()
+        if seen is not None:
+            self._started[machine_id] = self._context.clock.monotonic(), seen
 
     async def stop(self, machine_id: MachineId, *, timeout: float) -> None:
         """Switch it off, gently first; see `broker.vm.instance.Instance.stop`."""
@@ -222,7 +228,22 @@ class LocalDriver:
         from broker.vm.look import look
 
         paths = self._paths(definition)
-        return self._machine(definition, paths, await look(definition.name, paths))
+        seen = self._just_seen(definition, paths) or await look(definition.name, paths)
+        return self._machine(definition, paths, seen)
+
+    def _just_seen(self, definition: Definition, paths: VmPaths) -> Seen | None:
+        """What a start of ours saw a moment ago: a guest that boots is slow to be asked again."""
+        from broker.vm import process
+
+        at, seen = self._started.get(definition.uuid, (0.0, None))
+        if seen is None:
+            return None
+        found = process.find(paths.pid)
+        age = self._context.clock.monotonic() - at
+        if age < _FRESH_SECONDS and found is not None and found.pid == seen.pid:
+            return seen
+        del self._started[definition.uuid]
+        return None
 
     def _machine(self, definition: Definition, paths: VmPaths, seen: Seen) -> Machine:
         spec, problem = definition.spec, definition.problem

@@ -68,15 +68,16 @@ class MachineReconciler:
             VmStartFailed: It did not start.
         """
         driver = await self._drivers.driver(key.source)
-        seen = await _seen(driver, key)
-        wanted = (await asyncio.to_thread(self._store.wanted)).get(key)
+        seen, wanted = await asyncio.gather(
+            _seen(driver, key), asyncio.to_thread(self._store.wanted)
+        )
         if not isinstance(driver, PowerControl):
             raise UsageError(
                 f"{seen.full_name} cannot be switched from here",
                 fix="Only VMs of a local source can; see: broker vm list",
             )
         try:
-            for step in plan_machine(key, wanted, seen.state, gently=gently):
+            for step in plan_machine(key, wanted.get(key), seen.state, gently=gently):
                 await self._carry_out(driver, step, seen, grace)
         finally:
             await self._drivers.refresh_source(key.source)

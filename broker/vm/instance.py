@@ -86,10 +86,13 @@ class Instance:
         """The state it is in now."""
         return await look(self.spec.name, self.paths, timeout=self.patience.answer)
 
-    async def start(self) -> None:
+    async def start(self) -> Seen | None:
         """Have it running; returns when its monitor answers. One that runs is left alone.
 
         With `accel: auto` a KVM that fails is followed by TCG, and `Seen.reason` says so.
+
+        Returns:
+            As what it was seen when it answered; None when it ran already.
 
         Raises:
             VmStartFailed: QEMU is missing, or ended at once; its own words are in it.
@@ -100,9 +103,9 @@ class Instance:
         async with self._action():
             found = process.find(self.paths.pid)
             if found is not None and await self._is_up(found):
-                return
+                return None
             self._clear()
-            await launch(
+            return await launch(
                 self.spec,
                 self.paths,
                 qemu=self.qemu,

@@ -23,6 +23,7 @@ from broker.human import utc
 from broker.model import Accel, Firmware, MachineSpec
 from broker.vm import failures, firmware, look, probe, process, record
 from broker.vm.argv import HOST_CPU, Engine, build_argv
+from broker.vm.look import Seen
 from broker.vm.monitor import MonitorGone, query_status
 from broker.vm.paths import VmPaths, cannot_use
 from broker.vm.process import Process
@@ -57,12 +58,15 @@ class Died(Exception):
 
 async def launch(
     spec: MachineSpec, paths: VmPaths, *, qemu: str, clock: Clock, start_seconds: float
-) -> None:
+) -> Seen:
     """Have QEMU up; returns when its monitor answers.
 
     Args:
         qemu: Name or path of the emulator.
         start_seconds: How long one try may take from exec to an answer.
+
+    Returns:
+        As what it was seen then.
 
     Raises:
         VmStartFailed: QEMU is missing, or ended at once; its own words are in it.
@@ -83,7 +87,7 @@ async def launch(
     for engine, following in zip(tries, [*tries[1:], None], strict=True):
         argv = build_argv(spec, paths, engine=engine, uefi=uefi, qemu=program)
         try:
-            found = await _try(spec.name, argv, paths, clock, start_seconds)
+            found, status = await _try(spec.name, argv, paths, clock, start_seconds)
         except Died as died:
             if died.blames_the_engine and known and str(engine) not in known:
                 refused.forget()
@@ -101,7 +105,8 @@ async def launch(
         # Nothing is held against KVM itself: that it failed is to be said at each start.
         if worse := [str(each) for each in failed if each.accel is engine.accel]:
             refused.remember(worse)
-        return
+        return look.told(status, found, note)
+    raise AssertionError("there is at least one engine to try")
 
 
 async def finish(name: str, found: Process, paths: VmPaths, *, start_seconds: float) -> bool:
@@ -112,7 +117,7 @@ async def finish(name: str, found: Process, paths: VmPaths, *, start_seconds: fl
     """
     try:
         async with asyncio.timeout(start_seconds):
-            found = await _answers(name, found, paths, begin=0)
+            found, _ = await _answers(name, found, paths, begin=0)
     except Died:
         return False
     except TimeoutError as exc:
@@ -153,8 +158,8 @@ def in_order(tries: list[Engine], refused: Collection[str]) -> list[Engine]:
 
 async def _try(
     name: str, argv: list[str], paths: VmPaths, clock: Clock, start_seconds: float
-) -> Process:
-    """Run one command line until its monitor answers.
+) -> tuple[Process, str]:
+    """Run one command line until its monitor answers; see `_answers`.
 
     Raises:
         Died: It ended first.
@@ -184,8 +189,8 @@ async def _try(
         ) from exc
 
 
-async def _answers(name: str, spawned: Process, paths: VmPaths, begin: int) -> Process:
-    """Wait for the monitor's first answer; whose it is.
+async def _answers(name: str, spawned: Process, paths: VmPaths, begin: int) -> tuple[Process, str]:
+    """Wait for the monitor's first answer: whose it is, and the state it tells.
 
     It is another process's than the one spawned if a broker that was killed had just started one:
     the pidfile lets only one live.
@@ -200,11 +205,11 @@ async def _answers(name: str, spawned: Process, paths: VmPaths, begin: int) -> P
         if paths.qmp.exists():
             try:
                 # The greeting is not enough: an abort of KVM comes between it and this.
-                await query_status(paths.qmp, name=name, timeout=look.LOOK_SECONDS)
+                status = await query_status(paths.qmp, name=name, timeout=look.LOOK_SECONDS)
             except (MonitorGone, VmUnresponsive):
                 pass
             else:
-                return spawned
+                return spawned, status
         await asyncio.sleep(POLL_SECONDS)
 
 

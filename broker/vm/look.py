@@ -90,10 +90,18 @@ async def look(name: str, paths: VmPaths, *, timeout: float = LOOK_SECONDS) -> S
         state = State.UNRESPONSIVE if was_up else State.STARTING
         reason = exc.what if was_up else ""
     else:
-        state, reason = STATES.get(status, (State.UNKNOWN, f"QEMU says {status}"))
-        if known is not None and not reason:
-            reason = known.note
+        return told(status, found, known.note if known is not None else "")
     return Seen(state, reason, found.pid, found.started_at)
+
+
+def told(status: str, found: Process, note: str) -> Seen:
+    """What is seen of a QEMU that says it is `status`.
+
+    Args:
+        note: What is odd about how it runs; shown when there is nothing worse.
+    """
+    state, reason = STATES.get(status, (State.UNKNOWN, f"QEMU says {status}"))
+    return Seen(state, reason or note, found.pid, found.started_at)
 
 
 def _silent(found: Process, problem: VmUnresponsive, *, was_up: bool) -> tuple[State, str]:

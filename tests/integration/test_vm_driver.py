@@ -12,7 +12,8 @@ from broker.errors import NoConsole, StoreError, UsageError
 from broker.model import Console, Machine, MachineSpec, SourceName, State
 from broker.vm import handover
 from sources.local import LocalDriver
-from tests.guests import Home, logged, needs_qemu
+from tests.fake_clock import FakeClock
+from tests.guests import Home, held, logged, needs_qemu
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
 
@@ -115,3 +116,35 @@ async def test_a_runtime_directory_open_to_others_is_refused(
     await driver.define(spec := home.spec())
     with pytest.raises(StoreError, match="open to other users"):
         await driver.start(spec.uuid)
+
+
+async def test_what_a_start_saw_is_not_asked_again_at_once_and_soon_is(
+    driver: LocalDriver, home: Home
+) -> None:
+    spec = home.spec()
+    clock = FakeClock()
+    made = LocalDriver.from_options(
+        SourceName("local"), {}, DriverContext(home.root, home.data, home.runtime, clock=clock)
+    )
+    await driver.define(spec)
+    await made.start(spec.uuid)
+    monitor = home.instance(spec).paths.qmp
+    async with held(monitor):  # whoever asks now gets no answer
+        assert (await made.machine(spec.uuid)).state is State.RUNNING
+        clock.forward(1)
+        assert (await made.machine(spec.uuid)).state is State.UNRESPONSIVE
+    assert (await only(made)).state is State.RUNNING
+
+
+async def test_what_a_start_saw_is_no_answer_for_one_that_has_ended(
+    driver: LocalDriver, home: Home
+) -> None:
+    spec = home.spec()
+    context = DriverContext(home.root, home.data, home.runtime, clock=FakeClock())
+    made = LocalDriver.from_options(SourceName("local"), {}, context)
+    await driver.define(spec)
+    await made.start(spec.uuid)
+    await driver.stop(spec.uuid, timeout=0)
+    assert (await only(made)).state is State.STOPPED
+    await driver.start(spec.uuid)
+    assert (await only(made)).pid == (await only(driver)).pid
