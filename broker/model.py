@@ -79,6 +79,10 @@ class TcpTarget:
     tls_port: int | None = None
     ca_pem: str | None = None
     host_subject: str | None = None
+    proxy: str | None = None
+    """An HTTP proxy on the way, `http://host:port`; it is asked by CONNECT."""
+    address: str | None = None
+    """What `host` stood for when the session began; its further channels go nowhere else."""
 
 
 @dataclass(frozen=True, slots=True)

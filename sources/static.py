@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,6 +42,10 @@ _FIXES = {
 }
 
 
+_PROXY = re.compile(r"http://(\[[0-9A-Fa-f:.]+\]|[\w.-]+):[0-9]{1,5}/?")
+"""Without a name and password: those would lie in the database unsealed."""
+
+
 def _blank_is_none(value: object) -> object:
     return None if value == "" else value
 
@@ -71,6 +76,8 @@ class ConsoleOptions(BaseModel):
     """TCP port of the SPICE server with TLS."""
     unix_path: MaybeText = None
     """Unix socket of a SPICE server on this host, instead of ports."""
+    proxy: MaybeText = None
+    """HTTP proxy on the way to the ports, `http://host:port`; it is asked by CONNECT."""
     host_subject: MaybeText = None
     """Subject its certificate must have, `C=…,O=…,CN=…`; without it the certificate must be good
     for `hypervisor_ip`."""
@@ -231,6 +238,7 @@ class StaticDriver:
             tls_port=console.secure_port,
             ca_pem=ca,
             host_subject=console.host_subject,
+            proxy=console.proxy,
         )
 
     def _path(self, text: str) -> Path:
@@ -263,6 +271,10 @@ def _check(where: str, console: ConsoleOptions, found: Mapping[str, object]) -> 
         raise ConfigError(f"{where}: {what}", fix=_FIXES["ticket"])
     if tickets[0] != "ticket" and getattr(console, tickets[0]) is None:
         raise ConfigError(f"{where}: its {tickets[0]} is empty", fix=_FIXES["ticket"])
+    if console.proxy is not None and not _PROXY.fullmatch(console.proxy):
+        raise ConfigError(
+            f"{where}: its proxy is not http://host:port", fix="Write `proxy: http://host:3128`"
+        )
     ports = console.insecure_port is not None or console.secure_port is not None
     if console.unix_path is not None:
         if ports:

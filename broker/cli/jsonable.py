@@ -72,6 +72,7 @@ def _target(where: Target) -> Document:
                 "tls_port": where.tls_port,
                 "host_subject": where.host_subject,
                 "verified": where.ca_pem is not None,
+                "proxy": where.proxy,
             }
         case UnixTarget():
             return {"kind": "unix", "path": where.path}

@@ -55,7 +55,8 @@ def _run(call: Call, args: Namespace) -> Exit:
 SERVE = Verb(
     _arguments,
     _run,
-    "SIGTERM or Ctrl+C: nobody new is let in, and sessions go on for proxy.drain_grace; a second one\n"
-    "ends them at once, in the order that is safe for their VMs. SIGHUP: the certificate is made anew\n"
-    "where that is due, and nobody is dropped. With --json, one document says where it serves once it does.",
+    "SIGTERM or Ctrl+C: nobody new is let in, and sessions go on for proxy.drain_grace; a second\n"
+    "one ends them at once, in the order that is safe for their VMs. SIGHUP: the certificate is\n"
+    "made anew where that is due, and nobody is dropped. With --json, one document says where it\n"
+    "serves once it does.",
 )

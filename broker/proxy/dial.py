@@ -8,8 +8,9 @@ known the certificate must carry the host's name.
 from __future__ import annotations
 
 import asyncio
-import os
+import contextlib
 import socket
+from dataclasses import replace
 
 from broker import pki
 from broker.errors import NoConsole
@@ -22,6 +23,7 @@ from broker.proxy.gate import (
     HandOver,
 )
 from broker.proxy.leg import Leg, LegClosed
+from broker.proxy.reach import Address, ask_through, connect, first_to_answer, split_proxy
 from broker.proxy.tls import StdlibEngine
 
 
@@ -47,7 +49,7 @@ class TargetDialer:
             case TcpTarget():
                 return await _dial_tcp(target)
             case UnixTarget(path):
-                return Dialed(await _connect(socket.AF_UNIX, path, path))
+                return Dialed(await connect(socket.AF_UNIX, path, path))
             case HandOverTarget(control_path):
                 if self._hand_over is None:
                     raise NoConsole("This proxy does not reach VMs of this host")
@@ -58,45 +60,53 @@ async def _dial_tcp(target: TcpTarget) -> Dialed:
     port = target.tls_port or target.port
     if port is None:
         raise NoConsole(f"The console on {target.host} has no port")
-    where = f"{target.host}:{port}"
-    loop = asyncio.get_running_loop()
-    try:
-        addresses = await loop.getaddrinfo(target.host, port, type=socket.SOCK_STREAM)
-    except OSError as exc:
-        raise BackendUnreachable(
-            f"{target.host} has no address ({exc.strerror})", fix="Check the console's hypervisor"
-        ) from exc
     tls = (
         BackendTls(pki.backend_context(target.ca_pem), target.host, target.host_subject)
         if target.tls_port
         else None
     )
-    failure: BackendUnreachable | None = None
-    for family, _, _, _, address in addresses:
-        try:
-            return Dialed(await _connect(family, address, where), tls)
-        except BackendUnreachable as exc:
-            failure = exc
-    raise failure or BackendUnreachable(f"{target.host} has no address")
+    if target.proxy is None:
+        addresses = await _addresses(target.address or target.host, port, "hypervisor")
+        return Dialed(await first_to_answer(addresses, f"{target.host}:{port}"), tls)
+    host, proxy_port = split_proxy(target.proxy)
+    where = f"{target.host}:{port} behind {host}:{proxy_port}"
+    sock = await first_to_answer(await _addresses(host, proxy_port, "proxy"), where)
+    await ask_through(sock, target.host, port, f"{host}:{proxy_port}")
+    return Dialed(sock, tls)
 
 
-async def _connect(family: int, address: object, where: str) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
+async def _addresses(host: str, port: int, option: str) -> list[Address]:
+    if found := _numeric(host, port):
+        return [(family, address) for family, _, _, _, address in found]
+    loop = asyncio.get_running_loop()
     try:
-        sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, address)  # type: ignore[arg-type]  # as getaddrinfo gave it, or a path
+        resolved = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as exc:
-        sock.close()
-        # asyncio puts the address where the kernel's words belong
-        words = os.strerror(exc.errno) if exc.errno else str(exc)
         raise BackendUnreachable(
-            f"The SPICE server at {where} cannot be reached ({words})",
-            fix="Check that the machine runs and that its console's address is right",
+            f"{host} has no address ({exc.strerror})", fix=f"Check the console's {option}"
         ) from exc
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+    return [(family, address) for family, _, _, _, address in resolved]
+
+
+def _numeric(host: str, port: int) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+    """The address itself where `host` is one: asking the resolver costs a thread's turn."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.suppress(OSError):
+            socket.inet_pton(family, host)
+            return [(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port))]
+    return []
+
+
+def pinned(target: Target, sock: socket.socket) -> Target:
+    """The same target, at the one address that MAIN's connection went to.
+
+    A name may stand for several hosts, and a session belongs to one of them.
+    """
+    if not isinstance(target, TcpTarget) or target.proxy is not None:
+        return target
+    with contextlib.suppress(OSError):
+        return replace(target, address=str(sock.getpeername()[0]))
+    return target
 
 
 async def secured(dialed: Dialed) -> Leg:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from broker.errors import BrokerError, Occupied, Refused
 from broker.proxy.backend import Backend
+from broker.proxy.dial import pinned
 from broker.proxy.gate import Admission, SessionClosed
 from broker.proxy.relay import Ending, Relay
 from broker.proxy.session import Session, SessionOver
@@ -99,6 +101,8 @@ class MainChannel:
         mini = mess.common_caps & MINI
         asked = LinkMess(0, ChannelType.MAIN, 0, AUTH_CAPS | mini, mess.channel_caps & MAIN_CAPS)
         backend = await self._steps.open(session, session.admission, asked, None)
+        target = pinned(session.admission.target, backend.leg.sock)
+        session.admission = replace(session.admission, target=target)
         try:
             if backend.link.mini_header != bool(mini):
                 raise TurnedAway("backend-headers", "the hypervisor knows long headers only")

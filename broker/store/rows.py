@@ -180,6 +180,8 @@ def from_target(target: Target | None) -> str | None:
                 "ca_pem": target.ca_pem,
                 "host_subject": target.host_subject,
             }
+            if target.proxy is not None:
+                fields["proxy"] = target.proxy
             return json.dumps(["tcp", fields])
         case UnixTarget():
             return json.dumps(["unix", {"path": target.path}])

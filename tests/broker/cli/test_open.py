@@ -53,8 +53,19 @@ def test_beside_a_serving_proxy_nobody_waits() -> None:
 def test_no_wait_leaves_once_the_viewer_has_its_session() -> None:
     service = WithViewer()
     service.live.append(session(service.named("web-01"), "a", "b"))
-    assert called("open web-01 --no-wait", service).code == 0
+    assert called("open web-01 --no-wait --take-over", service).code == 0
     service.viewer.wait()
+
+
+@pytest.mark.usefixtures("display")
+def test_a_console_that_is_in_use_is_said_before_a_viewer_starts() -> None:
+    service = WithViewer()
+    service.live.append(session(service.named("web-01"), "a", "192.0.2.9:51234"))
+    ran = called("open web-01", service)
+    assert ran.code == 5
+    assert "in use by ana" in ran.err
+    assert "--take-over" in ran.err
+    assert not [verb for verb, *_ in service.asked if verb == "open_viewer"]
 
 
 @pytest.mark.usefixtures("display")

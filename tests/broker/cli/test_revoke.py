@@ -5,12 +5,12 @@ import json
 import pytest
 
 from tests.broker.cli.calling import called
-from tests.fakes.service import FakeService, console
+from tests.fakes.service import FakeService
 
 
 def test_the_files_of_one_console_are_revoked() -> None:
     service = FakeService()
-    key = console("web-01").machine.key
+    key = service.named("web-01").machine.key
     ran = called("revoke web-01 --json", service)
     assert (ran.code, json.loads(ran.out)) == (0, {"revoked": 3})
     assert service.asked == [("revoke", key)]
