@@ -1,0 +1,33 @@
+"""What workers say to each other arrives as it was said."""
+
+from __future__ import annotations
+
+import pytest
+
+from broker.model import LinkPolicy, SessionId, TcpTarget
+from broker.proxy.gate import Admission, Judged
+from broker.proxy.link_policy import policy_for
+from broker.proxy.words import Seated, Word, decoded, encoded
+
+SESSION = SessionId("abcdefghijkl")
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        Judged(SESSION, "inputs.0", "dropped", (("key-down", 2), ("message 999", 1))),
+        Seated(
+            Admission(
+                SESSION,
+                b"d" * 32,
+                TcpTarget("192.0.2.1", 5900),
+                ticket="secret",
+                policy=policy_for(LinkPolicy(view_only=True)),
+            ),
+            7,
+        ),
+    ],
+    ids=["verdicts", "policy"],
+)
+def test_a_links_policy_and_what_came_of_it_pass_between_workers(word: Word) -> None:
+    assert decoded(encoded(word)) == word
