@@ -41,6 +41,8 @@ from broker.spice.policy import (
 )
 from broker.spice.wire import DisplayInit, Header, LinkMess
 
+FIRST_BODY_MAX: Final = 4096
+"""More of a server's first message is not waited for; SET_ACK and PORT INIT are far smaller."""
 GREETED: Final = frozenset({ChannelType.PORT, ChannelType.WEBDAV})
 """The server sends PORT INIT at once, and dies when that cannot be written: VM rule 1 for them."""
 
@@ -149,7 +151,13 @@ class LaterChannel:
             await self._steps.present(session, backend, LinkError.ERROR)
             await viewer.accept()
             admitted()
-        to_client = Inspector(FROM_SERVER[kind], mini=mini, held=first, warns=warns)
+        to_client = Inspector(FROM_SERVER[kind], mini=mini, warns=warns)
+        if first:
+            async with self._steps.stage(session):
+                with contextlib.suppress(TurnedAway):  # the relay will find it gone
+                    await viewer.say(bytes(to_client.scan(memoryview(first))))
+            if to_client.verdict is not None:
+                raise TurnedAway("firewall", f"the server's message {to_client.verdict.type}")
         return Relay(viewer.leg, backend.leg, to_client, to_server)
 
     @staticmethod
@@ -202,18 +210,23 @@ class LaterChannel:
 
         There is no time-out here on purpose: closing early is what kills the VM.
         """
-        head = b""
+        first = b""
         async with seat.crossing():
             try:
                 await backend.present(then)
                 await backend.result()
-                while len(head) < Header.length(mini=mini):
-                    head += await backend.leg.receive(Header.length(mini=mini) - len(head))
+                length = Header.length(mini=mini)
+                while len(first) < length:
+                    first += await backend.leg.receive(length - len(first))
+                # Over TLS a server writes header and body one after the other.
+                length += min(Header.decode(first, mini=mini).size, FIRST_BODY_MAX)
+                while len(first) < length:
+                    first += await backend.leg.receive(length - len(first))
             except (BrokerError, LegClosed) as exc:
                 raise TurnedAway(
                     getattr(exc, "reason", "backend-closed"), f"the channel did not open: {exc}"
                 ) from exc
-        return head
+        return first
 
     async def _read_to_end(self, session: Session, backend: Backend) -> None:
         """VM rule 2: the server closes this channel once MAIN is closed."""

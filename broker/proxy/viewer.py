@@ -145,12 +145,20 @@ class Viewer:
             raise self._lost(exc, what) from exc
         return self._pending.pop(0)
 
-    async def _say(self) -> None:
+    async def say(self, data: bytes) -> None:
+        """Send it.
+
+        Raises:
+            TurnedAway: It closed, or does not read.
+        """
         try:
             async with asyncio.timeout(self._seconds):
-                await self.leg.send(self._link.data_to_send())
+                await self.leg.send(data)
         except (TimeoutError, LegClosed) as exc:
             raise self._lost(exc, "answer") from exc
+
+    async def _say(self) -> None:
+        await self.say(self._link.data_to_send())
 
     def _lost(self, exc: Exception, what: str) -> TurnedAway:
         if isinstance(exc, TimeoutError):

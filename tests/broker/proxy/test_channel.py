@@ -250,9 +250,25 @@ async def test_a_port_that_vanished_is_closed_only_after_its_init(
     await rig.gate.heard(ChannelClosed, lambda closed: closed.channel == "main")
     assert not served.reader.at_eof()
     assert not main_served.reader.at_eof()
-    await served.say(message(201, bytes(10)))
+    first = message(201, bytes(10))
+    await served.say(first[:-1])  # over TLS a header and its body come one after the other
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await served.reader.read(1)
+    await served.say(first[-1:])
     await served.is_closed()
     await main_served.is_closed()
+
+
+async def test_a_ports_init_reaches_its_viewer_though_nothing_follows(
+    rig: Rig, fake: FakeServer
+) -> None:
+    _, session, _ = await begin(rig, fake)
+    viewer = await rig.open(ChannelType.PORT, connection_id=session)
+    linking = asyncio.ensure_future(viewer.until(MessageReceived))
+    served = await fake.next()
+    await served.accept(message(201, bytes(10)))
+    assert (await linking).type == 201
 
 
 async def test_the_first_message_reaches_the_viewer_whole(rig: Rig, fake: FakeServer) -> None:
