@@ -12,10 +12,10 @@ from broker.cli.call import Call
 from broker.cli.diagnostics import Exit
 from broker.cli.link_options import add_label, add_policy, add_turn, policy_of
 from broker.cli.show import add_console
-from broker.errors import NoConsole, Occupied, Unreachable, ViewerMissing
+from broker.errors import NoConsole, Unreachable, ViewerMissing
 from broker.model import State, WhenOccupied
 from broker.service.port import VIEWER_LABEL, ExportRequest
-from broker.service.viewer import ended, from_elsewhere, has_display
+from broker.service.viewer import ended, from_elsewhere, has_display, see_that_it_is_free
 
 if TYPE_CHECKING:
     from broker.model import Machine, MachineKey
@@ -43,22 +43,11 @@ def _run(call: Call, args: Namespace) -> Exit:
         info = await service.find(args.console)
         request = ExportRequest(label=args.label, policy=policy_of(args))
         if request.policy.occupied is WhenOccupied.REFUSE:
-            await _see_that_it_is_free(service, info.machine)
+            see_that_it_is_free(info.machine, await service.sessions())
         await open_console(call, service, info.machine, request, wait=args.wait)
         return Exit.DONE
 
     return call.ask(ask)
-
-
-async def _see_that_it_is_free(service: Service, machine: Machine) -> None:
-    """Say so here, where it can be said why: the viewer only says that it cannot connect."""
-    for live in await service.sessions():
-        if live.key == machine.key:
-            raise Occupied(
-                f"{machine.name} is in use by {live.label or live.client}",
-                in_turn=False,
-                fix=f"Take it over: broker open {machine.name} --take-over",
-            )
 
 
 async def open_console(

@@ -23,9 +23,11 @@ from broker.model import (
     SessionId,
     SourceName,
     SourceStatus,
+    WhenOccupied,
 )
 from broker.service.consoles import Consoles
 from broker.service.port import VIEWER_LABEL, ConsoleInfo, Exported, ExportRequest, Opened
+from broker.service.viewer import see_that_it_is_free
 
 if TYPE_CHECKING:
     from broker.clock import Clock
@@ -130,7 +132,10 @@ class EmbeddedService:
     async def open_viewer(self, key: MachineKey, request: ExportRequest | None = None) -> Opened:
         machine = await asyncio.to_thread(self._store.machine, key)
         await asyncio.to_thread(self._viewers.check, machine.name)
-        exported = await self.export_vv(key, request or ExportRequest(label=VIEWER_LABEL))
+        request = request or ExportRequest(label=VIEWER_LABEL)
+        if request.policy.occupied is WhenOccupied.REFUSE:
+            see_that_it_is_free(machine, await self.sessions())
+        exported = await self.export_vv(key, request)
         return await asyncio.to_thread(self._viewers.start, exported)
 
     # -- machines

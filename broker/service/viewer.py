@@ -14,11 +14,12 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from broker.errors import StoreError, ViewerMissing
+from broker.errors import Occupied, StoreError, ViewerMissing
+from broker.model import Machine, Session
 from broker.service.port import Exported, Opened
 
 KNOWN_VIEWERS: Final = ("remote-viewer",)
@@ -68,6 +69,21 @@ def find_viewer(
         if found := which(name):
             return (found,)
     raise ViewerMissing("No viewer is installed", fix="Install one: apt install virt-viewer")
+
+
+def see_that_it_is_free(machine: Machine, live: Iterable[Session]) -> None:
+    """Say here who is there: a viewer would only say that it cannot connect.
+
+    Raises:
+        Occupied: Somebody is.
+    """
+    for session in live:
+        if session.key == machine.key:
+            raise Occupied(
+                f"{machine.name} is in use by {session.label or session.client}",
+                in_turn=False,
+                fix=f"Take it over: broker open {machine.name} --take-over",
+            )
 
 
 def has_display(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> bool:

@@ -12,8 +12,9 @@ from broker.proxy.gate import SessionClosed
 from broker.spice.client import SurfaceCreated
 from broker.spice.constants import ChannelType
 from tests.broker.proxy.connect_proxy import connect_proxy
+from tests.broker.proxy.qemu import PASSWORD
 from tests.broker.proxy.rig import proxying
-from tests.integration.test_proxy_qemu import PASSWORD, tcp
+from tests.integration.test_proxy_qemu import tcp
 
 pytestmark = pytest.mark.qemu
 

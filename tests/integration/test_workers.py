@@ -261,7 +261,7 @@ async def test_a_worker_that_is_told_to_stop_ends_its_sessions_in_the_safe_order
 ) -> None:
     one, two = house.status.workers
     viewer = await house.viewer_across(one, two)
-    os.kill((one, two)[which], signal.SIGTERM)
+    os.kill((one, two)[which], signal.SIGINT)  # SIGTERM gives sessions their grace
     await viewer.closed()
     await house.ended()
     await until(lambda: len(house.status.workers) == 2)

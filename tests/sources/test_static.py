@@ -144,6 +144,18 @@ async def test_both_ports_ca_and_subject_make_a_tls_target(context: DriverContex
     assert await target_of(made) == TcpTarget("127.0.0.1", 5910, 5911, pem, "CN=node1")
 
 
+async def test_a_proxy_may_stand_on_the_way(context: DriverContext) -> None:
+    target = await target_of(driver(context, entry(proxy="http://gw.lab:3128")))
+    assert target == TcpTarget("127.0.0.1", port=5910, proxy="http://gw.lab:3128")
+
+
+@pytest.mark.parametrize("proxy", ["gw", "https://gw:1", "http://me:secret@gw:3128", "http://gw"])
+def test_what_is_no_proxy_is_said_without_its_secret(context: DriverContext, proxy: str) -> None:
+    problem = mistake(context, {"consoles": [entry(proxy=proxy)]})
+    assert "its proxy is not http://host:port" in problem.what
+    assert "secret" not in str(problem)
+
+
 async def test_a_ca_may_be_a_file_beside_sources_yaml(context: DriverContext) -> None:
     pem = "# Düsseldorf\n" + trustme.CA().cert_pem.bytes().decode()
     (context.config_dir / "ca.pem").write_text(pem)
