@@ -2,7 +2,8 @@
 
 Each table says what a relay forwards; whatever is missing ends the channel. The tables protect
 the virtual machine: several inputs kill spice-server 0.15, and none of them is in here. What a
-link's policy takes away (typing, USB, ...) is taken from these tables.
+link's policy takes away (typing, USB, ...) is taken from these tables. It is one file because
+both directions of a channel are read side by side, and what may pass is decided in one place.
 
 Source: spice-common `spice.proto`; trials on spice-server 0.15.1.
 """
