@@ -37,10 +37,13 @@ class LegClosed(Exception):
 class Leg:
     """A socket and perhaps a TLS engine. Owns the socket."""
 
-    __slots__ = ("engine", "sock", "unsent")
+    __slots__ = ("engine", "fd", "sock", "unsent")
 
     def __init__(self, sock: socket.socket, engine: TlsEngine | None = None) -> None:
         self.sock = sock
+        self.fd = sock.fileno()
+        """For the loop: asked about a socket it does not know, it writes it into an error's text,
+        with two system calls."""
         self.engine = engine
         self.unsent: bytes = b""
         """What the socket did not take yet, already encrypted."""
@@ -200,11 +203,11 @@ class Leg:
     async def _readable(self) -> None:
         loop = asyncio.get_running_loop()
         ready: asyncio.Future[None] = loop.create_future()
-        loop.add_reader(self.sock, _resolve, ready)
+        loop.add_reader(self.fd, _resolve, ready)
         try:
             await ready
         finally:
-            loop.remove_reader(self.sock)
+            loop.remove_reader(self.fd)
 
     async def send(self, data: bytes) -> None:
         """Send all of it; in one write when the socket takes it.
@@ -224,11 +227,11 @@ class Leg:
         loop = asyncio.get_running_loop()
         while self.unsent and not self.flush():
             ready: asyncio.Future[None] = loop.create_future()
-            loop.add_writer(self.sock, _resolve, ready)
+            loop.add_writer(self.fd, _resolve, ready)
             try:
                 await ready
             finally:
-                loop.remove_writer(self.sock)
+                loop.remove_writer(self.fd)
 
     async def finish(self, seconds: float) -> None:
         """Send what is owed, say goodbye, let the peer close, then close; never raises.

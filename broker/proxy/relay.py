@@ -54,14 +54,14 @@ class Pump:
     def resume(self) -> None:
         """Read again; also at once, for what TLS holds in memory does not wake a loop."""
         self.paused = False
-        self._loop.add_reader(self._source.sock, self.run)
+        self._loop.add_reader(self._source.fd, self.run)
         self.run()
 
     def pause(self) -> None:
         """Stop reading."""
         if not self.paused:
             self.paused = True
-            self._loop.remove_reader(self._source.sock)
+            self._loop.remove_reader(self._source.fd)
 
     def run(self) -> None:
         """Move what is there. The hot spot."""
@@ -83,7 +83,7 @@ class Pump:
                     return
                 if sink.unsent:
                     self.pause()
-                    self._loop.add_writer(sink.sock, self.drain)
+                    self._loop.add_writer(sink.fd, self.drain)
                     return
                 if not source.has_more:
                     return
@@ -104,7 +104,7 @@ class Pump:
             sink.write(now)
         if sink.unsent:
             self.pause()
-            self._loop.add_writer(sink.sock, self.drain)
+            self._loop.add_writer(sink.fd, self.drain)
 
     def drain(self) -> None:
         """Send on, and read again when all is sent."""
@@ -114,7 +114,7 @@ class Pump:
         except LegClosed as closed:
             self._ended(closed)
             return
-        self._loop.remove_writer(self._sink.sock)
+        self._loop.remove_writer(self._sink.fd)
         self.resume()
 
 
@@ -176,5 +176,5 @@ class Relay:
         for pump in self._pumps:
             pump.pause()
         for leg in (self._client, self._backend):
-            self._loop.remove_reader(leg.sock)
-            self._loop.remove_writer(leg.sock)
+            self._loop.remove_reader(leg.fd)
+            self._loop.remove_writer(leg.fd)
