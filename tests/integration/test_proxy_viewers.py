@@ -54,7 +54,9 @@ async def assert_it_went_well(machine: Qemu, rig: Rig) -> None:
     assert closed.established
     refused = [n for n in rig.gate.notices if isinstance(n, ChannelClosed) and n.text]
     assert [n.text for n in refused if n.reason == "firewall"] == []
-    assert [n for n in rig.gate.notices if isinstance(n, ConnectionRefused)] == []
+    # a viewer that has seen enough may leave while its last channels are still being linked
+    turned_away = [n for n in rig.gate.notices if isinstance(n, ConnectionRefused)]
+    assert [n for n in turned_away if n.reason not in ("client-closed", "client-reset")] == []
     assert await machine.is_alive()
 
 
