@@ -232,17 +232,16 @@ class LocalDriver:
         return self._machine(definition, paths, seen)
 
     def _just_seen(self, definition: Definition, paths: VmPaths) -> Seen | None:
-        """What a start of ours saw a moment ago: a guest that boots is slow to be asked again."""
+        """What a start of ours saw a moment ago, once: a guest that boots is slow to be asked."""
         from broker.vm import process
 
-        at, seen = self._started.get(definition.uuid, (0.0, None))
+        at, seen = self._started.pop(definition.uuid, (0.0, None))
         if seen is None:
             return None
         found = process.find(paths.pid)
         age = self._context.clock.monotonic() - at
         if age < _FRESH_SECONDS and found is not None and found.pid == seen.pid:
             return seen
-        del self._started[definition.uuid]
         return None
 
     def _machine(self, definition: Definition, paths: VmPaths, seen: Seen) -> Machine:

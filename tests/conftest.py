@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -40,6 +41,7 @@ def broker_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (base / "home").mkdir()
     monkeypatch.setenv("BROKER_HOME", str(base))
     yield base
+    logging.captureWarnings(False)  # left on, it would look on where the next test's go
     shutil.rmtree(base, ignore_errors=True)
 
 

@@ -99,6 +99,7 @@ class Inventory:
         self._drivers: dict[SourceName, Driver] = {}
         self._seen_fingerprint: str | None = None
         self._configured = False
+        self._read_at = -FILE_EVERY
         self._reading = asyncio.Lock()
         self._looking: dict[SourceName, asyncio.Lock] = {}
         self._loop: Loop[SourceName] = Loop(self._look, every=every.get("", 30.0))
@@ -131,6 +132,9 @@ class Inventory:
             NotFound: No such source is configured.
             ConfigError: Its options are wrong.
         """
+        made = self._drivers.get(name)
+        if made is not None and self._clock.monotonic() - self._read_at < FILE_EVERY:
+            return made  # sources.yaml was looked at just now
         await self.read_file()
         return self._driver(name)
 
@@ -163,6 +167,7 @@ class Inventory:
         """
         async with self._reading:
             fingerprint = await asyncio.to_thread(self._fingerprint)
+            self._read_at = self._clock.monotonic()
             if fingerprint == self._seen_fingerprint and not await self._store_forgot():
                 return
             try:

@@ -183,14 +183,18 @@ class EmbeddedService:
     async def _switch(
         self, key: MachineKey, power: Power, *, gently: bool, grace: float
     ) -> Machine:
-        machine = await asyncio.to_thread(self._store.machine, key)
+        await asyncio.to_thread(self._want, key, power)
+        return await self._reconciler.reconcile(key, gently=gently, grace=grace)
+
+    def _want(self, key: MachineKey, power: Power) -> None:
+        """Write down what is wanted; in one go, for every hop to a thread delays a start."""
+        machine = self._store.machine(key)
         if not machine.defined:
             raise UsageError(
                 f"{machine.full_name} cannot be switched from here",
                 fix="Only VMs that broker defined can; see: broker vm list",
             )
-        await asyncio.to_thread(self._store.put_wanted, key, power)
-        return await self._reconciler.reconcile(key, gently=gently, grace=grace)
+        self._store.put_wanted(key, power)
 
     async def _provisioner(self, key: MachineKey) -> Provisioner:
         driver = await self._inventory.driver(key.source)
