@@ -1,15 +1,13 @@
 """The dull loop, with looks that tell when they happened instead of clocks."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
 from broker.errors import SourceUnreachable
 from broker.reconcile.loop import Loop
-
-Look = Callable[[str], "asyncio.Future[None]"]
 
 
 class Looks:
