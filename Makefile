@@ -21,7 +21,7 @@ FUZZ_SECONDS ?= 120
 SOAK_SECONDS ?= 3600
 SOURCES := broker tui sources tests bench docs
 
-.PHONY: help run test test-slow check format docs bench bench-relay vm-safety fuzz soak picture coverage lowest lock system-run system-test system-bench system-picture venv-run venv-dev clean
+.PHONY: help run test test-slow check format docs bench bench-relay vm-safety fuzz soak picture coverage lowest lock linux-guest system-run system-test system-bench system-picture venv-run venv-dev clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 13
@@ -32,7 +32,7 @@ run: system-run venv-run  ## Open the TUI with a demo guest; without a terminal,
 test: system-test venv-dev  ## Run the tests, with real QEMU and real viewers
 	$(PY) -m pytest -n $(NUMPROCESSES) --dist worksteal -m "not slow" $(ARGS)
 
-test-slow: system-test venv-dev  ## Run the tests that take minutes
+test-slow: system-test venv-dev linux-guest  ## Run the tests that take minutes
 	$(PY) -m pytest -m slow --timeout 600 $(ARGS)
 
 vm-safety: system-test venv-dev  ## Attack VMs by every known means, bare and behind the proxy; prints a table
@@ -78,6 +78,9 @@ lowest: system-test venv-dev  ## Run the tests with the lowest versions that pyp
 
 lock: venv-dev  ## Write requirements/*.txt anew; UPGRADE=1 takes the newest versions
 	.ci/lock
+
+linux-guest: venv-dev  ## Fetch the parts of the Linux guest that slow tests boot
+	@.ci/linux-guest
 
 system-run:
 	@.ci/system-packages run
