@@ -24,7 +24,7 @@ from broker.model import Accel, Firmware, MachineSpec
 from broker.vm import failures, firmware, look, probe, process, record
 from broker.vm.argv import HOST_CPU, Engine, build_argv
 from broker.vm.look import Seen
-from broker.vm.monitor import MonitorGone, query_status
+from broker.vm.monitor import MonitorGone, greet, query_status
 from broker.vm.paths import VmPaths, cannot_use
 from broker.vm.process import Process
 from broker.vm.refused import Refused
@@ -32,7 +32,11 @@ from broker.vm.refused import Refused
 log = logging.getLogger(__name__)
 
 TCG_CPU: Final = "max"
-POLL_SECONDS: Final = 0.002
+RUNNING: Final = "running"
+"""QEMU's own word."""
+POLL_SECONDS: Final = 0.004
+_HOLDS: Final = frozenset({"-S", "-incoming", "-loadvm", "-preconfig"})
+"""Options after which the guest's CPUs may not run once QEMU is up."""
 _ENGINE_TROUBLE: Final = re.compile(r"kvm|\bMSR\b|KVM", re.IGNORECASE)
 
 
@@ -178,7 +182,7 @@ async def _try(
     log.debug("%s: started as process %d: %s", name, spawned.pid, shlex.join(argv))
     try:
         async with asyncio.timeout(start_seconds):
-            return await _answers(name, spawned, paths, begin)
+            return await _answers(name, spawned, paths, begin, runs=not _is_held(argv))
     except TimeoutError as exc:
         process.send(spawned, signal.SIGKILL)
         await process.wait_gone(spawned, start_seconds)
@@ -189,8 +193,17 @@ async def _try(
         ) from exc
 
 
-async def _answers(name: str, spawned: Process, paths: VmPaths, begin: int) -> tuple[Process, str]:
-    """Wait for the monitor's first answer: whose it is, and the state it tells.
+def _is_held(argv: list[str]) -> bool:
+    return any(word.replace("--", "-", 1) in _HOLDS for word in argv)
+
+
+async def _answers(
+    name: str, spawned: Process, paths: VmPaths, begin: int, *, runs: bool = False
+) -> tuple[Process, str]:
+    """Wait for the monitor's first answer: whose it is, and the state it is in.
+
+    Args:
+        runs: It runs once it answers, so its state need not be asked for.
 
     It is another process's than the one spawned if a broker that was killed had just started one:
     the pidfile lets only one live.
@@ -204,12 +217,13 @@ async def _answers(name: str, spawned: Process, paths: VmPaths, begin: int) -> t
             spawned = winner
         if paths.qmp.exists():
             try:
-                # The greeting is not enough: an abort of KVM comes between it and this.
-                status = await query_status(paths.qmp, name=name, timeout=look.LOOK_SECONDS)
+                # The greeting is not enough: an abort of KVM comes between it and an answer.
+                if runs:
+                    await greet(paths.qmp, name=name, timeout=look.LOOK_SECONDS)
+                    return spawned, RUNNING
+                return spawned, await query_status(paths.qmp, name=name, timeout=look.LOOK_SECONDS)
             except (MonitorGone, VmUnresponsive):
                 pass
-            else:
-                return spawned, status
         await asyncio.sleep(POLL_SECONDS)
 
 

@@ -106,6 +106,16 @@ async def query_status(path: Path, *, name: str, timeout: float) -> str:
     return str(answer.get("status", "")) if isinstance(answer, dict) else ""
 
 
+async def greet(path: Path, *, name: str, timeout: float) -> None:
+    """Wait for the first answer of a QEMU that starts: from then on its main loop works.
+
+    One answer, where `query_status` takes two; while the guest boots each costs milliseconds.
+
+    Raises as `ask`.
+    """
+    await ask(path, name=name, timeout=timeout)
+
+
 async def hand_over(path: Path, fd: int, label: str, *, name: str, timeout: float) -> None:
     """Give QEMU a connected socket to serve SPICE on; our copy of `fd` stays ours.
 
@@ -146,7 +156,8 @@ async def ask(
             end.sendmsg([Command("qmp_capabilities").line(0)])
             rights = [] if fd is None else [array.array("i", [fd])]
             said = b"".join(command.line(n) for n, command in enumerate(commands, 1))
-            end.sendmsg([said], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds) for fds in rights])
+            if said:
+                end.sendmsg([said], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds) for fds in rights])
             try:
                 return [await lines.answer(n) for n in range(len(commands) + 1)][1:]
             except CommandRefused:

@@ -66,6 +66,16 @@ async def test_a_machine_with_everything_starts(home: Home) -> None:
     }
 
 
+async def test_one_told_to_wait_is_seen_as_waiting(home: Home) -> None:
+    instance = home.instance(replace(home.spec(), extra_args=("-S",)))
+    try:
+        seen = await instance.start()
+        assert seen is not None
+        assert seen.state is State.PAUSED
+    finally:
+        await instance.kill()
+
+
 async def test_asking_for_what_runs_changes_nothing(demo_guest: Guest) -> None:
     before = await demo_guest.instance.look()
     await demo_guest.instance.start()
