@@ -231,6 +231,16 @@ class DiskBus(StrEnum):
     FLOPPY = "floppy"
 
 
+class Restart(StrEnum):
+    """What becomes of a VM that ended without being asked to, while a broker that stays runs."""
+
+    NEVER = "never"
+    ON_CRASH = "on-crash"
+    """Started again when it crashed; not when its guest powered off."""
+    ALWAYS = "always"
+    """Started again whatever ended it, but for a person."""
+
+
 @dataclass(frozen=True, slots=True)
 class Disk:
     """One disk image.
@@ -264,6 +274,8 @@ class MachineSpec:
         usb_redirections: How many USB redirection slots it has.
         sound: An HDA card over SPICE.
         extra_args: Further QEMU arguments, appended as they are.
+        restart: What becomes of it when it ends by itself.
+        autostart: Started once after each boot of this host, by the first broker that stays.
     """
 
     name: str
@@ -282,6 +294,8 @@ class MachineSpec:
     usb_redirections: int = 2
     sound: bool = False
     extra_args: tuple[str, ...] = ()
+    restart: Restart = Restart.NEVER
+    autostart: bool = False
 
 
 # --- tokens and sessions ------------------------------------------------------------------------

@@ -17,6 +17,7 @@ COMMON_OPTIONS = ("--help", "--json", "--quiet", "--verbose")
 DISK_OPTIONS = ("--bus", "--format", "--read-only", "--snapshot")
 MACHINE_OPTIONS = (
     "--accel",
+    "--autostart",
     "--cdrom",
     "--cpus",
     "--display",
@@ -26,6 +27,7 @@ MACHINE_OPTIONS = (
     "--network",
     "--no-agent",
     "--no-serial",
+    "--restart",
     "--sound",
     "--usb",
 )
@@ -192,6 +194,7 @@ CHOICES = {
     "--log-format": ("text", "json"),
     "--network": ("none", "user"),
     "--profile": ("remote-viewer", "ryll", "minimal"),
+    "--restart": ("never", "on-crash", "always"),
 }
 """Options whose values are a few words, for completion and for the parsers."""
 

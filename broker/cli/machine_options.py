@@ -9,10 +9,16 @@ from broker.cli import commands
 from broker.cli.args import Parser, count, count_or_zero, forward, memory, one_of
 from broker.errors import UsageError
 from broker.human import did_you_mean
-from broker.model import Accel, Disk, DiskBus, Display, Firmware, Network
+from broker.model import Accel, Disk, DiskBus, Display, Firmware, Network, Restart
 
-_CHOSEN = {"accel": Accel, "firmware": Firmware, "display": Display, "network": Network}
-_PLAIN = ("memory", "cpus", "sound", "serial", "agent")
+_CHOSEN = {
+    "accel": Accel,
+    "firmware": Firmware,
+    "display": Display,
+    "network": Network,
+    "restart": Restart,
+}
+_PLAIN = ("memory", "cpus", "sound", "serial", "agent", "autostart")
 _DISK_KEYS = ("format", "bus", "snapshot", "readonly")
 
 
@@ -26,6 +32,7 @@ def add_machine(parser: Parser) -> None:
         ("--firmware", "what it boots with (bios)"),
         ("--display", "its graphics card (std)"),
         ("--network", "how it is connected (user)"),
+        ("--restart", "when it is started again by itself (never)"),
     ):
         choices = commands.CHOICES[name]
         help_line = f"{help_line}: {', '.join(choices)}"  # noqa: PLW2901 - the choices belong to it
@@ -47,6 +54,12 @@ def add_machine(parser: Parser) -> None:
     )
     group.add_argument(
         "--no-agent", dest="agent", action="store_false", default=None, help="no SPICE agent port"
+    )
+    group.add_argument(
+        "--autostart",
+        action="store_true",
+        default=None,
+        help="start it once after each boot of this host",
     )
 
 

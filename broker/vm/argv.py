@@ -82,6 +82,7 @@ def build_argv(
         *("-pidfile", str(paths.pid)),
         *_monitor("qmp", paths.qmp),
         *_monitor("ctl", paths.ctl),
+        *_monitor("evt", paths.evt),
         *(_uefi(uefi) if uefi else ()),
         *_screen(spec),
         *_storage(spec),

@@ -51,6 +51,16 @@ class VmPaths:
         return self.run / "ctl.sock"
 
     @property
+    def evt(self) -> Path:
+        """The monitor that one broker stays at, to hear of events at once."""
+        return self.run / "evt.sock"
+
+    @property
+    def exit(self) -> Path:
+        """How the last QEMU ended, written by the shell that waited for it."""
+        return self.run / "exit"
+
+    @property
     def serial(self) -> Path:
         """COM1, both ways; one client at a time."""
         return self.run / "serial.sock"
@@ -91,7 +101,9 @@ class VmPaths:
         Raises:
             StoreError: The runtime directory is too deep in the file system.
         """
-        longest = max((self.qmp, self.ctl, self.serial), key=lambda path: len(os.fsencode(path)))
+        longest = max(
+            (self.qmp, self.ctl, self.evt, self.serial), key=lambda path: len(os.fsencode(path))
+        )
         if (length := len(os.fsencode(longest))) > MAX_SOCKET_PATH:
             raise StoreError(
                 f"The path of a VM's socket would be {length} bytes, and Unix allows"

@@ -26,6 +26,7 @@ from broker.model import (
     MachineId,
     MachineSpec,
     Network,
+    Restart,
 )
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -135,6 +136,10 @@ class MachineFile(_Strict):
     """A sound card."""
     extra_args: tuple[str, ...] = ()
     """Further QEMU arguments, appended as they are."""
+    restart: Restart = Restart.NEVER
+    """`never`, `on-crash` or `always`: started again when it ended by itself."""
+    autostart: bool = False
+    """Started once after each boot of this host."""
 
 
 def parse(text: str, *, where: str) -> MachineSpec:

@@ -35,6 +35,8 @@ def test_a_bare_machine_whole() -> None:
         " -mon chardev=qmp,mode=control"
         " -chardev socket,id=ctl,path=/run/vm/ctl.sock,server=on,wait=off"
         " -mon chardev=ctl,mode=control"
+        " -chardev socket,id=evt,path=/run/vm/evt.sock,server=on,wait=off"
+        " -mon chardev=evt,mode=control"
         " -vga std -spice agent-mouse=on,seamless-migration=off"
         " -device qemu-xhci,id=usb -device usb-tablet,bus=usb.0 -serial none"
     )
@@ -104,7 +106,7 @@ def test_the_serial_port_has_a_socket_and_a_log() -> None:
 
 
 def test_agent_and_redirection_have_channels() -> None:
-    assert values(replace(BARE, agent=True, usb_redirections=2), "-chardev")[2:] == [
+    assert values(replace(BARE, agent=True, usb_redirections=2), "-chardev")[3:] == [
         "spicevmc,id=agent0,name=vdagent",
         "spicevmc,id=redir0,name=usbredir",
         "spicevmc,id=redir1,name=usbredir",
