@@ -25,6 +25,7 @@ from broker.proxy.words import (
     Leave,
     MainClosed,
     NotAdmitted,
+    Pressed,
     Seated,
     Taken,
     Unknown,
@@ -107,6 +108,8 @@ class _Guest:
                 self._crossing.close()
             case Leave(reason):
                 session.end(reason)
+            case Pressed(at):
+                session.pressed(at)
             case _:
                 self._note(session, word)
 
@@ -143,6 +146,8 @@ class _Guest:
             self.wire.say(Taken())
         else:
             self._held.enter_context(session.channel(self._name))
+            if self._name.startswith("display"):
+                self._held.enter_context(session.on_press(lambda at: self.wire.say(Pressed(at))))
             self.wire.say(Granted())
 
     def _cross(self, session: Session) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from broker.errors import Refused, Unreachable
+from broker.latency import Timing
 from broker.model import SessionId, Target
 from broker.spice.agent import AgentRules
 
@@ -115,6 +116,15 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
+class Timed:
+    """The times of a channel, in all since it was opened; about once a second, when changed."""
+
+    session: SessionId
+    channel: str
+    timing: Timing
+
+
+@dataclass(frozen=True, slots=True)
 class Judged:
     """What the firewall did with messages of a channel since it last told."""
 
@@ -126,7 +136,9 @@ class Judged:
     """Kinds of message and how many, the most frequent first."""
 
 
-Notice = ChannelOpened | ChannelClosed | SessionClosed | ConnectionRefused | Traffic | Judged
+Notice = (
+    ChannelOpened | ChannelClosed | SessionClosed | ConnectionRefused | Traffic | Timed | Judged
+)
 
 
 class Gate(Protocol):

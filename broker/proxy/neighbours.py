@@ -31,6 +31,7 @@ from broker.proxy.words import (
     Leave,
     MainClosed,
     NotAdmitted,
+    Pressed,
     Seated,
     Taken,
     Unknown,
@@ -189,7 +190,11 @@ class _FarSeat:
         key = (self.session.admission.session, self._of.channel)
         self._away[key] = self
         try:
-            yield
+            if self._of.channel.startswith("inputs"):
+                with self.session.on_press(lambda at: self.wire.say(Pressed(at))):
+                    yield
+            else:
+                yield
         finally:
             del self._away[key]
 
@@ -242,6 +247,9 @@ class _FarSeat:
             case MainClosed():
                 if self._session is not None:
                     self._session.main_has_closed()
+            case Pressed(at):
+                if self._session is not None:
+                    self._session.pressed(at)
             case Granted() | Taken() | Seated() | NotAdmitted() | Unknown():
                 self._answered(word)
 

@@ -160,8 +160,13 @@ class Proxy:
                 for key, relay in steps.relays.items()
             }
             for key, carried in now.items():
-                if told.get(key) != carried:
+                is_new = told.get(key) != carried
+                if is_new:
                     self._seats.record(Traffic(*key, *carried))
+                times = steps.times[key]
+                if (timed := times.notice(*key, carried=is_new)) is not None:
+                    self._seats.record(timed)
+                times.sample()
             for key, relay in steps.relays.items():
                 for notice in judged(*key, relay):
                     self._seats.record(notice)

@@ -34,7 +34,7 @@ class Ending:
 class Pump:
     """One direction."""
 
-    __slots__ = ("_ended", "_inspector", "_loop", "_sink", "_source", "paused")
+    __slots__ = ("_ended", "_inspector", "_loop", "_sink", "_source", "paused", "sample")
 
     def __init__(
         self,
@@ -50,6 +50,8 @@ class Pump:
         self._inspector = inspector
         self._ended = ended
         self.paused = True
+        self.sample: Callable[[float], None] | None = None
+        """Told how many seconds the next run takes, from being woken to having written; once."""
 
     def resume(self) -> None:
         """Read again; also at once, for what TLS holds in memory does not wake a loop."""
@@ -65,6 +67,9 @@ class Pump:
 
     def run(self) -> None:
         """Move what is there. The hot spot."""
+        if self.sample is not None:
+            self._run_timed()
+            return
         source, sink, inspector, buffer = self._source, self._sink, self._inspector, _buffer
         try:
             while not self.paused:
@@ -89,6 +94,13 @@ class Pump:
                     return
         except LegClosed as closed:
             self._ended(closed)
+
+    def _run_timed(self) -> None:
+        tell, self.sample = self.sample, None
+        before, began = self._inspector.forwarded, self._loop.time()
+        self.run()
+        if tell is not None and self._inspector.forwarded != before and not self._sink.unsent:
+            tell(self._loop.time() - began)
 
     def insert(self, kind: int, body: bytes) -> None:
         """Send a message of ours to the sink, between two that pass.
@@ -156,6 +168,16 @@ class Relay:
         if not self._done.done():
             self._let_go()
             self._done.set_result(Ending(reason))
+
+    @property
+    def legs(self) -> tuple[Leg, Leg]:
+        """The connections to the client and to the server."""
+        return self._client, self._backend
+
+    def sample(self, tell: Callable[[float], None]) -> None:
+        """Have `tell` called with the seconds that the next run of each direction takes."""
+        for pump in self._pumps:
+            pump.sample = tell
 
     def say_to_client(self, kind: int, body: bytes) -> None:
         """Send the client a message of ours; raises as `Pump.insert` does."""

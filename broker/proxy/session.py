@@ -42,6 +42,7 @@ class Session:
         self._calm = asyncio.Event()
         self._calm.set()
         self._on_end: set[Callable[[str], None]] = set()
+        self._on_press: set[Callable[[float], None]] = set()
 
     def end(self, reason: str) -> None:
         """Begin to end it; the first reason counts. Channels let go in the safe order."""
@@ -80,6 +81,20 @@ class Session:
             yield
         finally:
             self._on_main_closed.discard(tell)
+
+    def pressed(self, at: float) -> None:
+        """A key or a button went down, at that time of the loop's clock."""
+        for tell in tuple(self._on_press):
+            tell(at)
+
+    @contextlib.contextmanager
+    def on_press(self, tell: Callable[[float], None]) -> Iterator[None]:
+        """Have `tell` called with the time of each press while the body runs."""
+        self._on_press.add(tell)
+        try:
+            yield
+        finally:
+            self._on_press.discard(tell)
 
     @contextlib.contextmanager
     def crossing(self) -> Iterator[None]:

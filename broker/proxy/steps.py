@@ -23,6 +23,7 @@ from broker.proxy.leg import LegClosed
 from broker.proxy.limits import Limits
 from broker.proxy.relay import Ending, Relay
 from broker.proxy.session import Session, SessionOver, Sessions
+from broker.proxy.timing import ChannelTimes
 from broker.proxy.viewer import TurnedAway
 from broker.spice.constants import CommonCap, LinkError, caps_of
 from broker.spice.wire import LinkMess
@@ -39,6 +40,8 @@ class Steps:
         self.sessions = sessions
         self.relays: dict[tuple[SessionId, str], Relay] = {}
         """What is being relayed, for the traffic report."""
+        self.times: dict[tuple[SessionId, str], ChannelTimes] = {}
+        """The times of what is being relayed."""
         self._dialer = dialer
 
     async def open(
@@ -80,14 +83,18 @@ class Steps:
             SessionOver: The session ended before it began.
         """
         key = (session.admission.session, name)
-        with session.on_end(relay.stop):
+        times = ChannelTimes(relay, session)
+        with session.on_end(relay.stop), times.taken(name):
             self.gate.record(ChannelOpened(*key, peer))
             self.relays[key] = relay
+            self.times[key] = times
             ending = Ending("failed")
             try:
                 ending = await relay.run()
             finally:
-                del self.relays[key]
+                del self.relays[key], self.times[key]
+                if (timed := times.notice(*key, carried=True)) is not None:
+                    self.gate.record(timed)
                 for notice in judged(*key, relay):
                     self.gate.record(notice)
                 self.gate.record(

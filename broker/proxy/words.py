@@ -103,6 +103,16 @@ class Leave:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Pressed:
+    """A key went down: to the owner from who relays inputs, from it to who relays a display.
+
+    The time is that of the monotonic clock, which all processes of a host share.
+    """
+
+    at: float
+
+
 Word = (
     Join
     | Unknown
@@ -116,6 +126,7 @@ Word = (
     | Ended
     | MainClosed
     | Leave
+    | Pressed
     | Notice
 )
 _KINDS: Final[dict[str, type]] = {kind.__name__: kind for kind in get_args(Word)}

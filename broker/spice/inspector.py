@@ -8,7 +8,7 @@ The loop runs once per message and is the hot spot of the relay: keep calls out 
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +22,14 @@ INSERTED_MAX: Final = 4096
 """Bytes of messages of ours that may wait for the end of one that passes."""
 _NO_SUCH_TYPE: Final = -1
 _NOTHING: Final[Mapping[tuple[str, int], int]] = {}
+_UNWATCHED: Final = -1
+
+Tell = Callable[[int, bytes, int], None]
+"""Hears of a message that passes: its type, the start of its body, the size of its body."""
+
+
+def _nobody(_kind: int, _start: bytes, _size: int) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +54,9 @@ class Inspector:
     """
 
     __slots__ = ("_header", "_judged", "_largest", "_left", "_mini", "_rules", "_scanning",
-                 "_serial", "_slow", "_smallest", "_swallowing", "_waiting", "_warns",
-                 "forwarded", "held", "latest", "messages", "swallowed", "verdict")  # fmt: skip
+                 "_serial", "_slow", "_smallest", "_swallowing", "_tell", "_waiting", "_warns",
+                 "_watched", "forwarded", "held", "latest", "messages", "swallowed",
+                 "verdict")  # fmt: skip
 
     def __init__(self, rules: Rules, *, mini: bool, held: bytes = b"", warns: bool = False) -> None:
         self._rules = rules
@@ -60,6 +69,8 @@ class Inspector:
         self._header = Header.MINI if mini else Header.FULL
         self._largest = rules.largest
         self._smallest = rules.smallest
+        self._watched: Mapping[int, int] = {}
+        self._tell: Tell = _nobody
         self._slow = frozenset(rules.checks) | frozenset(rules.rewrites) | rules.swallow
         self._left = 0
         self._swallowing = False
@@ -104,11 +115,12 @@ class Inspector:
         messages = latest = 0
         while position <= last:
             kind, body = unpack(chunk, position)
-            if (
-                body > largest_of(kind, _NO_SUCH_TYPE)
-                or (smallest and body < smallest.get(kind, 0))
-            ) and not self._lets_by(kind, body):
-                break
+            if body > largest_of(kind, _NO_SUCH_TYPE) or (
+                smallest and body < smallest.get(kind, 0)
+            ):
+                if not self._passes(kind, body, chunk, position + 6):
+                    break
+                largest_of = self._largest.get
             latest = position
             position += 6 + body
             messages += 1
@@ -123,6 +135,21 @@ class Inspector:
             self.held = b""
         self.forwarded += len(chunk)
         return chunk
+
+    def watch(self, kinds: Mapping[int, int], tell: Tell) -> None:
+        """From the next message on, tell of each of these types that passes.
+
+        Other messages cost nothing more: a watched type is taken for an odd one by the loop, and
+        looked at where odd ones are. It may be called again at any time, also by `tell`.
+
+        Args:
+            kinds: Types, and how many bytes of the body `tell` has to see; a few, for until they
+                are here the message waits.
+        """
+        self._watched = kinds
+        self._tell = tell
+        allowed = self._rules.largest
+        self._largest = {kind: allowed[kind] for kind in allowed if kind not in kinds}
 
     def insert(self, kind: int, body: bytes) -> bytes:
         """A message of ours into this direction, between two that pass.
@@ -152,6 +179,16 @@ class Inspector:
         judged[what, kind] += 1
         self._judged = judged
 
+    def _passes(self, kind: int, body: int, chunk: memoryview, after: int) -> bool:
+        """Whether a message that the loop stumbled over may go on; else it waits or is refused."""
+        if not self._smallest.get(kind, 0) <= body <= self._rules.largest.get(kind, _NO_SUCH_TYPE):
+            return self._lets_by(kind, body)
+        start = chunk[after : after + min(self._watched[kind], body)]
+        if len(start) < min(self._watched[kind], body):
+            return False
+        self._tell(kind, bytes(start), body)
+        return True
+
     def _lets_by(self, kind: int, body: int) -> bool:
         """Whether a message that breaks the rules for types and sizes may pass all the same."""
         rules = self._rules
@@ -168,7 +205,7 @@ class Inspector:
         return False
 
     def _refuse(self, kind: int, body: int, reason: str = "") -> None:
-        known = "size" if kind in self._largest else "type"
+        known = "size" if kind in self._rules.largest else "type"
         self.verdict = Verdict(kind, body, reason or known)
         self._judge("refused", kind)
 
@@ -185,6 +222,7 @@ class Inspector:
                 start = position
                 self._swallowing = self._left > 0
         length = self._header.size
+        largest = self._rules.largest
         while self.verdict is None and size - position >= length:
             if self._waiting:
                 pieces += (chunk[start:position], self._take_waiting())
@@ -192,7 +230,7 @@ class Inspector:
             header = Header.decode(bytes(chunk[position : position + length]), mini=self._mini)
             kind, body = header.type, header.size
             if not (
-                self._smallest.get(kind, 0) <= body <= self._largest.get(kind, _NO_SUCH_TYPE)
+                self._smallest.get(kind, 0) <= body <= largest.get(kind, _NO_SUCH_TYPE)
                 or self._lets_by(kind, body)
             ):
                 break
@@ -207,6 +245,9 @@ class Inspector:
                 if not check.accepts(bytes(chunk[after : after + need])):
                     self._refuse(kind, body, "content")
                     break
+            watched = self._watched.get(kind, _UNWATCHED)
+            if size - after < min(watched, body):
+                break
             begins = sum(map(len, pieces)) + position - start
             if (rewrite := self._rules.rewrites.get(kind)) is not None:
                 if size - after < body:
@@ -237,6 +278,8 @@ class Inspector:
                 if kind in self._rules.withheld:
                     self._judge("dropped", kind)
             else:
+                if watched != _UNWATCHED:
+                    self._tell(kind, bytes(chunk[after : after + min(watched, body)]), body)
                 position = min(end, size)
                 self.messages += 1
                 self.latest = begins

@@ -21,6 +21,7 @@ from broker.proxy.gate import (
     ConnectionRefused,
     Peer,
     SessionClosed,
+    Timed,
     Traffic,
 )
 from broker.proxy.limits import Limits
@@ -269,3 +270,33 @@ async def test_a_worker_asked_for_nothing_it_has_says_so(pair: Pair) -> None:
 @pytest.mark.parametrize("word", [Granted(), Crossed(), Traffic(SESSION, "main", 1, 2), Unknown()])
 def test_words_are_the_same_after_the_wire(word: Word) -> None:
     assert decoded(encoded(word).rstrip(b"\n")) == word
+
+
+@pytest.mark.parametrize("inputs_far", [True, False])
+async def test_a_press_in_one_worker_is_timed_until_a_drawing_in_another(
+    pair: Pair, inputs_far: bool
+) -> None:
+    near, far = (ChannelType.DISPLAY, ChannelType.INPUTS)
+    if not inputs_far:
+        near, far = far, near
+    opened = {far: await pair.open(far)}
+    viewer = await pair.owner.open(near, connection_id=pair.session)
+    linking = asyncio.ensure_future(viewer.until(Linked))
+    served = await pair.fake.next()
+    if near is not ChannelType.DISPLAY:
+        await served.accept()
+    await linking
+    opened[near] = viewer, served
+    keyboard, _ = opened[ChannelType.INPUTS]
+    _, screen = opened[ChannelType.DISPLAY]
+    await screen.hears(len(INIT) + 7)
+    await screen.accept(SET_ACK)
+    hearing = asyncio.ensure_future(
+        pair.owner.gate.heard(Timed, lambda timed: bool(timed.timing.draw))
+    )
+    while not hearing.done():
+        await keyboard.press(0x1E)
+        await asyncio.wait([hearing], timeout=0.05)  # the word of the press has to get about
+        await screen.say(message(304, bytes(60)))
+    timed = await hearing
+    assert (timed.session, timed.channel) == (SESSION, "display.0")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from broker.latency import Tcp, Timing
 from broker.model import LinkPolicy, SessionId, TcpTarget
-from broker.proxy.gate import Admission, Judged
+from broker.proxy.gate import Admission, Judged, Timed
 from broker.proxy.link_policy import policy_for
-from broker.proxy.words import Seated, Word, decoded, encoded
+from broker.proxy.words import Pressed, Seated, Word, decoded, encoded
 
 SESSION = SessionId("abcdefghijkl")
 
@@ -15,6 +16,8 @@ SESSION = SessionId("abcdefghijkl")
 @pytest.mark.parametrize(
     "word",
     [
+        Timed(SESSION, "main", Timing({3: 1}, {}, {40: 2}, Tcp(0.5, 1, 2), None)),
+        Pressed(12.5),
         Judged(SESSION, "inputs.0", "dropped", (("key-down", 2), ("message 999", 1))),
         Seated(
             Admission(
@@ -27,7 +30,7 @@ SESSION = SessionId("abcdefghijkl")
             7,
         ),
     ],
-    ids=["verdicts", "policy"],
+    ids=["times", "press", "verdicts", "policy"],
 )
 def test_a_links_policy_and_what_came_of_it_pass_between_workers(word: Word) -> None:
     assert decoded(encoded(word)) == word
