@@ -18,9 +18,11 @@ from broker.config.locations import Locations
 from broker.demo import ANSWERS, BANNER
 from broker.errors import BrokerError, Refused, Unreachable
 from broker.model import Machine, SessionId, State
+from broker.png import encode_png
 from broker.service.doctor import Check, Finding, broken, fine
 from broker.service.port import ExportRequest, Service
 from broker.spice.constants import ChannelType
+from broker.spice.pixels import Pixels
 from broker.vm.paths import VmPaths
 
 KEY_A = 0x1E
@@ -49,6 +51,7 @@ class Spine:
         self._service: Service | None = None
         self._machine: Machine | None = None
         self._viewer: Viewer | None = None
+        self._before: Pixels | None = None
         self._file = vv.VvFile()
         self._session = SessionId("")
         self._hosting = False
@@ -67,6 +70,7 @@ class Spine:
             Check("connect", self._connected),
             Check("picture", self._pictured),
             Check("key", self._answered),
+            Check("screen", self._redrawn),
             Check("session", self._listed),
             Check("one use", self._not_again),
             Check("disconnect", self._disconnected),
@@ -154,15 +158,22 @@ class Spine:
 
     async def _pictured(self) -> Finding:
         surface = (await self._seen.open_display()).surface
-        return fine(f"a screen of {surface.width}x{surface.height}")
+        self._before = await self._seen.picture()
+        return fine(f"a screen of {surface.width}x{surface.height}, and something is on it")
 
     async def _answered(self) -> Finding:
         inputs = await self._seen.open_inputs()
         await inputs.press(KEY_A)
         answer = ANSWERS[1].decode()
         await self._serial_says(answer)
-        await self._screenshot()
         return fine(f"{answer.strip()!r} on its serial port")
+
+    async def _redrawn(self) -> Finding:
+        picture = await self._seen.picture(other_than=self._before)
+        keep_bytes(self._kept / "screen.png", png_of(picture))
+        if self._seen.undrawn:
+            return broken(f"the picture is not whole: {self._seen.undrawn}", "Report this")
+        return fine(f"the key shows on the screen: screen.png in {self._kept}")
 
     async def _listed(self) -> Finding:
         wanted = {"main", "inputs"}
@@ -225,13 +236,6 @@ class Spine:
         while text not in await self._asked.machine_log(key, serial=True):  # noqa: ASYNC110 - a log
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _screenshot(self) -> None:
-        """A picture by QEMU itself; older ones cannot write PNG, which is no failure."""
-        paths = self._paths()
-        with suppress(OSError, ValueError, TimeoutError):
-            async with asyncio.timeout(3):
-                await _screendump(paths.qmp, self._kept / "screen.png")
-
     def _paths(self) -> VmPaths:
         where, guest = Locations.from_env(), self._guest
         return VmPaths.of(where.runtime_dir, where.data_dir, guest.name, guest.key.uuid)
@@ -250,34 +254,28 @@ class Spine:
 
 
 def keep(file: Path, text: str) -> None:
+    """Write an artefact; raises as `keep_bytes`."""
+    keep_bytes(file, text.encode())
+
+
+def keep_bytes(file: Path, content: bytes) -> None:
     """Write an artefact.
 
     Raises:
         BrokerError: It cannot be written.
     """
     try:
-        file.write_text(text, encoding="utf-8")
+        file.write_bytes(content)
     except OSError as exc:
         raise BrokerError(
             f"{file} cannot be written ({exc.strerror})", fix="Name another place: --keep DIR"
         ) from exc
 
 
+def png_of(picture: Pixels) -> bytes:
+    """A picture as a file."""
+    return encode_png(picture.rgb(), picture.width, picture.height)
+
+
 def _name(kind: int) -> str:
     return ChannelType(kind).name.lower() if kind in set(ChannelType) else str(kind)
-
-
-async def _screendump(monitor: Path, file: Path) -> None:
-    reader, writer = await asyncio.open_unix_connection(str(monitor))
-    try:
-        await reader.readline()
-        arguments = {"filename": str(file), "format": "png"}
-        for command in (
-            {"execute": "qmp_capabilities"},
-            {"execute": "screendump", "arguments": arguments},
-        ):
-            writer.write(json.dumps(command).encode())
-            while not {"return", "error"} & json.loads(await reader.readline()).keys():
-                pass
-    finally:
-        writer.close()

@@ -12,16 +12,21 @@ from broker.errors import BrokerError, Refused, Unreachable
 from broker.spice.client import (
     ChannelClient,
     ChannelsListed,
+    Drawn,
     Linked,
     MainReady,
     SurfaceCreated,
 )
 from broker.spice.client_link import LinkRefused
 from broker.spice.constants import ChannelType
+from broker.spice.pixels import Pixels
+from broker.spice.screen import Screen
 from broker.vv import VvFile
 
 ANSWER_SECONDS = 10.0
 """How long the other side may take for one answer."""
+SETTLE_SECONDS = 0.15
+"""Five of the 30 ms between a server's looks at what has changed."""
 
 _READ_BYTES = 65536
 T = TypeVar("T")
@@ -67,6 +72,13 @@ class Channel:
         self._client.press(code)
         await self._flush()
 
+    async def settle(self) -> None:
+        """Take what comes until nothing has come for a moment: a picture arrives in parts."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECONDS) as limit:
+                while await self._turn():
+                    limit.reschedule(asyncio.get_running_loop().time() + SETTLE_SECONDS)
+
     async def until_closed(self) -> None:
         """Take what comes until the other side closes.
 
@@ -110,6 +122,8 @@ class Viewer:
     def __init__(self, file: VvFile) -> None:
         self._file = file
         self._session = 0
+        self._display: Channel | None = None
+        self._screen = Screen()
         self.channels: list[Channel] = []
         self.tls = ""
 
@@ -126,7 +140,27 @@ class Viewer:
 
     async def open_display(self) -> SurfaceCreated:
         """Open the screen; its surface."""
-        return await (await self._open(ChannelType.DISPLAY)).wait_for(SurfaceCreated)
+        self._display = await self._open(ChannelType.DISPLAY, self._screen)
+        return await self._display.wait_for(SurfaceCreated)
+
+    async def picture(self, other_than: Pixels | None = None) -> Pixels:
+        """What is on the screen, once something is, and something else than before.
+
+        Raises:
+            Unreachable: Nothing is drawn, or nothing that changes the picture.
+        """
+        assert self._display is not None
+        while True:
+            await self._display.settle()
+            seen = self._screen.picture()
+            if seen is not None and any(seen.data) and seen != other_than:
+                return seen
+            await self._display.wait_for(Drawn)
+
+    @property
+    def undrawn(self) -> str:
+        """What of the drawing this client cannot do, in words; empty when the picture is whole."""
+        return ", ".join(f"{name} x{count}" for name, count in self._screen.undrawn.items())
 
     async def open_inputs(self) -> Channel:
         """Open the keyboard."""
@@ -139,7 +173,7 @@ class Viewer:
         for channel in self.channels:
             channel.close()
 
-    async def _open(self, kind: ChannelType) -> Channel:
+    async def _open(self, kind: ChannelType, screen: Screen | None = None) -> Channel:
         file = self._file
         context = ssl.create_default_context(cadata=file.ca)
         context.check_hostname = False  # SPICE certificates are held to their subject, below
@@ -156,7 +190,9 @@ class Viewer:
             writer.close()
             raise Unreachable(f"The proxy's certificate is not for {file.host_subject}")
         self.tls = wire.version() or ""
-        client = ChannelClient(kind, file.password.encode(), connection_id=self._session)
+        client = ChannelClient(
+            kind, file.password.encode(), connection_id=self._session, screen=screen
+        )
         channel = Channel(client, reader, writer)
         self.channels.append(channel)
         return channel

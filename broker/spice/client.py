@@ -1,8 +1,8 @@
 """A small client without a window: enough of SPICE to prove that a console works.
 
 One `ChannelClient` is one connection. MAIN asks for the list of channels by itself; DISPLAY asks
-for uncached, uncompressed pictures and reports surfaces and drawing without decoding a pixel;
-INPUTS sends keys. Pings and acknowledgements are answered here.
+for uncached, uncompressed pictures, reports surfaces and drawing, and keeps the picture when it is
+given a `Screen`; INPUTS sends keys. Pings and acknowledgements are answered here.
 
 Source: spice-gtk 0.42; trials on QEMU 7.2.
 """
@@ -29,6 +29,7 @@ from broker.spice.constants import (
     caps_of,
 )
 from broker.spice.errors import LocalProtocolError, RemoteProtocolError
+from broker.spice.screen import Rect, Screen
 from broker.spice.stream import ByteStream, Steps
 from broker.spice.ticket import seal
 from broker.spice.wire import (
@@ -79,14 +80,21 @@ class SurfaceCreated:
 
 
 @dataclass(frozen=True, slots=True)
+class Drawn:
+    """The picture changed; only with a `Screen`."""
+
+    areas: tuple[Rect, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class MessageReceived:
-    """Any other message that is not answered here; drawing on DISPLAY, for one."""
+    """Any other message that is not answered here; drawing without a `Screen`, for one."""
 
     type: int
     size: int
 
 
-Event = Linked | MainReady | ChannelsListed | SurfaceCreated | MessageReceived | LinkRefused
+Event = Linked | MainReady | ChannelsListed | SurfaceCreated | Drawn | MessageReceived | LinkRefused
 
 
 class ChannelClient:
@@ -97,6 +105,7 @@ class ChannelClient:
         ticket: The password, at most 59 bytes.
         connection_id: 0 for MAIN; else the session id of MAIN INIT.
         channel_id: Which of several channels of this type.
+        screen: Where a DISPLAY draws; without one no picture is kept.
 
     Never raises at its caller for what a server sent: `failure` is set.
     """
@@ -108,8 +117,10 @@ class ChannelClient:
         *,
         connection_id: int = 0,
         channel_id: int = 0,
+        screen: Screen | None = None,
     ) -> None:
         self.channel_type = channel_type
+        self._screen = screen
         self.failure: RemoteProtocolError | None = None
         """What the server did wrong; close."""
         self.linked = False
@@ -207,7 +218,8 @@ class ChannelClient:
             yield from self._message(header)
 
     def _message(self, header: Header) -> Generator[None, None, None]:
-        body = yield from self._stream.exactly(min(header.size, KEPT_BODY_BYTES))
+        keep = KEPT_BODY_BYTES if self._screen is None else header.size
+        body = yield from self._stream.exactly(min(header.size, keep))
         yield from self._stream.skip(header.size - len(body))
         if header.type == Base.SET_ACK:
             generation, self._window = _two(body)
@@ -221,6 +233,9 @@ class ChannelClient:
         if header.type == Base.PING:
             self.send(ClientBase.PONG, body[:12])
         else:
+            if self._screen is not None and (areas := self._screen.receive(header.type, body)):
+                self._events.append(Drawn(areas))
+                return
             self._events.append(self._understand(header, body))
 
     def _understand(self, header: Header, body: bytes) -> Event:

@@ -1,0 +1,69 @@
+"""The picture that our client keeps, held against QEMU's own."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from broker.model import Display
+from broker.spice.client import ChannelClient, Drawn, MainReady, SurfaceCreated
+from broker.spice.constants import ChannelType
+from broker.spice.screen import Screen
+from broker.vm.handover import hand_over
+from tests.broker.proxy.rig import Connection
+from tests.guests import Guest, Home, needs_qemu, qmp, running_guest
+
+pytestmark = [pytest.mark.qemu, needs_qemu]
+
+
+async def connected(guest: Guest, client: ChannelClient) -> Connection:
+    channel = await hand_over(str(guest.paths.ctl))
+    connection = Connection(client, *await asyncio.open_connection(sock=channel))
+    await connection.flush()
+    return connection
+
+
+def shown(screen: Screen) -> tuple[int, int, bytes]:
+    """Its picture as width, height and R, G, B of each pixel."""
+    picture = screen.picture()
+    assert picture is not None
+    return picture.width, picture.height, picture.rgb()
+
+
+async def dumped(guest: Guest, file: Path) -> tuple[int, int, bytes]:
+    """QEMU's own picture, in the same shape."""
+    await qmp(guest.paths.qmp, "screendump", {"filename": str(file)})
+    content = await asyncio.to_thread(file.read_bytes)
+    found = re.match(rb"P6\s+(\d+)\s+(\d+)\s+255\s", content)
+    assert found is not None
+    return int(found[1]), int(found[2]), content[found.end() :]
+
+
+async def agree(guest: Guest, display: Connection, screen: Screen, file: Path) -> None:
+    """Take what is drawn until both show the same; a hang fails."""
+    while shown(screen) != await dumped(guest, file):
+        await display.until(Drawn)
+
+
+@pytest.mark.parametrize("kind", [Display.STD, Display.QXL, Display.VIRTIO])
+async def test_our_picture_is_qemus_to_the_pixel(home: Home, kind: Display, tmp_path: Path) -> None:
+    async with running_guest(home, replace(home.spec(), display=kind)) as guest:
+        main = await connected(guest, ChannelClient(ChannelType.MAIN, b""))
+        session = (await main.until(MainReady)).init.session_id
+        screen = Screen()
+        client = ChannelClient(ChannelType.DISPLAY, b"", connection_id=session, screen=screen)
+        display = await connected(guest, client)
+        await display.until(SurfaceCreated)
+        await agree(guest, display, screen, tmp_path / "before.ppm")
+        before = shown(screen)
+        await guest.press_key()
+        await display.until(Drawn)
+        await agree(guest, display, screen, tmp_path / "after.ppm")
+        assert shown(screen) != before
+        assert not screen.undrawn
+        await display.close()
+        await main.close()
