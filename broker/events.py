@@ -45,6 +45,10 @@ class Event:
         console: That machine's name at the time.
         client: The viewer's address, if any.
         reason: Stable kebab-case reason of a refusal or an end.
+        label: Whom the token was made for, if it was made for somebody.
+        verdict: What became of a request or of messages: `admitted`, `refused`, `warned` (let by
+            all the same), `dropped` (by the link's policy); empty where nothing was judged.
+        channel: The channel it is about, `display.0`, if it is about one.
     """
 
     at: datetime
@@ -57,3 +61,6 @@ class Event:
     session: SessionId | None = None
     client: str = ""
     reason: str = ""
+    label: str = ""
+    verdict: str = ""
+    channel: str = ""

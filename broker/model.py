@@ -14,6 +14,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NewType
 
+from broker.latency import Timing
+
 SourceName = NewType("SourceName", str)
 MachineId = NewType("MachineId", str)
 """A machine's uuid inside its source, lower case; unique only together with the source."""
@@ -386,13 +388,15 @@ class ChannelInfo:
     """One live channel of a session.
 
     Attributes:
-        name: `main`, `display.0`, `inputs`, …
+        name: `main`, `display.0`, `inputs.0`, …
+        timing: What it showed of latency.
     """
 
     name: str
     opened_at: datetime
     bytes_to_client: int = 0
     bytes_to_server: int = 0
+    timing: Timing = field(default_factory=Timing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,6 +409,9 @@ class Session:
         worker: Process id of the relay worker that holds it.
         end_reason: Why it ended; empty while it lives.
         policy: What it may do, as its token says.
+        timing: All its channels' times, also of those that have closed; no connections.
+        rate_to_client: Bytes a second, of late.
+        rate_to_server: The same, the other way.
     """
 
     id: SessionId
@@ -420,6 +427,9 @@ class Session:
     ended_at: datetime | None = None
     end_reason: str = ""
     policy: LinkPolicy = LinkPolicy()
+    timing: Timing = field(default_factory=Timing)
+    rate_to_client: float = 0.0
+    rate_to_server: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
 """The proxy's gate, kept by the store: admissions are decided there, notices are written there.
 
-Notices come from the middle of relaying, so they only change memory; one task writes what has
-changed, about once a second, and at once when something opened or closed. A store that is locked
-or full never stops a session: the writing is tried again.
+Notices come from the middle of relaying, so they only change memory; the ledger's task writes what
+has changed.
 """
 
 from __future__ import annotations
@@ -10,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from broker import tokens
 from broker.clock import Clock
-from broker.errors import BrokerError, Refused
+from broker.errors import BrokerError, Occupied, Refused
 from broker.events import Event, Kind
-from broker.model import ChannelInfo, Console, MachineKey, Session, SessionId
+from broker.model import Console, MachineKey, Session, SessionId
 from broker.proxy.gate import (
     Admission,
     ChannelClosed,
@@ -27,11 +25,15 @@ from broker.proxy.gate import (
     Notice,
     Peer,
     SessionClosed,
+    Timed,
     Traffic,
 )
 from broker.proxy.link_policy import policy_for
-from broker.runtime.verdicts import VerdictLog
-from broker.service.admission import REASONS, check_address
+from broker.runtime.counters import Counters, kind_of
+from broker.runtime.ledger import Due, Ledger
+from broker.runtime.live import Live
+from broker.runtime.verdicts import VerdictLog, of_session
+from broker.service.admission import REASONS, Wanted, check_address
 from broker.service.admission import Admission as Decisions
 
 if TYPE_CHECKING:
@@ -41,56 +43,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WRITE_EVERY = 1.0
-"""Seconds between two writings of counters."""
-
-WRITE_SOON = 0.05
-"""Seconds after which something that opened or closed is written; a burst becomes one writing."""
-
-RETRY_AFTER = 2.0
-"""Seconds until a writing that failed is tried again."""
-
 LOOK_EVERY = 0.25
 """Seconds between looks for sessions that somebody asked to end."""
 
 REFUSALS_PER_SECOND = 5
 """Audit rows of refused connections; more are counted into the next one, so a port scanner or a
 viewer that tries for ever does not fill the disk."""
-
-EVENTS_MAX = 10_000
-"""Audit rows that wait for a store which cannot be written; the oldest go first."""
-
-
-@dataclass(slots=True)
-class _Live:
-    """A session as it stands in memory."""
-
-    session: Session
-    channels: dict[str, ChannelInfo] = field(default_factory=dict)
-    closed_to_client: int = 0
-    closed_to_server: int = 0
-
-    def snapshot(self) -> Session:
-        return replace(
-            self.session,
-            channels=tuple(self.channels.values()),
-            bytes_to_client=self.closed_to_client
-            + sum(each.bytes_to_client for each in self.channels.values()),
-            bytes_to_server=self.closed_to_server
-            + sum(each.bytes_to_server for each in self.channels.values()),
-        )
-
-
-@dataclass(slots=True)
-class _Due:
-    """What waits to be written."""
-
-    sessions: set[SessionId] = field(default_factory=set)
-    closed: list[tuple[Session, str]] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-
-    def __bool__(self) -> bool:
-        return bool(self.sessions or self.closed or self.events)
 
 
 class StoreGate:
@@ -120,10 +78,17 @@ class StoreGate:
         self._ask_driver = ask_driver
         self._sessions_max = sessions_max
         self._channels_max = channels_max
-        self._live: dict[SessionId, _Live] = {}
-        self._due = _Due()
+        self._live: dict[SessionId, Live] = {}
+        self._counters = Counters()
+        self._ledger = Ledger(
+            store,
+            clock,
+            collect=self._collect,
+            snapshot=self._snapshot,
+            give_back=self._counters.give_back,
+        )
+        self._in_turn: dict[Peer, Wanted] = {}
         self._verdicts = VerdictLog(clock.monotonic)
-        self._wake = asyncio.Event()
         self._second = 0
         self._refused = 0
         self._uncounted = 0
@@ -138,9 +103,16 @@ class StoreGate:
                 reason="limit",
                 fix="End one, or raise proxy.sessions_max",
             )
-        admitted = await asyncio.to_thread(self._decisions.admit, token, str(peer))
+        try:
+            admitted = await asyncio.to_thread(self._decisions.admit, token, str(peer))
+        except Occupied:
+            if peer not in self._in_turn:  # it is told about when the viewer is turned away
+                self._in_turn[peer] = await asyncio.to_thread(self._decisions.wanted, token)
+            raise
+        self._in_turn.pop(peer, None)
         session = admitted.session
-        self._live[session.id] = _Live(session)
+        self._live[session.id] = Live(session)
+        self._counters.add("opened")
         try:
             console = admitted.console or await self._ask_driver(session.key)
         except BrokerError as problem:
@@ -173,6 +145,8 @@ class StoreGate:
         match notice:
             case Traffic():
                 self._count(notice)
+            case Timed():
+                self._time(notice)
             case ChannelOpened():
                 self._open(notice)
             case ChannelClosed():
@@ -184,6 +158,7 @@ class StoreGate:
             case Judged():
                 if live := self._live.get(notice.session):
                     self._verdicts.add(live.session, notice)
+                    self._counters.judged(notice)
 
     @property
     def live(self) -> int:
@@ -194,43 +169,55 @@ class StoreGate:
 
     def _count(self, notice: Traffic) -> None:
         live = self._live.get(notice.session)
-        if live is None or (channel := live.channels.get(notice.channel)) is None:
-            return
-        live.channels[notice.channel] = replace(
-            channel,
-            bytes_to_client=notice.bytes_to_client,
-            bytes_to_server=notice.bytes_to_server,
-        )
-        self._due.sessions.add(notice.session)
+        if live is not None and (before := live.carried(notice)) is not None:
+            self._counters.carried(before, notice)
+            self._ledger.due.sessions.add(notice.session)
+
+    def _time(self, notice: Timed) -> None:
+        live = self._live.get(notice.session)
+        if live is not None and (before := live.timed(notice)) is not None:
+            self._counters.timed(before, notice)
+            self._ledger.due.sessions.add(notice.session)
 
     def _open(self, notice: ChannelOpened) -> None:
         if (live := self._live.get(notice.session)) is None:
             return
-        live.channels[notice.channel] = ChannelInfo(notice.channel, self._clock.now())
-        self._due.sessions.add(notice.session)
-        self._tell(Kind.CHANNEL_OPENED, f"{notice.channel} opened", live, str(notice.peer))
+        live.opened(notice.channel, self._clock.now())
+        self._counters.add("channels", kind_of(notice.channel))
+        self._ledger.due.sessions.add(notice.session)
+        text = f"{notice.channel} opened"
+        self._tell(
+            Kind.CHANNEL_OPENED,
+            text,
+            live,
+            str(notice.peer),
+            verdict="admitted",
+            channel=notice.channel,
+        )
 
     def _close(self, notice: ChannelClosed) -> None:
         if (live := self._live.get(notice.session)) is None:
             return
-        live.channels.pop(notice.channel, None)
-        live.closed_to_client += notice.bytes_to_client
-        live.closed_to_server += notice.bytes_to_server
-        self._due.sessions.add(notice.session)
+        if (before := live.closed(notice)) is not None:
+            self._counters.carried(before, notice)
+        self._ledger.due.sessions.add(notice.session)
         text = f"{notice.channel} closed" + (f": {notice.text}" if notice.text else "")
-        self._tell(Kind.CHANNEL_CLOSED, text, live, reason=notice.reason)
+        self._tell(Kind.CHANNEL_CLOSED, text, live, reason=notice.reason, channel=notice.channel)
 
     def _end(self, notice: SessionClosed) -> None:
         if (live := self._live.pop(notice.session, None)) is None:
             return
-        self._due.sessions.discard(notice.session)
-        self._due.closed.append((live.snapshot(), notice.reason))
+        self._ledger.due.sessions.discard(notice.session)
+        self._ledger.due.closed.append((live.snapshot(ended=True), notice.reason))
+        self._counters.add("ended", notice.reason)
         text = f"{live.session.client} left {live.session.key.source}/{live.session.console}"
         if notice.text:
             text += f": {notice.text}"
         self._tell(Kind.SESSION_CLOSED, text, live, reason=notice.reason)
 
     def _refuse(self, notice: ConnectionRefused) -> None:
+        wanted = self._in_turn.pop(notice.peer, None)
+        self._counters.add("refused", notice.reason)
         if notice.reason in REASONS and notice.session is None:
             return  # written where it was decided
         second = int(self._clock.monotonic())
@@ -246,84 +233,60 @@ class StoreGate:
             self._uncounted = 0
         kind = Kind.CHANNEL_REFUSED if notice.session else Kind.SESSION_REFUSED
         live = self._live.get(notice.session) if notice.session else None
-        self._tell(kind, text, live, str(notice.peer), notice.reason)
+        self._tell(
+            kind,
+            text,
+            live,
+            str(notice.peer),
+            notice.reason,
+            verdict="refused",
+            channel=notice.channel,
+            wanted=wanted,
+        )
 
     def _tell(
-        self, kind: Kind, text: str, live: _Live | None, client: str = "", reason: str = ""
+        self,
+        kind: Kind,
+        text: str,
+        live: Live | None,
+        client: str = "",
+        reason: str = "",
+        *,
+        verdict: str = "",
+        channel: str = "",
+        wanted: Wanted | None = None,
     ) -> None:
-        session = live.session if live else None
-        self._due.events.append(self._event(kind, text, session, client, reason))
-        del self._due.events[:-EVENTS_MAX]
-        self._wake.set()
-
-    def _event(
-        self, kind: Kind, text: str, session: Session | None, client: str, reason: str
-    ) -> Event:
-        return Event(
+        event = Event(
             at=self._clock.now(),
             kind=kind,
             text=text,
-            source=session.key.source if session else "",
-            key=session.key if session else None,
-            console=session.console if session else "",
-            session=session.id if session else None,
-            client=client or (session.client if session else ""),
+            client=client,
             reason=reason,
+            verdict=verdict,
+            channel=channel,
         )
+        if live is not None:
+            event = of_session(event, live.session)
+        elif wanted is not None:
+            event = wanted.told(event)
+        self._ledger.tell(event)
 
     # -- the store
 
     async def write(self) -> None:
         """Write what has changed until cancelled; then once more."""
-        flushing: asyncio.Future[bool] | None = None
-        try:
-            while True:
-                try:
-                    async with asyncio.timeout(WRITE_EVERY):
-                        await self._wake.wait()
-                    await asyncio.sleep(WRITE_SOON)
-                except TimeoutError:
-                    pass
-                self._wake.clear()
-                flushing = asyncio.ensure_future(self._flush())
-                if not await asyncio.shield(flushing):
-                    await asyncio.sleep(RETRY_AFTER)
-        finally:
-            # a writing under way is waited for: what it fails to write must not be forgotten
-            if flushing is not None:
-                await asyncio.wait([flushing])
-            await self._flush(last=True)
+        await self._ledger.write()
 
-    async def _flush(self, *, last: bool = False) -> bool:
-        """Write everything that is due; keeps it and says False when the store cannot."""
-        for row in self._verdicts.due(all_of_it=last):
-            self._due.events.append(self._event(row.kind, row.text, row.session, "", row.reason))
-        if not self._due:
-            return True
-        due, self._due = self._due, _Due()
-        snapshots = [live.snapshot() for key in due.sessions if (live := self._live.get(key))]
-        try:
-            await asyncio.to_thread(self._write, due, snapshots)
-        except BrokerError as problem:
-            log.warning("cannot write down what happened, trying again: %s", problem)
-            self._due.sessions |= due.sessions
-            self._due.closed[:0] = due.closed
-            self._due.events[:0] = due.events
-            return False
-        return True
+    def _collect(self, due: Due, last: bool) -> None:
+        now = self._clock.monotonic()
+        due.events += self._verdicts.due(self._clock.now(), all_of_it=last)
+        due.sessions |= {key for key, live in self._live.items() if live.rate(now)}
+        if due or last:
+            due.counts = self._counters.take()
 
-    def _write(self, due: _Due, snapshots: list[Session]) -> None:
-        now = self._clock.now()
-        if snapshots:
-            self._store.put_counters(snapshots)
-        while due.closed:
-            session, reason = due.closed[0]
-            self._store.put_counters([session])
-            self._store.close_session(session.id, reason, now)
-            due.closed.pop(0)
-        while due.events:
-            self._store.add_event(due.events[0])
-            due.events.pop(0)
+    def _snapshot(self, session: SessionId) -> Session | None:
+        live = self._live.get(session)
+        return live.snapshot() if live else None
 
     async def watch_ends(self, end: Callable[[SessionId, str], object]) -> None:
         """Call `end` for every session that somebody asked to end or whose time is up.
@@ -335,9 +298,11 @@ class StoreGate:
         """
         version = -1
         while True:
+            began = self._clock.monotonic()
             await asyncio.sleep(LOOK_EVERY)
             if not self._live:
                 continue
+            self._counters.lagged(self._clock.monotonic() - began - LOOK_EVERY)
             for session in self._outlived():
                 end(session, "session-ttl")
             try:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
-from broker.events import Kind
+from broker.events import Event, Kind
 from broker.model import Session, SessionId
 from broker.proxy.gate import Judged
 
@@ -15,16 +16,6 @@ ROW_EVERY = 10.0
 
 KINDS_SHOWN = 6
 """Kinds of message that one row names."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What one row of the audit log says."""
-
-    session: Session
-    kind: Kind
-    text: str
-    reason: str
 
 
 @dataclass(slots=True)
@@ -51,37 +42,51 @@ class VerdictLog:
         pending = self._pending.setdefault(key, _Pending(session))
         pending.counts.update(dict(notice.messages))
 
-    def due(self, *, all_of_it: bool = False) -> Iterator[Row]:
+    def due(self, at: datetime, *, all_of_it: bool = False) -> Iterator[Event]:
         """The rows to be written now.
 
         Args:
+            at: The time of day.
             all_of_it: Nobody will ask again.
         """
         now = self._monotonic()
         for key, pending in tuple(self._pending.items()):
             waits = pending.told_at is not None and now - pending.told_at < ROW_EVERY
             if pending.counts and (all_of_it or not waits):
-                yield _row(pending, channel=key[1], verdict=key[2])
+                yield _row(pending, at, channel=key[1], verdict=key[2])
                 pending.counts.clear()
                 pending.told_at = now
             elif not waits:
                 del self._pending[key]
 
 
-def _row(pending: _Pending, *, channel: str, verdict: str) -> Row:
+def of_session(event: Event, session: Session) -> Event:
+    """The same event with all that a session says of it; its own client stays."""
+    return replace(
+        event,
+        source=session.key.source,
+        key=session.key,
+        console=session.console,
+        session=session.id,
+        client=event.client or session.client,
+        label=session.label,
+    )
+
+
+def _row(pending: _Pending, at: datetime, *, channel: str, verdict: str) -> Event:
     total = pending.counts.total()
     many = "1 message" if total == 1 else f"{total} messages"
     kinds = [f"{name} {count}" for name, count in pending.counts.most_common(KINDS_SHOWN)]
     if more := len(pending.counts) - len(kinds):
         kinds.append(f"and {more} kinds more")
-    which = f"{channel}: {many} {{}} ({', '.join(kinds)})"
     match verdict:
         case "dropped":
-            return Row(
-                pending.session, Kind.MESSAGE_DROPPED, which.format("dropped by policy"), "policy"
-            )
+            kind, words, reason = Kind.MESSAGE_DROPPED, "dropped by policy", "policy"
         case "warned":
-            words = "let by that the firewall would refuse"
-            return Row(pending.session, Kind.MESSAGE_WARNED, which.format(words), "firewall")
+            kind, words = Kind.MESSAGE_WARNED, "let by that the firewall would refuse"
+            reason = "firewall"
         case _:
-            return Row(pending.session, Kind.MESSAGE_REFUSED, which.format("refused"), "firewall")
+            kind, words, reason = Kind.MESSAGE_REFUSED, "refused", "firewall"
+    text = f"{channel}: {many} {words} ({', '.join(kinds)})"
+    event = Event(at, kind, text, reason=reason, verdict=verdict, channel=channel)
+    return of_session(event, pending.session)

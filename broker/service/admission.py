@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -101,6 +101,26 @@ class Admitted:
     console: Console | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a viewer asked for that was not let in, as far as its token says.
+
+    Attributes:
+        console: The machine's name, when it is still known.
+    """
+
+    token: Token | None = None
+    console: str = ""
+
+    def told(self, event: Event) -> Event:
+        """The same event with the machine and the token's label."""
+        if self.token is None:
+            return event
+        key = self.token.key
+        label = self.token.label
+        return replace(event, source=key.source, key=key, console=self.console, label=label)
+
+
 class Admission:
     """Decides, writes down what it decided, and says why."""
 
@@ -130,19 +150,25 @@ class Admission:
         except Refused as refusal:
             if isinstance(refusal, Occupied):
                 raise
-            token = self._store.token(tokens.digest(secret)) if secret else None
-            self._store.add_event(
-                Event(
-                    at=self._clock.now(),
-                    kind=Kind.SESSION_REFUSED,
-                    text=refusal.what,
-                    source=token.key.source if token else "",
-                    key=token.key if token else None,
-                    client=client,
-                    reason=refusal.reason,
-                )
+            event = Event(
+                at=self._clock.now(),
+                kind=Kind.SESSION_REFUSED,
+                text=refusal.what,
+                client=client,
+                reason=refusal.reason,
+                verdict="refused",
             )
+            self._store.add_event(self.wanted(secret).told(event))
             raise
+
+    def wanted(self, secret: str) -> Wanted:
+        """What whoever shows that would open; nothing is decided."""
+        token = self._store.token(tokens.digest(secret)) if secret else None
+        if token is None:
+            return Wanted()
+        with contextlib.suppress(NotFound):
+            return Wanted(token, self._store.machine(token.key).name)
+        return Wanted(token)
 
     def _open(self, secret: str, client: str) -> Admitted:
         if not secret or len(secret) > TOKEN_LENGTH_MAX:
@@ -199,6 +225,8 @@ class Admission:
                 console=machine.name,
                 session=session.id,
                 client=client,
+                label=token.label,
+                verdict="admitted",
             )
         )
         return Admitted(session=session, token=token, machine=machine, console=console)

@@ -212,6 +212,7 @@ class Consoles:
                 source=machine.key.source,
                 key=machine.key,
                 console=machine.name,
+                label=request.label,
             )
         )
         text = vv.render(

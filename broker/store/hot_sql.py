@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-SCHEMA = 2
+SCHEMA = 3
 
 MACHINES = """
 SELECT machine.source, machine.uuid, machine.name, machine.state, machine.hypervisor, machine.hypervisor_ip, machine.protocol, machine.reason, machine.pid, machine.started_at, machine.target, machine.defined, machine.kept, machine.stale, machine.seen_at, source.listed_at, coalesce(live.sessions, 0) AS sessions
@@ -32,5 +32,5 @@ INSERT INTO token (digest, source, uuid, created_at, expires_at, label, used_at,
 """
 
 ADD_EVENT = """
-INSERT INTO event (at, kind, text, source, machine_source, machine_uuid, console, session, client, reason) VALUES (:at, :kind, :text, :source, :machine_source, :machine_uuid, :console, :session, :client, :reason)
+INSERT INTO event (at, kind, text, source, machine_source, machine_uuid, console, session, client, reason, label, verdict, channel) VALUES (:at, :kind, :text, :source, :machine_source, :machine_uuid, :console, :session, :client, :reason, :label, :verdict, :channel)
 """

@@ -36,6 +36,7 @@ WANTED = table(tables.WantedRow)
 TOKEN = table(tables.TokenRow)
 SESSION = table(tables.SessionRow)
 CHANNEL = table(tables.ChannelRow)
+COUNTER = table(tables.CounterRow)
 EVENT = table(tables.EventRow)
 
 FILE_FINGERPRINT = "sources.yaml"

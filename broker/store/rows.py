@@ -9,14 +9,12 @@ from typing import Any, Protocol
 
 from broker.events import Event, Kind
 from broker.model import (
-    ChannelInfo,
     HandOverTarget,
     Health,
     LinkPolicy,
     Machine,
     MachineId,
     MachineKey,
-    Session,
     SessionId,
     SourceName,
     SourceStatus,
@@ -65,7 +63,8 @@ def moment(value: float | None) -> datetime | None:
     return None if value is None else datetime.fromtimestamp(value, UTC)
 
 
-def _at(value: float) -> datetime:
+def at(value: float) -> datetime:
+    """The same for a time that is always there."""
     return datetime.fromtimestamp(value, UTC)
 
 
@@ -130,7 +129,7 @@ def to_stored(row: Row) -> StoredMachine:
     return StoredMachine(
         machine=to_machine(row),
         stale=stale,
-        seen_at=_at(seen_at if stale or listed_at is None else max(seen_at, listed_at)),
+        seen_at=at(seen_at if stale or listed_at is None else max(seen_at, listed_at)),
         sessions=row["sessions"],
     )
 
@@ -197,8 +196,8 @@ def to_token(row: Row) -> Token:
     return Token(
         digest=bytes(row["digest"]),
         key=MachineKey(SourceName(row["source"]), MachineId(row["uuid"])),
-        created_at=_at(row["created_at"]),
-        expires_at=_at(row["expires_at"]),
+        created_at=at(row["created_at"]),
+        expires_at=at(row["expires_at"]),
         label=row["label"],
         used_at=moment(row["used_at"]),
         revoked_at=moment(row["revoked_at"]),
@@ -239,68 +238,6 @@ def from_policy(policy: LinkPolicy) -> str:
     return json.dumps({k: v for k, v in asdict(policy).items() if v != usual[k]})
 
 
-# -- sessions
-
-
-def to_session(row: Row, channels: tuple[ChannelInfo, ...]) -> Session:
-    """A session with its live channels."""
-    return Session(
-        id=SessionId(row["id"]),
-        key=MachineKey(SourceName(row["source"]), MachineId(row["uuid"])),
-        console=row["console"],
-        client=row["client"],
-        worker=row["worker"],
-        started_at=_at(row["started_at"]),
-        channels=channels,
-        bytes_to_client=row["bytes_to_client"],
-        bytes_to_server=row["bytes_to_server"],
-        label=row["label"],
-        ended_at=moment(row["ended_at"]),
-        end_reason=row["end_reason"] if row["ended_at"] else "",
-        policy=to_policy(row["policy"]),
-    )
-
-
-def from_session(session: Session) -> Values:
-    """All columns but whether somebody asked to end it."""
-    return {
-        "id": session.id,
-        "source": session.key.source,
-        "uuid": session.key.uuid,
-        "console": session.console,
-        "client": session.client,
-        "worker": session.worker,
-        "started_at": session.started_at.timestamp(),
-        "bytes_to_client": session.bytes_to_client,
-        "bytes_to_server": session.bytes_to_server,
-        "label": session.label,
-        "ended_at": seconds(session.ended_at),
-        "end_reason": session.end_reason,
-        "policy": from_policy(session.policy),
-    }
-
-
-def to_channel(row: Row) -> ChannelInfo:
-    """A live channel."""
-    return ChannelInfo(
-        name=row["name"],
-        opened_at=_at(row["opened_at"]),
-        bytes_to_client=row["bytes_to_client"],
-        bytes_to_server=row["bytes_to_server"],
-    )
-
-
-def from_channel(session: SessionId, channel: ChannelInfo) -> Values:
-    """All columns."""
-    return {
-        "session": session,
-        "name": channel.name,
-        "opened_at": channel.opened_at.timestamp(),
-        "bytes_to_client": channel.bytes_to_client,
-        "bytes_to_server": channel.bytes_to_server,
-    }
-
-
 # -- events
 
 
@@ -308,7 +245,7 @@ def to_event(row: Row) -> Event:
     """One line of the audit log."""
     source, uuid = row["machine_source"], row["machine_uuid"]
     return Event(
-        at=_at(row["at"]),
+        at=at(row["at"]),
         kind=Kind(row["kind"]),
         text=row["text"],
         id=row["id"],
@@ -318,6 +255,9 @@ def to_event(row: Row) -> Event:
         session=None if row["session"] is None else SessionId(row["session"]),
         client=row["client"],
         reason=row["reason"],
+        label=row["label"],
+        verdict=row["verdict"],
+        channel=row["channel"],
     )
 
 
@@ -334,4 +274,7 @@ def from_event(event: Event) -> Values:
         "session": event.session,
         "client": event.client,
         "reason": event.reason,
+        "label": event.label,
+        "verdict": event.verdict,
+        "channel": event.channel,
     }

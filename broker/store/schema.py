@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 """Kept in SQLite's `user_version`; the last migration's revision is this number."""
 
-TABLES: Final = ("meta", "source", "machine", "wanted", "token", "session", "channel", "event")
+TABLES: Final = (
+    "meta",
+    "source",
+    "machine",
+    "wanted",
+    "token",
+    "session",
+    "channel",
+    "counter",
+    "event",
+)
 """Ours, in the order in which rows may be added."""

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from broker import human
 from broker.errors import Ambiguous, NotFound, Occupied, Refused
 from broker.model import ChannelInfo, MachineKey, Session, SessionId, Token, WhenOccupied
-from broker.store import rows
+from broker.store import rows, session_rows
 from broker.store.queries import ADD_TOKEN, CHANNEL, MACHINE, SESSION, TOKEN
 
 _LIVE = SESSION.c.ended_at.is_(None)
@@ -54,7 +54,7 @@ def open_session(
         raise _refusal(db, found, now)
     if alone and (others := occupants(db, session.key)):
         raise occupied(others, in_turn=session.policy.occupied is not WhenOccupied.REFUSE)
-    db.execute(insert(SESSION).values(**rows.from_session(session), end_asked=False))
+    db.execute(insert(SESSION).values(**session_rows.from_session(session), end_asked=False))
     _put_channels(db, session)
     return found
 
@@ -167,13 +167,13 @@ def put_counters(db: Connection, live: Iterable[Session]) -> None:
         before = stored.get(one.id)
         if before is None:
             continue
-        counters = (one.bytes_to_client, one.bytes_to_server)
-        if counters != (before.bytes_to_client, before.bytes_to_server):
-            db.execute(
-                update(SESSION)
-                .where(SESSION.c.id == one.id)
-                .values(bytes_to_client=counters[0], bytes_to_server=counters[1])
-            )
+        counters = {
+            "bytes_to_client": one.bytes_to_client,
+            "bytes_to_server": one.bytes_to_server,
+            "measured": session_rows.measured_of(one),
+        }
+        if counters != {name: session_rows.from_session(before)[name] for name in counters}:
+            db.execute(update(SESSION).where(SESSION.c.id == one.id).values(**counters))
         if sorted(one.channels, key=_order) != sorted(before.channels, key=_order):
             db.execute(delete(CHANNEL).where(CHANNEL.c.session == one.id))
             _put_channels(db, one)
@@ -225,9 +225,9 @@ def _read(db: Connection, which: ColumnElement[bool] | None) -> list[Session]:
         channels = channels.join(SESSION, SESSION.c.id == CHANNEL.c.session).where(which)
     by_session: dict[str, list[ChannelInfo]] = {}
     for row in db.execute(channels).mappings():
-        by_session.setdefault(row["session"], []).append(rows.to_channel(row))
+        by_session.setdefault(row["session"], []).append(session_rows.to_channel(row))
     return [
-        rows.to_session(row, tuple(by_session.get(row["id"], ())))
+        session_rows.to_session(row, tuple(by_session.get(row["id"], ())))
         for row in db.execute(query).mappings()
     ]
 
@@ -237,7 +237,7 @@ def _put_channels(db: Connection, session: Session) -> None:
     if by_name:
         db.execute(
             insert(CHANNEL),
-            [rows.from_channel(session.id, channel) for channel in by_name.values()],
+            [session_rows.from_channel(session.id, channel) for channel in by_name.values()],
         )
 
 

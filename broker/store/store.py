@@ -309,6 +309,24 @@ class Store:
         with self._database.writing() as db:
             return sessions.end_orphans(db, dead, at)
 
+    # -- counters
+
+    def add_counts(self, counts: Mapping[str, float]) -> None:
+        """Add to counters, all or none; they begin at nothing and outlive whoever counts."""
+        with self._database.writing() as db:
+            for name, more in counts.items():
+                here = queries.COUNTER.c.name == name
+                value = queries.COUNTER.c.value + more
+                if not db.execute(update(queries.COUNTER).where(here).values(value=value)).rowcount:
+                    db.execute(insert(queries.COUNTER).values(name=name, value=more))
+
+    def counts(self) -> dict[str, float]:
+        """Every counter by its name."""
+        with self._database.reading() as db:
+            return {
+                row["name"]: row["value"] for row in db.execute(select(queries.COUNTER)).mappings()
+            }
+
     # -- events
 
     def add_event(self, event: Event) -> Event:

@@ -105,6 +105,7 @@ class SessionRow(SQLModel, table=True):
     end_reason: str = ""
     end_asked: bool = False
     policy: str = "{}"
+    measured: str = "{}"
 
 
 class ChannelRow(SQLModel, table=True):
@@ -118,6 +119,16 @@ class ChannelRow(SQLModel, table=True):
     opened_at: float
     bytes_to_client: int = Field(default=0, sa_type=BigInteger)
     bytes_to_server: int = Field(default=0, sa_type=BigInteger)
+    measured: str = "{}"
+
+
+class CounterRow(SQLModel, table=True):
+    """Something that all relay workers have counted, ever."""
+
+    __tablename__ = "counter"
+
+    name: str = Field(primary_key=True)
+    value: float
 
 
 class EventRow(SQLModel, table=True):
@@ -137,3 +148,6 @@ class EventRow(SQLModel, table=True):
     session: str | None = None
     client: str = ""
     reason: str = ""
+    label: str = ""
+    verdict: str = ""
+    channel: str = ""

@@ -10,8 +10,9 @@ import pytest
 
 from broker import tokens
 from broker.config.locations import Locations
-from broker.errors import Refused, StoreError, Unreachable
+from broker.errors import Occupied, Refused, StoreError, Unreachable
 from broker.events import Event, Kind
+from broker.latency import Tcp, Timing
 from broker.model import (
     Console,
     LinkPolicy,
@@ -32,9 +33,10 @@ from broker.proxy.gate import (
     Judged,
     Peer,
     SessionClosed,
+    Timed,
     Traffic,
 )
-from broker.runtime import gatekeeper
+from broker.runtime import ledger
 from broker.runtime.gatekeeper import REFUSALS_PER_SECOND, StoreGate
 from broker.service.admission import Admission as Decisions
 from broker.spice.constants import ChannelType
@@ -71,11 +73,13 @@ def gate(store: Store, clock: FakeClock) -> StoreGate:
     return gate_over(store, clock)
 
 
-def issue(store: Store, clock: FakeClock, policy: LinkPolicy | None = None) -> str:
+def issue(store: Store, clock: FakeClock, policy: LinkPolicy | None = None, label: str = "") -> str:
     secret = tokens.mint()
     now = clock.now()
     until = now + timedelta(seconds=60)
-    token = Token(tokens.digest(secret), KEY, now, until, policy=policy or LinkPolicy())
+    token = Token(
+        tokens.digest(secret), KEY, now, until, label=label, policy=policy or LinkPolicy()
+    )
     store.add_token(token)
     return secret
 
@@ -226,6 +230,108 @@ async def test_a_session_that_ended_is_closed_with_its_reason_and_last_count(
     ]
 
 
+async def test_times_are_kept_for_the_session_also_when_a_channel_has_closed(
+    gate: StoreGate, store: Store, clock: FakeClock
+) -> None:
+    admission = await admitted(gate, store, clock)
+    seen = Timing(ping={40: 2}, draw={60: 1}, client=Tcp(0.01, 1, 2))
+    async with writing(gate):
+        gate.record(ChannelOpened(admission.session, "display.0", PEER))
+        gate.record(Timed(admission.session, "display.0", seen))
+        gate.record(ChannelClosed(admission.session, "display.0", "client-closed", 3, 2))
+        gate.record(ChannelOpened(admission.session, "main", PEER))
+        gate.record(Timed(admission.session, "main", Timing(ping={40: 1, 41: 1})))
+    (session,) = store.sessions()
+    assert session.timing == Timing(ping={40: 3, 41: 1}, draw={60: 1})
+    assert [each.timing.ping for each in session.channels] == [{40: 1, 41: 1}]
+
+
+async def test_what_happened_is_counted_for_everybody(
+    gate: StoreGate, store: Store, clock: FakeClock
+) -> None:
+    admission = await admitted(gate, store, clock)
+    name = "display.0"
+    async with writing(gate):
+        gate.record(ChannelOpened(admission.session, name, PEER))
+        gate.record(Traffic(admission.session, name, 50, 7))
+        gate.record(Timed(admission.session, name, Timing(ping={40: 2}, proxy={3: 1})))
+        gate.record(Timed(admission.session, name, Timing(ping={40: 3}, proxy={3: 1})))
+        gate.record(Judged(admission.session, name, "warned", (("message-7", 4),)))
+        gate.record(ChannelClosed(admission.session, name, "client-closed", 60, 7))
+        gate.record(SessionClosed(admission.session, "client-closed", established=True))
+        gate.record(ConnectionRefused(PEER, "handshake-timeout", "said nothing"))
+    assert store.counts() == {
+        "opened": 1,
+        "channels:display": 1,
+        "bytes:client:display": 60,
+        "bytes:server:display": 7,
+        "ping:display:40": 3,
+        "proxy:3": 1,
+        "messages:warned:display": 4,
+        "ended:client-closed": 1,
+        "refused:handshake-timeout": 1,
+    }
+
+
+async def test_bytes_a_second_are_seen_while_they_flow_and_gone_when_they_do_not(
+    gate: StoreGate, store: Store, clock: FakeClock
+) -> None:
+    admission = await admitted(gate, store, clock)
+
+    async def rates() -> tuple[float, float]:
+        async with writing(gate):
+            pass
+        (session,) = store.sessions()
+        return session.rate_to_client, session.rate_to_server
+
+    gate.record(ChannelOpened(admission.session, "main", PEER))
+    assert await rates() == (0, 0)
+    gate.record(Traffic(admission.session, "main", 3000, 10))
+    clock.forward(2)
+    assert await rates() == (1500, 5)
+    clock.forward(2)
+    assert await rates() == (0, 0)
+
+
+async def test_the_audit_log_names_the_tokens_label_the_channel_and_the_verdict(
+    gate: StoreGate, store: Store, clock: FakeClock
+) -> None:
+    admission = await gate.admit(issue(store, clock, label="Ada"), PEER)
+    async with writing(gate):
+        gate.record(ChannelOpened(admission.session, "inputs.0", PEER))
+        gate.record(Judged(admission.session, "inputs.0", "dropped", (("key-down", 1),)))
+        gate.record(ConnectionRefused(PEER, "token-wrong", "no", admission.session, "main"))
+        gate.record(ChannelClosed(admission.session, "inputs.0", "client-closed", 1, 1))
+    told = [(e.kind, e.verdict, e.channel) for e in store.events()]
+    assert told == [
+        (Kind.SESSION_OPENED, "admitted", ""),
+        (Kind.CHANNEL_OPENED, "admitted", "inputs.0"),
+        (Kind.CHANNEL_REFUSED, "refused", "main"),
+        (Kind.CHANNEL_CLOSED, "", "inputs.0"),
+        (Kind.MESSAGE_DROPPED, "dropped", "inputs.0"),
+    ]
+    assert {(e.label, e.session, e.key) for e in store.events()} == {
+        ("Ada", admission.session, KEY)
+    }
+
+
+async def test_who_finds_a_console_in_use_is_written_down_with_the_machine(
+    gate: StoreGate, store: Store, clock: FakeClock
+) -> None:
+    await admitted(gate, store, clock)
+    late = Peer("198.51.100.8", 1)
+    secret = issue(store, clock, label="Ben")
+    async with writing(gate):
+        with pytest.raises(Occupied):
+            await gate.admit(secret, late)
+        with pytest.raises(Occupied) as caught:
+            await gate.admit(secret, late)
+        gate.record(ConnectionRefused(late, caught.value.reason, caught.value.what))
+    refused = store.events()[-1]
+    assert (refused.reason, refused.verdict) == ("occupied", "refused")
+    assert (refused.key, refused.console, refused.label) == (KEY, "web-01", "Ben")
+
+
 async def test_a_refusal_by_the_gate_is_written_once(
     gate: StoreGate, store: Store, clock: FakeClock
 ) -> None:
@@ -272,8 +378,8 @@ class Stubborn:
 async def test_a_store_that_is_locked_for_a_while_loses_nothing(
     store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gatekeeper, "RETRY_AFTER", 0.0)
-    monkeypatch.setattr(gatekeeper, "WRITE_EVERY", 0.001)
+    monkeypatch.setattr(ledger, "RETRY_AFTER", 0.0)
+    monkeypatch.setattr(ledger, "WRITE_EVERY", 0.001)
     stubborn = Stubborn(store, times=3)
     gate = gate_over(stubborn, clock)
     admission = await admitted(gate, store, clock)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from broker.events import Kind
 from broker.proxy.gate import Judged
 from broker.runtime.verdicts import ROW_EVERY, VerdictLog
-from tests.broker.store.nouns import session
+from tests.broker.store.nouns import NOW, session
 
 SESSION = session()
 
@@ -26,7 +26,7 @@ def notice(verdict: str = "dropped", channel: str = "inputs.0", **messages: int)
 
 
 def texts(log: VerdictLog, *, all_of_it: bool = False) -> list[str]:
-    return [row.text for row in log.due(all_of_it=all_of_it)]
+    return [row.text for row in log.due(NOW, all_of_it=all_of_it)]
 
 
 def test_the_first_is_told_at_once_and_the_rest_as_one() -> None:
@@ -47,20 +47,20 @@ def test_channels_and_verdicts_are_told_apart() -> None:
     log.add(SESSION, notice("dropped", "inputs.0", key_down=1))
     log.add(SESSION, notice("warned", "inputs.0", key_down=2))
     log.add(SESSION, notice("refused", "main", ping=1))
-    assert [(row.kind, row.reason, row.text, row.session) for row in log.due()] == [
+    assert [(row.kind, row.reason, row.text, row.session) for row in log.due(NOW)] == [
         (
             Kind.MESSAGE_DROPPED,
             "policy",
             "inputs.0: 1 message dropped by policy (key-down 1)",
-            SESSION,
+            SESSION.id,
         ),
         (
             Kind.MESSAGE_WARNED,
             "firewall",
             "inputs.0: 2 messages let by that the firewall would refuse (key-down 2)",
-            SESSION,
+            SESSION.id,
         ),
-        (Kind.MESSAGE_REFUSED, "firewall", "main: 1 message refused (ping 1)", SESSION),
+        (Kind.MESSAGE_REFUSED, "firewall", "main: 1 message refused (ping 1)", SESSION.id),
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from broker.events import Event, Kind
+from broker.latency import Tcp, Timing
 from broker.model import (
     ChannelInfo,
     LinkPolicy,
@@ -80,12 +81,16 @@ def session(name: str = "abcdefghijkl", uuid: str = "u1", **changes: Any) -> Ses
         started_at=NOW,
         label="for Ada",
         policy=POLICY,
+        timing=Timing(ping={40: 2, 3: 1}, draw={60: 1}, proxy={0: 4}),
+        rate_to_client=1500.5,
+        rate_to_server=2.0,
     )
     return replace(full, **changes)
 
 
 def channel(name: str = "main", **changes: Any) -> ChannelInfo:
-    return replace(ChannelInfo(name, NOW, 5_000_000_000, 7), **changes)
+    timing = Timing(ping={40: 2}, client=Tcp(0.0123, 1, 2), server=Tcp(0.00004, 0, 0))
+    return replace(ChannelInfo(name, NOW, 5_000_000_000, 7, timing), **changes)
 
 
 def event(**changes: Any) -> Event:
@@ -99,6 +104,9 @@ def event(**changes: Any) -> Event:
         session=SessionId("abcdefghijkl"),
         client="192.0.2.1:4000",
         reason="token-used",
+        label="for Ada",
+        verdict="refused",
+        channel="main",
     )
     return replace(full, **changes)
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from broker.errors import Ambiguous, NotFound, Refused
+from broker.latency import Timing
 from broker.model import MachineKey, SessionId
 from broker.store.store import Store
 from tests.broker.store.nouns import LAB, NOW, channel, key, machine, session, token
@@ -273,3 +274,17 @@ def test_a_session_outlives_its_machine(store: Store) -> None:
     open_one(store)
     store.put_machines(LAB, [], tickets={}, kept=False)
     assert store.sessions() == [replace(session(), key=MachineKey(LAB, key().uuid))]
+
+
+def test_measures_alone_are_reason_enough_to_write(store: Store) -> None:
+    open_one(store)
+    seen = session(timing=Timing(draw={50: 1}), rate_to_client=1.0)
+    store.put_counters([seen])
+    assert store.sessions() == [seen]
+
+
+def test_counters_add_up_and_are_kept(store: Store) -> None:
+    assert store.counts() == {}
+    store.add_counts({"opened": 1, "refused:token-used": 2})
+    store.add_counts({"opened": 3})
+    assert store.counts() == {"opened": 4, "refused:token-used": 2}
