@@ -7,65 +7,33 @@ when nobody holds the pidfile.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
-import signal
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Final
+from typing import Final, TypedDict
 
 from broker.clock import Clock, SystemClock
-from broker.errors import VmUnresponsive
+from broker.errors import VmStartFailed
 from broker.model import MachineSpec, State
-from broker.vm import lock, process, record
+from broker.vm import lock, orders, process, record
+from broker.vm.ending import Ending, Patience, Switch, Tell
 from broker.vm.launch import finish, launch
-from broker.vm.look import LOOK_SECONDS, Seen, look
-from broker.vm.monitor import CommandRefused, Monitor, MonitorGone, conversation
+from broker.vm.look import ENDING_SECONDS, Seen, find, look
 from broker.vm.paths import VmPaths, cannot_use
 from broker.vm.process import Process
 
 log = logging.getLogger(__name__)
 
-_MAY_HEAR_THE_BUTTON: Final = frozenset(
-    {State.STARTING, State.RUNNING, State.SUSPENDED, State.BUSY, State.UNRESPONSIVE}
-)
+__all__ = ["Ending", "Instance", "Patience"]
 
 _GUEST_IS_GONE: Final = frozenset({State.SHUTDOWN, State.CRASHED})
-_FIRST_PAUSE: Final = 0.5
-"""Seconds until the power button is pressed again; doubled each time."""
 
 
-class Ending(StrEnum):
-    """What it took to switch a VM off."""
+class Named(TypedDict):
+    """What every order is given."""
 
-    WAS_OFF = "was-off"
-    POWERED_OFF = "powered-off"
-    """The guest did it when asked."""
-    QUIT = "quit"
-    """QEMU ended when told; the guest had not."""
-    TERMINATED = "terminated"
-    """QEMU ended at SIGTERM."""
-    KILLED = "killed"
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long to wait for what, in seconds.
-
-    Attributes:
-        start: From exec to an answer of the monitor.
-        answer: For one conversation with the monitor.
-        end: After `quit` and after SIGTERM, before the next harder step.
-        gone: After SIGKILL, before saying that the kernel holds it.
-        lock: For another broker that acts on this VM.
-    """
-
-    start: float = 30.0
-    answer: float = LOOK_SECONDS
-    end: float = 3.0
-    gone: float = 10.0
-    lock: float = 60.0
+    name: str
+    timeout: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +67,15 @@ class Instance:
             StoreError: A directory of ours cannot be used.
             Unreachable: Another broker holds the VM for too long.
         """
+        is_new = not self.paths.run.exists()
         self.paths.prepare()
+        if is_new:
+            self._see_that_none_is_lost()
         async with self._action():
-            found = process.find(self.paths.pid)
+            found = find(self.paths)
             if found is not None and await self._is_up(found):
                 return None
-            self._clear()
+            await self._clear()
             return await launch(
                 self.spec,
                 self.paths,
@@ -113,11 +84,12 @@ class Instance:
                 start_seconds=self.patience.start,
             )
 
-    async def stop(self, *, timeout: float) -> Ending:
+    async def stop(self, *, timeout: float, tell: Tell | None = None) -> Ending:
         """Switch it off: power button, then `quit`, then SIGTERM, then SIGKILL.
 
         Args:
             timeout: Seconds the guest has after its power button was pressed; 0 does not press it.
+            tell: Told each step as it begins.
 
         Returns:
             What it took. A crashed VM counts as off, and is shown as stopped from then on.
@@ -128,10 +100,21 @@ class Instance:
         if not self.paths.run.exists():
             return Ending.WAS_OFF
         async with self._action():
-            found = process.find(self.paths.pid)
-            ending = await self._end(found, timeout) if found else Ending.WAS_OFF
-            self._clear()
+            found = find(self.paths)
+            ending = await self._switch(tell).off(found, timeout) if found else Ending.WAS_OFF
+            await self._clear()
             return ending
+
+    async def ask_to_stop(self) -> bool:
+        """Press its power button and wait for nothing.
+
+        Returns:
+            Whether there is a guest that may hear it; what it does then is its own affair.
+
+        Raises:
+            VmUnresponsive: QEMU does not answer.
+        """
+        return await self._switch(None).press()
 
     async def kill(self) -> Ending:
         """Switch it off at once, even while another broker waits for its guest.
@@ -141,29 +124,43 @@ class Instance:
         """
         if not self.paths.run.exists():
             return Ending.WAS_OFF
-        found = process.find(self.paths.pid)
+        found = find(self.paths)
         if found is not None:
-            await self._kill(found)
+            await self._switch(None).kill(found)
         async with self._action():
-            self._clear()
+            await self._clear()
         return Ending.KILLED if found else Ending.WAS_OFF
 
-    async def reset(self) -> None:
-        """Press its reset button.
+    async def pause(self) -> None:
+        """Hold its guest's CPUs. See `orders.pause`."""
+        state = (await self.look()).state
+        await orders.pause(self.paths, state, **self._named())
 
-        Raises:
-            MonitorGone: It is off.
-            VmUnresponsive: QEMU does not answer.
-        """
-        async with self._talk() as monitor:
-            await monitor.reset()
+    async def resume(self) -> None:
+        """Let its guest go on. See `orders.resume`."""
+        state = (await self.look()).state
+        await orders.resume(self.paths, state, **self._named())
+
+    async def reset(self) -> None:
+        """Press its reset button. See `orders.reset`."""
+        seen = await self.look()
+        state = State.STOPPED if seen.pid is None else seen.state
+        await orders.reset(self.paths, state, **self._named())
+
+    def is_being_switched(self) -> bool:
+        """Whether some broker is starting or stopping it at this moment."""
+        return lock.is_taken(self.paths.lock)
 
     def _action(self) -> contextlib.AbstractAsyncContextManager[None]:
         return lock.action(self.paths.lock, self.spec.name, timeout=self.patience.lock)
 
-    def _talk(self) -> contextlib.AbstractAsyncContextManager[Monitor]:
-        name, seconds = self.spec.name, self.patience.answer
-        return conversation(self.paths.qmp, name=name, timeout=seconds)
+    def _switch(self, tell: Tell | None) -> Switch:
+        name = self.spec.name
+        said = tell or (lambda text: log.info("%s: %s", name, text))
+        return Switch(name, self.paths, self.patience, said)
+
+    def _named(self) -> Named:
+        return {"name": self.spec.name, "timeout": self.patience.answer}
 
     async def _is_up(self, found: Process) -> bool:
         """Have a QEMU that lives do its work; False when it ended before it could.
@@ -178,72 +175,32 @@ class Instance:
         if not process.alive(found):
             return False
         if state in _GUEST_IS_GONE:
-            async with self._talk() as monitor:
-                await monitor.reset()
-                await monitor.resume()
+            await orders.restart_guest(self.paths, **self._named())
         return True
 
-    async def _end(self, found: Process, grace: float) -> Ending:
-        """From the gentlest step to the hardest, until it is gone."""
-        for ending, step in ((Ending.POWERED_OFF, self._power_off), (Ending.QUIT, self._quit)):
-            with contextlib.suppress(VmUnresponsive, MonitorGone, CommandRefused):
-                if await step(found, grace):
-                    return ending
-            if not process.alive(found):
-                return ending
-        log.warning("%s: QEMU does not quit, sending SIGTERM to %d", self.spec.name, found.pid)
-        process.send(found, signal.SIGTERM)
-        # One that is held cannot hear it.
-        if not process.is_stopped(found) and await process.wait_gone(found, self.patience.end):
-            return Ending.TERMINATED
-        log.warning("%s: QEMU does not end, sending SIGKILL to %d", self.spec.name, found.pid)
-        await self._kill(found)
-        return Ending.KILLED
+    def _see_that_none_is_lost(self) -> None:
+        """A runtime directory may be taken away under a QEMU that runs: at a logout, say.
 
-    async def _power_off(self, found: Process, grace: float) -> bool:
-        """Whether the guest went within its grace; one that is paused or off is not asked.
-
-        A QEMU that does not answer has its grace too: it may be slow, and a guest's data with it.
+        Raises:
+            VmStartFailed: One of this VM runs that cannot be reached any more.
         """
-        if grace <= 0 or (await self.look()).state not in _MAY_HEAR_THE_BUTTON:
-            return False
-        log.info("%s: pressing the power button, waiting up to %g s", self.spec.name, grace)
-        pause = _FIRST_PAUSE
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace):
-                while True:
-                    with contextlib.suppress(VmUnresponsive, MonitorGone, CommandRefused):
-                        await self._press_power_button()
-                    if await process.wait_gone(found, pause):
-                        return True
-                    pause *= 2  # then again: a guest that was still booting has not heard it
-        return False
-
-    async def _press_power_button(self) -> None:
-        async with self._talk() as monitor:
-            await monitor.powerdown()
-
-    async def _quit(self, found: Process, _grace: float) -> bool:
-        log.info("%s: telling QEMU to quit", self.spec.name)
-        async with self._talk() as monitor:
-            await monitor.quit()
-        return await process.wait_gone(found, self.patience.end)
-
-    async def _kill(self, found: Process) -> None:
-        process.send(found, signal.SIGKILL)
-        if not await process.wait_gone(found, self.patience.gone):
-            raise VmUnresponsive(
-                f"{self.spec.name}: process {found.pid} does not end, not even by SIGKILL",
-                fix="It waits for a disk or a device in the kernel: mend that, or restart the host",
+        if (lost := process.with_argument(str(self.paths.pid))) is not None:
+            raise VmStartFailed(
+                f"{self.spec.name}: it runs already as process {lost.pid}, but its sockets were"
+                f" removed with {self.paths.run}, so it cannot be reached",
+                fix=f"End it and start it anew: kill {lost.pid}. If a logout removed them, keep"
+                " your runtime directory: loginctl enable-linger",
             )
 
-    def _clear(self) -> None:
+    async def _clear(self) -> None:
         """Take away what a run left, unless one is on; logs stay. The lock is held."""
-        record.note_end(self.paths.running)  # reaps a child of ours
-        if process.find(self.paths.pid) is not None:
-            return
         paths = self.paths
-        for path in (paths.qmp, paths.ctl, paths.serial, paths.running, paths.pid):
+        if find(paths) is not None:
+            return
+        if (run := record.read(paths.running)) is not None:
+            await run.outcome(paths.exit, timeout=ENDING_SECONDS)  # else it is written afterwards
+        left = (paths.qmp, paths.ctl, paths.evt, paths.serial, paths.running, paths.exit, paths.pid)
+        for path in left:
             try:
                 path.unlink(missing_ok=True)
             except OSError as exc:

@@ -21,7 +21,7 @@ from broker.clock import Clock
 from broker.errors import StoreError, VmStartFailed, VmUnresponsive
 from broker.human import utc
 from broker.model import Accel, Firmware, MachineSpec
-from broker.vm import failures, firmware, look, probe, process, record
+from broker.vm import failures, firmware, look, probe, process, reaper, record
 from broker.vm.argv import HOST_CPU, Engine, build_argv
 from broker.vm.look import Seen
 from broker.vm.monitor import MonitorGone, greet, query_status
@@ -134,7 +134,7 @@ async def finish(name: str, found: Process, paths: VmPaths, *, start_seconds: fl
 
 
 def _remember(name: str, paths: VmPaths, found: Process, engine: str, note: str = "") -> None:
-    run = record.Run(found.pid, found.ticks, process.boot_id(), engine, note)
+    run = record.Run.of(found, engine, note)
     try:
         record.write(paths.running, run)
     except StoreError as exc:  # it runs, and that is what was asked for
@@ -171,7 +171,14 @@ async def _try(
     """
     try:
         begin = _note_command(paths.qemu_log, argv, clock)
-        spawned = process.spawn(argv, paths.qemu_log, cwd=Path("/"), env=_environment(os.environ))
+        spawned = reaper.spawn(
+            argv,
+            paths.qemu_log,
+            paths.exit,
+            cwd=Path("/"),
+            env=_environment(os.environ),
+            name=name,
+        )
     except PermissionError as exc:
         raise VmStartFailed(
             f"{name}: {exc.filename or argv[0]} cannot be used: {exc.strerror}",
@@ -179,14 +186,14 @@ async def _try(
         ) from exc
     except OSError as exc:
         raise cannot_use(Path(exc.filename or argv[0]), exc) from exc
-    log.debug("%s: started as process %d: %s", name, spawned.pid, shlex.join(argv))
+    log.debug("%s: started as process %d: %s", name, spawned.qemu.pid, shlex.join(argv))
     try:
         async with asyncio.timeout(start_seconds):
-            return await _answers(name, spawned, paths, begin, runs=not _is_held(argv))
+            waiter, runs = spawned.waiter, not _is_held(argv)
+            return await _answers(name, spawned.qemu, paths, begin, waiter=waiter, runs=runs)
     except TimeoutError as exc:
-        process.send(spawned, signal.SIGKILL)
-        await process.wait_gone(spawned, start_seconds)
-        process.reap(spawned.pid)
+        process.send(spawned.qemu, signal.SIGKILL)
+        await process.wait_gone(spawned.waiter, start_seconds)
         raise VmStartFailed(
             f"{name}: QEMU was started, but its monitor did not answer in {start_seconds:g} s",
             fix=f"This host may be overloaded; look at its log: broker vm log {name}",
@@ -198,23 +205,32 @@ def _is_held(argv: list[str]) -> bool:
 
 
 async def _answers(
-    name: str, spawned: Process, paths: VmPaths, begin: int, *, runs: bool = False
+    name: str,
+    spawned: Process,
+    paths: VmPaths,
+    begin: int,
+    *,
+    waiter: Process | None = None,
+    runs: bool = False,
 ) -> tuple[Process, str]:
     """Wait for the monitor's first answer: whose it is, and the state it is in.
 
     Args:
+        waiter: The shell that knows how it ends.
         runs: It runs once it answers, so its state need not be asked for.
 
     It is another process's than the one spawned if a broker that was killed had just started one:
     the pidfile lets only one live.
     """
     while True:
-        returncode = process.reap(spawned.pid)
-        if returncode is not None or not process.alive(spawned):
+        if not process.alive(spawned):
             winner = process.find(paths.pid)
             if winner is None or winner == spawned:
-                raise Died(_since(paths.qemu_log, begin), returncode)
-            spawned = winner
+                code = await reaper.outcome(
+                    paths.exit, spawned.pid, waiter, timeout=look.ENDING_SECONDS
+                )
+                raise Died(_since(paths.qemu_log, begin), code)
+            spawned, waiter = winner, None
         if paths.qmp.exists():
             try:
                 # The greeting is not enough: an abort of KVM comes between it and an answer.

@@ -1,11 +1,14 @@
 """What state a VM is in: looked up, never remembered.
 
-The pidfile's lock says whether a QEMU lives, `query-status` what it does. A pidfile that nobody
-holds is what a QEMU leaves behind that did not end by itself.
+The pidfile's lock says whether a QEMU lives, `query-status` what it does. How one ended is known
+from its exit code where the shell that waited for it wrote one down (`reaper`), and from what QEMU
+said before, where a broker was listening (`watch`). Where both are missing a pidfile that nobody
+holds is what a QEMU leaves behind that did not end by itself; that is all that can be said then.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +19,7 @@ from broker.errors import VmUnresponsive
 from broker.model import State
 from broker.vm import process, record
 from broker.vm.failures import how_it_ended, last_words
-from broker.vm.monitor import MonitorGone, query_status
+from broker.vm.monitor import CommandRefused, MonitorGone, query_status
 from broker.vm.paths import VmPaths
 from broker.vm.process import Process
 
@@ -26,6 +29,13 @@ STARTING_SECONDS: Final = 30.0
 ENDING_SECONDS: Final = 0.5
 """How long QEMU may take from closing its monitor to its end."""
 LOG_TAIL_BYTES: Final = 8192
+TAKEN: Final = "another program holds its monitor; a second one answers"
+BAD_CAUSES: Final = {
+    "guest-panic": "the guest's kernel panicked, and QEMU ended",
+    "host-error": "QEMU ended because of an error of this host",
+    "subsystem-reset": "a device of the guest failed, and QEMU ended",
+}
+"""Why a QEMU says that it ends, where its exit code is that of a good end."""
 
 STATES: Final[dict[str, tuple[State, str]]] = {
     "running": (State.RUNNING, ""),
@@ -64,33 +74,47 @@ class Seen:
     started_at: datetime | None = None
 
 
+def find(paths: VmPaths) -> Process | None:
+    """The VM's QEMU; None when there is none.
+
+    It is who holds the pidfile. Where somebody has removed that file it is who listens on the
+    VM's monitor; a socket on which nobody does is left over, and costs no more than the look.
+    """
+    found = process.find(paths.pid)
+    if found is None and paths.qmp.exists() and not paths.pid.exists():
+        found = process.listener(paths.qmp)
+    return found
+
+
 async def look(name: str, paths: VmPaths, *, timeout: float = LOOK_SECONDS) -> Seen:
     """The state of the VM called `name`.
 
     A VM that is off costs a few system calls; one that runs, a conversation with its monitor.
 
     Args:
-        timeout: Seconds QEMU has for its answer.
+        timeout: Seconds QEMU has for its answer; as long again where another program has taken
+            the monitor that is asked first.
     """
-    found = process.find(paths.pid)
+    found = find(paths)
     if found is None:
         return await _ended(paths)
     run = record.read(paths.running)
     known = run if run is not None and run.is_of(found) else None
     was_up = known is not None or found.age > STARTING_SECONDS
+    note = known.note if known is not None else ""
     try:
-        status = await query_status(paths.qmp, name=name, timeout=timeout)
+        return told(await query_status(paths.qmp, name=name, timeout=timeout), found, note)
     except VmUnresponsive as exc:
+        if was_up and not process.is_stopped(found):
+            with contextlib.suppress(VmUnresponsive, MonitorGone, CommandRefused):
+                status = await query_status(paths.ctl, name=name, timeout=timeout)
+                return told(status, found, note or TAKEN)
         state, reason = _silent(found, exc, was_up=was_up)
-    except MonitorGone as exc:
-        if process.find(paths.pid) != found or (
-            was_up and await process.wait_gone(found, ENDING_SECONDS)
-        ):
+    except (MonitorGone, CommandRefused) as exc:
+        if find(paths) != found or (was_up and await process.wait_gone(found, ENDING_SECONDS)):
             return await _ended(paths)
         state = State.UNRESPONSIVE if was_up else State.STARTING
         reason = exc.what if was_up else ""
-    else:
-        return told(status, found, known.note if known is not None else "")
     return Seen(state, reason, found.pid, found.started_at)
 
 
@@ -106,23 +130,24 @@ def told(status: str, found: Process, note: str) -> Seen:
 
 def _silent(found: Process, problem: VmUnresponsive, *, was_up: bool) -> tuple[State, str]:
     if process.is_stopped(found):
-        return State.UNRESPONSIVE, f"its QEMU is held by a signal; go on: kill -CONT {found.pid}"
+        return State.UNRESPONSIVE, process.hindrance(found)
     if not was_up:
         return State.STARTING, ""
-    return State.UNRESPONSIVE, problem.what
+    return State.UNRESPONSIVE, process.hindrance(found) or problem.what
 
 
 async def _ended(paths: VmPaths) -> Seen:
     """The state of a VM without a QEMU: stopped, or crashed and why."""
     run = record.read(paths.running)
+    code = None
     if run is not None:
         if run.boot != process.boot_id():
             return Seen(State.STOPPED)
         # The kernel drops its locks a little before its exit code can be had.
-        await process.wait_gone(Process(run.pid, run.ticks), ENDING_SECONDS)
-        run = record.note_end(paths.running)
-    code = run.returncode if run is not None else None
-    left_behind = paths.pid.exists() and process.find(paths.pid) is None
+        code = await run.outcome(paths.exit, timeout=ENDING_SECONDS)
+        if code == 0 and run.cause in BAD_CAUSES:
+            return Seen(State.CRASHED, BAD_CAUSES[run.cause])
+    left_behind = paths.pid.exists() and find(paths) is None
     if not left_behind and not code:
         return Seen(State.STOPPED)
     how = "QEMU is gone without a farewell" if code is None else f"QEMU ended: {how_it_ended(code)}"

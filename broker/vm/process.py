@@ -1,4 +1,4 @@
-"""QEMU as a process of this host: spawned, found again, signalled, awaited. Linux only.
+"""QEMU as a process of this host: found again, signalled, awaited. Linux only.
 
 A process is never known by its pid alone: the number may be somebody else's tomorrow. Here it is
 the pid together with the start time in `/proc/PID/stat`, and a signal goes through a pidfd that
@@ -13,20 +13,19 @@ import errno
 import fcntl
 import os
 import signal
+import socket
 import struct
-import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 _FLOCK: Final = "hhqqi4x"
 """`struct flock` of 64-bit Linux: type, whence, start, length, pid."""
-
-_children: set[int] = set()
-"""Those we started ourselves: somebody must reap them, and only we learn their exit code."""
+_UCRED: Final = struct.Struct("iII")
+"""`struct ucred`: pid, uid, gid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,32 +52,10 @@ class Process:
         return since_boot - self.ticks / os.sysconf("SC_CLK_TCK")
 
 
-def spawn(argv: Sequence[str], log: Path, *, cwd: Path, env: Mapping[str, str]) -> Process:
-    """Start a program that will outlive us: a session of its own, no terminal, output to `log`.
-
-    Raises:
-        OSError: It cannot be executed, or `log` cannot be written.
-    """
-    with log.open("ab") as output:
-        child = subprocess.Popen(  # noqa: S603 - argv is built by us, no shell
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd=cwd,
-            env=env,
-            start_new_session=True,
-        )
-    child.returncode = 0  # `reap` learns the true one; without this Popen warns of what outlives it
-    _children.add(child.pid)
-    found = of_pid(child.pid)
-    return found or Process(child.pid, 0)
-
-
 def of_pid(pid: int) -> Process | None:
     """The process that has that number now; None when none does or it is a zombie."""
     stat = _stat(pid)
-    return Process(pid, stat[1]) if stat and stat[0] not in "ZX" else None
+    return Process(pid, stat.ticks) if stat and stat.letter not in "ZX" else None
 
 
 def find(pidfile: Path) -> Process | None:
@@ -99,30 +76,64 @@ def find(pidfile: Path) -> Process | None:
     return of_pid(holder) if holder > 0 else None
 
 
+def parent(process: Process) -> Process | None:
+    """Who started it, if that one lives; whoever else took an orphan in is not meant.
+
+    What `reaper` starts is in the session of its parent, which nobody else leads.
+    """
+    stat = _stat(process.pid)
+    if stat is None or stat.ticks != process.ticks or stat.parent != stat.session:
+        return None
+    return of_pid(stat.parent)
+
+
+def with_argument(word: str) -> Process | None:
+    """A process of ours that was started with that argument; reads the whole process list."""
+    wanted = b"\0" + os.fsencode(word) + b"\0"
+    for directory in Path("/proc").iterdir():
+        if directory.name.isdigit():
+            with contextlib.suppress(OSError):
+                if wanted in (directory / "cmdline").read_bytes():
+                    return of_pid(int(directory.name))
+    return None
+
+
+def listener(socket_path: Path) -> Process | None:
+    """The process that listens on a unix socket; None when nobody does.
+
+    QEMU has one client at a monitor and a short queue, so this says nothing and leaves at once.
+    """
+    with socket.socket(socket.AF_UNIX) as end:
+        end.setblocking(False)
+        try:
+            end.connect(os.fspath(socket_path))
+            told = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        except OSError:
+            return None
+    return of_pid(_UCRED.unpack(told)[0])
+
+
 def alive(process: Process) -> bool:
     """Whether that very process still runs; a zombie does not."""
     return of_pid(process.pid) == process
 
 
-def reap(pid: int) -> int | None:
-    """The exit code of a child of ours that has ended (negative: the signal); None otherwise."""
-    if pid not in _children:
-        return None
-    try:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:  # somebody else in this process waited for it
-        _children.discard(pid)
-        return None
-    if ended == 0:
-        return None
-    _children.discard(pid)
-    return os.waitstatus_to_exitcode(status)
+def hindrance(process: Process) -> str:
+    """Why it cannot answer anything now, as far as the kernel tells; empty when it could."""
+    stat = _stat(process.pid)
+    if stat is None or stat.ticks != process.ticks:
+        return ""
+    if stat.letter in "Tt":
+        return f"its QEMU is held by a signal; go on: kill -CONT {process.pid}"
+    if stat.letter == "D":
+        return "its QEMU waits for a disk or a device of this host"
+    return ""
 
 
 def is_stopped(process: Process) -> bool:
     """Whether it is held by SIGSTOP or a debugger, and so cannot answer anything."""
     stat = _stat(process.pid)
-    return stat is not None and stat[1] == process.ticks and stat[0] in "Tt"
+    return stat is not None and stat.ticks == process.ticks and stat.letter in "Tt"
 
 
 def send(process: Process, number: signal.Signals) -> bool:
@@ -169,19 +180,27 @@ def _pidfd(process: Process) -> Iterator[int | None]:
         return
     try:
         stat = _stat(process.pid)
-        yield fd if stat is not None and stat[1] == process.ticks else None
+        yield fd if stat is not None and stat.ticks == process.ticks else None
     finally:
         os.close(fd)
 
 
-def _stat(pid: int) -> tuple[str, int] | None:
-    """State letter and start time of a process."""
+class _Stat(NamedTuple):
+    """A few fields of `/proc/PID/stat`."""
+
+    letter: str
+    parent: int
+    session: int
+    ticks: int
+
+
+def _stat(pid: int) -> _Stat | None:
     try:
         text = Path(f"/proc/{pid}/stat").read_bytes().decode("ascii", "replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = text[text.rindex(")") + 2 :].split()  # the name before may hold anything
-    return fields[0], int(fields[19])
+    return _Stat(fields[0], int(fields[1]), int(fields[3]), int(fields[19]))
 
 
 def _lock_holder(fd: int) -> int | None:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from broker.errors import UsageError
-from broker.vm import lock, process
+from broker.vm import lock
 from broker.vm.definitions import Definition, Definitions
+from broker.vm.look import find
 from broker.vm.paths import VmPaths, cannot_use, make_private
 
 LOCK_SECONDS: Final = 60.0
@@ -29,7 +30,7 @@ async def remove(
     make_private(paths.run.parent)
     make_private(paths.run)  # for the lock; it may never have run
     async with lock.action(paths.lock, definition.name, timeout=LOCK_SECONDS):
-        if process.find(paths.pid) is not None:
+        if find(paths) is not None:
             raise UsageError(
                 f"{definition.name} is running",
                 fix=f"Stop it first: broker vm stop {definition.name}",

@@ -11,6 +11,7 @@ from broker import demo
 from broker.model import State
 from broker.vm import process
 from broker.vm.instance import Ending, Instance
+from broker.vm.look import TAKEN
 from tests.guests import TEST_PATIENCE, Guest, Home, held, logged, needs_qemu, qemus_of, qmp
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
@@ -69,12 +70,20 @@ async def test_a_guest_that_hears_nothing_is_ended_by_quit(home: Home) -> None:
     assert (ending, (await instance.look()).state) == (Ending.QUIT, State.STOPPED)
 
 
-async def test_a_monitor_that_is_taken_means_sigterm(home: Home) -> None:
+async def test_monitors_that_are_taken_mean_sigterm(home: Home) -> None:
+    instance = replace(home.deaf(), patience=SHORT)
+    await instance.start()
+    async with held(instance.paths.qmp), held(instance.paths.ctl):
+        ending = await instance.stop(timeout=0.2)
+    assert (ending, (await instance.look()).state) == (Ending.TERMINATED, State.STOPPED)
+
+
+async def test_a_monitor_that_is_taken_has_a_second_one_beside_it(home: Home) -> None:
     instance = replace(home.deaf(), patience=SHORT)
     await instance.start()
     async with held(instance.paths.qmp):
         ending = await instance.stop(timeout=0.2)
-    assert (ending, (await instance.look()).state) == (Ending.TERMINATED, State.STOPPED)
+    assert (ending, (await instance.look()).state) == (Ending.QUIT, State.STOPPED)
 
 
 async def test_a_qemu_that_is_held_means_sigkill(demo_guest: Guest) -> None:
@@ -189,9 +198,16 @@ async def test_a_qemu_that_is_held_is_unresponsive_and_says_by_what(demo_guest: 
     assert (await demo_guest.instance.look()).state is State.RUNNING
 
 
-async def test_a_monitor_that_is_taken_is_unresponsive_and_not_dead(demo_guest: Guest) -> None:
+async def test_a_monitor_that_is_taken_is_told_from_a_qemu_that_hangs(demo_guest: Guest) -> None:
     instance = replace(demo_guest.instance, patience=SHORT)
     async with held(demo_guest.paths.qmp):
+        seen = await instance.look()
+    assert (seen.state, seen.reason) == (State.RUNNING, TAKEN)
+
+
+async def test_a_qemu_that_answers_nowhere_is_unresponsive_and_not_dead(demo_guest: Guest) -> None:
+    instance = replace(demo_guest.instance, patience=SHORT)
+    async with held(demo_guest.paths.qmp), held(demo_guest.paths.ctl):
         seen = await instance.look()
     assert (seen.state, seen.reason) == (
         State.UNRESPONSIVE,

@@ -6,7 +6,7 @@ import pytest
 from broker.clock import SystemClock
 from broker.errors import StoreError, VmStartFailed
 from broker.model import Accel, MachineId, MachineSpec
-from broker.vm import launch, probe, process
+from broker.vm import launch, probe, reaper
 from broker.vm.argv import Engine
 from broker.vm.paths import VmPaths
 
@@ -83,10 +83,10 @@ def test_only_what_another_engine_may_cure_is_tried_again(
 async def test_what_the_system_refuses_is_said(
     monkeypatch: pytest.MonkeyPatch, paths: VmPaths, number: int, text: str, kind: type[Exception]
 ) -> None:
-    def refuse(*_: object, **__: object) -> process.Process:
+    def refuse(*_: object, **__: object) -> reaper.Spawned:
         raise OSError(number, text, str(paths.qemu_log))
 
-    monkeypatch.setattr(process, "spawn", refuse)
+    monkeypatch.setattr(reaper, "spawn", refuse)
     monkeypatch.setattr(probe, "find_qemu", lambda name: name)
     with pytest.raises(kind, match=text):
         await launch.launch(SPEC, paths, qemu="qemu", clock=SystemClock(), start_seconds=1)

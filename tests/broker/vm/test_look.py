@@ -1,5 +1,6 @@
 """What is concluded from files alone; with a QEMU: tests/integration/test_vm_lifecycle.py."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from broker.vm.look import STATES, Seen, look, tail
 from broker.vm.paths import VmPaths
 
 RUN = record.Run(pid=1, ticks=0, boot="", engine="TCG")
+GONE = record.Run(pid=0x7FFFFFFF, ticks=0, boot=process.boot_id(), engine="TCG")
 
 
 @pytest.fixture
@@ -39,12 +41,34 @@ async def test_what_ran_before_the_host_restarted_is_stopped(paths: VmPaths) -> 
 
 
 async def test_an_exit_code_that_was_seen_is_told_to_everybody(paths: VmPaths) -> None:
-    record.write(paths.running, record.Run(0x7FFFFFFF, 0, process.boot_id(), "TCG", "", -6))
+    record.write(paths.running, GONE)
+    paths.exit.write_text(f"{GONE.pid} 134\n")
     assert await look("vm", paths) == Seen(State.CRASHED, "QEMU ended: killed by SIGABRT")
 
 
+async def test_an_exit_code_of_another_process_is_not_ours(paths: VmPaths) -> None:
+    record.write(paths.running, GONE)
+    paths.exit.write_text("4711 1\n")
+    assert await look("vm", paths) == Seen(State.STOPPED)
+
+
+@pytest.mark.parametrize("content", ["", f"{0x7FFFFFFF}", f"{0x7FFFFFFF} x", "\0"])
+async def test_a_damaged_exit_code_is_unknown(paths: VmPaths, content: str) -> None:
+    record.write(paths.running, GONE)
+    paths.exit.write_text(content)
+    paths.pid.write_text("1\n")
+    assert await look("vm", paths) == Seen(State.CRASHED, "QEMU is gone without a farewell")
+
+
+async def test_a_good_code_after_a_panic_is_a_crash(paths: VmPaths) -> None:
+    record.write(paths.running, replace(GONE, cause="guest-panic"))
+    paths.exit.write_text(f"{GONE.pid} 0\n")
+    assert (await look("vm", paths)).state is State.CRASHED
+
+
 async def test_a_good_end_is_stopped(paths: VmPaths) -> None:
-    record.write(paths.running, record.Run(0x7FFFFFFF, 0, process.boot_id(), "TCG", "", 0))
+    record.write(paths.running, GONE)
+    paths.exit.write_text(f"{GONE.pid} 0\n")
     assert await look("vm", paths) == Seen(State.STOPPED)
 
 
