@@ -27,6 +27,7 @@ from broker.proxy.limits import Limits
 from broker.proxy.listener import Door
 from broker.proxy.neighbours import Place
 from broker.proxy.proxy import Proxy
+from broker.proxy.watch import new_loop
 from broker.runtime import announce
 from broker.runtime.gatekeeper import StoreGate
 from broker.runtime.unwrap import unwrapped
@@ -193,7 +194,8 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     descriptors = [int(each) for each in options.listen_fds.split(",")]
     try:
-        asyncio.run(_main(descriptors, options.ready_fd, options.number))
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(_main(descriptors, options.ready_fd, options.number))
     except BrokerError as problem:
         log.error("%s", problem)
         announce.say_failed(options.ready_fd, problem)

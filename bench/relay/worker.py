@@ -69,10 +69,10 @@ async def serve(door: socket.socket, backend: int, pem: Path) -> None:
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     """The loop that the relay worker runs on, where it brings one of its own."""
     try:
-        hot_loop = import_module("broker.proxy.hot_loop")
+        watch = import_module("broker.proxy.watch")
     except ModuleNotFoundError:
         return asyncio.new_event_loop
-    factory: Callable[[], asyncio.AbstractEventLoop] = hot_loop.HotLoop
+    factory: Callable[[], asyncio.AbstractEventLoop] = watch.new_loop
     return factory
 
 

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from broker.proxy.leg import CHUNK_BYTES, Leg, LegClosed
+from broker.proxy.watch import Watch, watch_of
 from broker.spice.errors import RemoteProtocolError
 from broker.spice.inspector import HELD_MAX, Inspector, Verdict
 
 _buffer: Final = memoryview(bytearray(CHUNK_BYTES + HELD_MAX))
 """One for all pumps: a chunk is forwarded or copied before the callback returns."""
+_chunk: Final = _buffer[:CHUNK_BYTES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +36,17 @@ class Ending:
 class Pump:
     """One direction."""
 
-    __slots__ = ("_ended", "_inspector", "_loop", "_sink", "_source", "paused", "sample")
+    __slots__ = ("_ended", "_inspector", "_sink", "_source", "_watch", "paused", "sample")
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        watch: Watch,
         source: Leg,
         sink: Leg,
         inspector: Inspector,
         ended: Callable[[LegClosed | Verdict], None],
     ) -> None:
-        self._loop = loop
+        self._watch = watch
         self._source = source
         self._sink = sink
         self._inspector = inspector
@@ -56,14 +58,14 @@ class Pump:
     def resume(self) -> None:
         """Read again; also at once, for what TLS holds in memory does not wake a loop."""
         self.paused = False
-        self._loop.add_reader(self._source.fd, self.run)
+        self._watch.add_reader(self._source.fd, self.run)
         self.run()
 
     def pause(self) -> None:
         """Stop reading."""
         if not self.paused:
             self.paused = True
-            self._loop.remove_reader(self._source.fd)
+            self._watch.remove_reader(self._source.fd)
 
     def run(self) -> None:
         """Move what is there. The hot spot."""
@@ -73,14 +75,16 @@ class Pump:
         source, sink, inspector, buffer = self._source, self._sink, self._inspector, _buffer
         try:
             while not self.paused:
-                held = inspector.held
-                start = len(held)
-                if start:
+                if held := inspector.held:
+                    start = len(held)
                     buffer[:start] = held
-                count = source.read_into(buffer[start : start + CHUNK_BYTES])
-                if not count:
+                    count = source.read_into(buffer[start : start + CHUNK_BYTES])
+                    if not count:
+                        return
+                    count += start
+                elif not (count := source.read_into(_chunk)):
                     return
-                passed = inspector.scan(buffer[: start + count])
+                passed = inspector.scan(buffer[:count])
                 if passed:
                     sink.write(passed, inspector.latest)
                 if inspector.verdict is not None:
@@ -88,9 +92,10 @@ class Pump:
                     return
                 if sink.unsent:
                     self.pause()
-                    self._loop.add_writer(sink.fd, self.drain)
+                    self._watch.add_writer(sink.fd, self.drain)
                     return
-                if not source.has_more:
+                engine = source.engine
+                if engine is None or not engine.has_more:
                     return
         except LegClosed as closed:
             self._ended(closed)
@@ -116,7 +121,7 @@ class Pump:
             sink.write(now)
         if sink.unsent:
             self.pause()
-            self._loop.add_writer(sink.fd, self.drain)
+            self._watch.add_writer(sink.fd, self.drain)
 
     def drain(self) -> None:
         """Send on, and read again when all is sent."""
@@ -126,7 +131,7 @@ class Pump:
         except LegClosed as closed:
             self._ended(closed)
             return
-        self._loop.remove_writer(self._sink.fd)
+        self._watch.remove_writer(self._sink.fd)
         self.resume()
 
 
@@ -143,11 +148,11 @@ class Relay:
         self.to_server = to_server
         self.dropped: Counter[str] = Counter()
         """Messages that a policy kept back, by kind, where the inspectors do not count them."""
-        self._loop = loop
+        self._watch = watch_of(loop)
         self._done: asyncio.Future[Ending] = loop.create_future()
         self._pumps = (
-            Pump(loop, backend, client, to_client, self._on_ended),
-            Pump(loop, client, backend, to_server, self._on_ended),
+            Pump(self._watch, backend, client, to_client, self._on_ended),
+            Pump(self._watch, client, backend, to_server, self._on_ended),
         )
 
     async def run(self) -> Ending:
@@ -198,5 +203,5 @@ class Relay:
         for pump in self._pumps:
             pump.pause()
         for leg in (self._client, self._backend):
-            self._loop.remove_reader(leg.fd)
-            self._loop.remove_writer(leg.fd)
+            self._watch.remove_reader(leg.fd)
+            self._watch.remove_writer(leg.fd)

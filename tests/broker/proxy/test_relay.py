@@ -7,7 +7,7 @@ import contextlib
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from broker.proxy import engines
 from broker.proxy.leg import CHUNK_BYTES, Leg, LegClosed
 from broker.proxy.relay import Ending, Relay
 from broker.proxy.tls import StdlibEngine
+from broker.proxy.watch import new_loop
 from broker.spice.inspector import HELD_MAX, Inspector, Verdict
 from broker.spice.policy import Rules
 from broker.spice.wire import message
@@ -241,3 +242,28 @@ def lengths_of(records: bytes) -> list[int]:
         lengths.append(length)
         records = records[5 + length :]
     return lengths
+
+
+SCENARIOS = [
+    test_a_viewer_that_does_not_read_costs_one_chunk_and_slows_the_server,
+    test_one_direction_that_stands_still_does_not_stop_the_other,
+    test_a_side_that_is_gone_while_we_write_is_told,
+    test_a_side_that_goes_while_it_owes_us_room_is_told,
+    test_a_refused_message_ends_it_after_what_was_good,
+    test_what_was_stopped_stays_stopped,
+    test_a_leg_says_its_last_words_before_it_closes,
+    test_a_leg_whose_peer_never_reads_closes_all_the_same,
+    test_a_leg_whose_peer_is_gone_says_so,
+]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__[5:])
+def test_the_same_on_the_loop_of_relay_workers(
+    scenario: Callable[[Wire], Coroutine[None, None, None]],
+) -> None:
+    async def play() -> None:
+        with contextlib.closing(Wire()) as wire:
+            await scenario(wire)
+
+    with asyncio.Runner(loop_factory=new_loop, debug=True) as runner:
+        runner.run(play())

@@ -1,0 +1,186 @@
+"""asyncio's event loop with a short way for relays.
+
+A relay's callbacks are called from within `select`, without the handle, the context and the queue
+that asyncio puts between a ready descriptor and its reader: that is a fifth of what a small
+message costs here. All else is asyncio's own, and what it registers is reported to it as ever:
+timers, tasks, signals and other threads get their turn after each round of descriptors.
+
+What differs for a hot callback: it runs in no context of its own, and to stop watching takes
+effect at once, also within a round. Linux only, as epoll is; `broker.proxy.watch` chooses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import os
+import selectors
+from collections.abc import Callable
+from contextvars import Context
+from functools import partial
+from select import EPOLLIN, EPOLLOUT, epoll
+from time import monotonic
+from typing import TypeVarTuple, Unpack
+
+log = logging.getLogger(__name__)
+
+Callback = Callable[[], object]
+Ts = TypeVarTuple("Ts")
+
+
+class HotSelector(selectors.EpollSelector):
+    """Epoll for asyncio, which hands hot descriptors to their callbacks itself.
+
+    A descriptor is either hot or the loop's own: epoll refuses to watch one twice.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stirred = False
+        """Something was scheduled on the loop since `select` began."""
+        self.failed: Callable[[Exception], None] = lambda _: None
+        """Told what a hot callback raised."""
+        self.wrapped: Callable[[Callback], Callback] = lambda callback: callback
+        """Asked once for what is called instead of a callback."""
+        self._epoll = epoll.fromfd(os.dup(self.fileno()))
+        self._readers: dict[int, Callback] = {}
+        self._writers: dict[int, Callback] = {}
+
+    def add_reader(self, fd: int, callback: Callback, /) -> None:
+        """Call it whenever the descriptor is readable, or in trouble."""
+        self._watch(fd, self._readers, callback)
+
+    def remove_reader(self, fd: int, /) -> None:
+        """Call it no more; harmless when it is not watched."""
+        if self._readers.pop(fd, None) is not None:
+            self._watch_less(fd)
+
+    def add_writer(self, fd: int, callback: Callback, /) -> None:
+        """Call it whenever the descriptor is writable, or in trouble."""
+        self._watch(fd, self._writers, callback)
+
+    def remove_writer(self, fd: int, /) -> None:
+        """Call it no more; harmless when it is not watched."""
+        if self._writers.pop(fd, None) is not None:
+            self._watch_less(fd)
+
+    def _watch(self, fd: int, where: dict[int, Callback], callback: Callback) -> None:
+        before = self._mask(fd)
+        where[fd] = self.wrapped(callback)
+        try:
+            if not before:
+                self._epoll.register(fd, self._mask(fd))
+            elif before != (mask := self._mask(fd)):
+                self._epoll.modify(fd, mask)
+        except BaseException:
+            del where[fd]
+            raise
+
+    def _watch_less(self, fd: int) -> None:
+        with contextlib.suppress(OSError):  # it was closed first, and went by itself
+            if mask := self._mask(fd):
+                self._epoll.modify(fd, mask)
+            else:
+                self._epoll.unregister(fd)
+
+    def _mask(self, fd: int) -> int:
+        return (EPOLLIN if fd in self._readers else 0) | (EPOLLOUT if fd in self._writers else 0)
+
+    # -- for asyncio
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Call what is hot and ready; return when something else is, or was scheduled by that."""
+        poll, readers, writers = self._epoll.poll, self._readers, self._writers
+        ready: list[tuple[selectors.SelectorKey, int]] = []
+        # As in the stock selector: epoll counts milliseconds, and a timer must not be early.
+        wait = -1.0 if timeout is None else math.ceil(timeout * 1e3) * 1e-3 if timeout > 0 else 0.0
+        until = monotonic() + wait if wait > 0 else 0.0
+        self.stirred = False
+        while True:
+            try:
+                events = poll(wait)
+            except InterruptedError:
+                return ready
+            for fd, event in events:
+                try:
+                    if event == EPOLLIN and (callback := readers.get(fd)):
+                        callback()
+                    elif fd in readers or fd in writers:
+                        # trouble is for whoever listens, as with the stock selector
+                        if event & ~EPOLLOUT and (callback := readers.get(fd)):
+                            callback()
+                        if event & ~EPOLLIN and (callback := writers.get(fd)):
+                            callback()
+                    elif (key := self.get_map().get(fd)) is not None:
+                        mask = (selectors.EVENT_READ if event & ~EPOLLOUT else 0) | (
+                            selectors.EVENT_WRITE if event & ~EPOLLIN else 0
+                        )
+                        ready.append((key, mask & key.events))
+                except Exception as exc:  # as in asyncio: it stays that callback's own
+                    self.failed(exc)
+            if ready or self.stirred or not events or not wait:
+                return ready
+            if wait > 0 and (wait := until - monotonic()) <= 0:
+                return ready
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        self._readers.clear()
+        self._writers.clear()
+        self._epoll.close()
+        super().close()
+
+
+class HotLoop(asyncio.SelectorEventLoop):
+    """For `asyncio.Runner(loop_factory=…)`; who has hot callbacks finds `hot`."""
+
+    def __init__(self) -> None:
+        self.hot = HotSelector()
+        self.hot.failed = self._hot_failed
+        self.hot.wrapped = self._wrapped
+        super().__init__(self.hot)
+
+    def call_soon(
+        self,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.Handle:
+        """As asyncio has it; a hot callback may have called it."""
+        self.hot.stirred = True
+        return super().call_soon(callback, *args, context=context)
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """As asyncio has it; a hot callback may have called it."""
+        self.hot.stirred = True
+        return super().call_at(when, callback, *args, context=context)
+
+    def stop(self) -> None:
+        """As asyncio has it; a hot callback may have called it."""
+        self.hot.stirred = True
+        super().stop()
+
+    def _hot_failed(self, exc: Exception) -> None:
+        self.call_exception_handler({"message": "a hot callback failed", "exception": exc})
+
+    def _wrapped(self, callback: Callback) -> Callback:
+        """In debug mode slow callbacks are told, as asyncio tells its own."""
+        return partial(self._timed, callback) if self.get_debug() else callback
+
+    def _timed(self, callback: Callback) -> None:
+        began = self.time()
+        try:
+            callback()
+        finally:
+            if (took := self.time() - began) >= self.slow_callback_duration:
+                logging.getLogger("asyncio").warning(
+                    "Executing %r took %.3f seconds", callback, took
+                )

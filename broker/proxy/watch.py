@@ -1,0 +1,45 @@
+"""Who calls us when a descriptor is ready: the loop, or a shorter way that it has."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+try:
+    from broker.proxy.hot_loop import HotLoop
+except ImportError:  # no epoll here
+    HotLoop = None  # type: ignore[assignment,misc]
+
+
+class Watch(Protocol):
+    """The part of an event loop that a pump needs."""
+
+    def add_reader(self, fd: int, callback: Callable[[], object], /) -> object:
+        """Call it whenever the descriptor is readable, or in trouble."""
+        ...
+
+    def remove_reader(self, fd: int, /) -> object:
+        """Call it no more; harmless when it is not watched."""
+        ...
+
+    def add_writer(self, fd: int, callback: Callable[[], object], /) -> object:
+        """Call it whenever the descriptor is writable, or in trouble."""
+        ...
+
+    def remove_writer(self, fd: int, /) -> object:
+        """Call it no more; harmless when it is not watched."""
+        ...
+
+
+def watch_of(loop: asyncio.AbstractEventLoop) -> Watch:
+    """The shortest way to be called by this loop.
+
+    A descriptor is watched either by this or by the loop's own ways, never by both at once.
+    """
+    return getattr(loop, "hot", loop)
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """The fastest loop for relays: `HotLoop` where there is epoll, else asyncio's own."""
+    return asyncio.new_event_loop() if HotLoop is None else HotLoop()
