@@ -11,6 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Final
 
 from broker.proxy.leg import CHUNK_BYTES, Leg, LegClosed
@@ -102,10 +103,10 @@ class Pump:
 
     def _run_timed(self) -> None:
         tell, self.sample = self.sample, None
-        before, began = self._inspector.forwarded, self._loop.time()
+        before, began = self._inspector.forwarded, monotonic()
         self.run()
         if tell is not None and self._inspector.forwarded != before and not self._sink.unsent:
-            tell(self._loop.time() - began)
+            tell(monotonic() - began)
 
     def insert(self, kind: int, body: bytes) -> None:
         """Send a message of ours to the sink, between two that pass.
