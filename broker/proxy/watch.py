@@ -9,7 +9,7 @@ from typing import Protocol
 try:
     from broker.proxy.hot_loop import HotLoop
 except ImportError:  # no epoll here
-    HotLoop = None  # type: ignore[assignment,misc]
+    HotLoop = None  # type: ignore[assignment,misc]  # then there is no such class
 
 
 class Watch(Protocol):
