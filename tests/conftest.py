@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,34 @@ settings.register_profile(
     "deep", max_examples=5000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+
+def pytest_collection_finish() -> None:
+    """What is here before the first test stays; looking at it after each takes 40 ms."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    """Every test answers for its own sockets, processes and coroutines.
+
+    Left to the garbage collector, they would fail whichever test runs when it gets to them.
+    """
+    outcome = yield
+    left: list[BaseException] = []
+    told, sys.unraisablehook = sys.unraisablehook, lambda what: left.append(_error_of(what))
+    try:
+        gc.collect()
+    finally:
+        sys.unraisablehook = told
+    if left:
+        raise BaseExceptionGroup(f"{item.name} left something to the garbage collector", left)
+    return outcome
+
+
+def _error_of(what: sys.UnraisableHookArgs) -> BaseException:
+    return what.exc_value or RuntimeError(f"{what.exc_type.__name__}: {what.err_msg}")
 
 
 @pytest.fixture(autouse=True)

@@ -86,7 +86,7 @@ async def tcp_pair() -> tuple[socket.socket, socket.socket]:
         listener.listen()
         await loop.sock_connect(dialler, listener.getsockname())
         for _ in range(MAX_STRANGERS):
-            accepted, peer = await loop.sock_accept(listener)
+            accepted, peer = await _accepted(listener)
             if peer == dialler.getsockname():
                 break
             accepted.close()
@@ -97,3 +97,17 @@ async def tcp_pair() -> tuple[socket.socket, socket.socket]:
         opened.pop_all()
     listener.close()
     return dialler, accepted
+
+
+async def _accepted(listener: socket.socket) -> tuple[socket.socket, object]:
+    """Who comes next. `loop.sock_accept` loses a connection when it is cancelled in that moment."""
+    loop = asyncio.get_running_loop()
+    while True:
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
+            return listener.accept()
+        knocked = asyncio.Event()
+        loop.add_reader(listener, knocked.set)
+        try:
+            await knocked.wait()
+        finally:
+            loop.remove_reader(listener)

@@ -16,6 +16,7 @@ from broker.spice.constants import ChannelType
 from broker.spice.ticket import seal
 from broker.spice.wire import LinkMess, LinkReply
 from tests.broker.proxy.rig import Connection, Rig
+from tests.streams import ended, joined, serving
 
 PATIENCE = 10.0
 """Seconds that the adversary waits for anything."""
@@ -173,24 +174,14 @@ async def assault(way: Way) -> AsyncIterator[Assault]:
 async def plain_relay(port: int) -> AsyncIterator[int]:
     """A TCP relay that looks at nothing, as a load balancer would do it; its port."""
 
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        writer.transport.abort()
-
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
             writer.transport.abort()
             return
-        await asyncio.gather(pump(reader, there[1]), pump(there[0], writer))
+        async with ended(there[1]):
+            await joined((reader, writer), there)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        await server.wait_closed()
+    async with serving(serve) as own:
+        yield own

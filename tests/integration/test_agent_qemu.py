@@ -26,6 +26,7 @@ from broker.spice.wire import message
 from tests.broker.proxy.qemu import BINARY, free_port
 from tests.broker.proxy.rig import SECONDS, Connection, Rig, proxying
 from tests.guests import needs_qemu
+from tests.streams import serving
 
 pytestmark = [needs_qemu, pytest.mark.qemu]
 
@@ -78,33 +79,32 @@ async def machine() -> AsyncIterator[tuple[TcpTarget, Agent]]:
         image = directory / "bridge.raw"
         image.write_bytes((BRIDGE.ljust(510, b"\0") + b"\x55\xaa").ljust(1 << 20, b"\0"))
         spoken: asyncio.Queue[Agent] = asyncio.Queue()
-        server = await asyncio.start_unix_server(
-            lambda reader, writer: spoken.put_nowait(Agent(reader, writer)),
-            str(directory / "com1"),
-        )
+
+        async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            spoken.put_nowait(Agent(reader, writer))
+
         port = free_port()
-        process = await asyncio.create_subprocess_exec(
-            BINARY,
-            *("-accel", "tcg", "-m", "64", "-nodefaults", "-display", "none", "-vga", "std"),
-            *("-drive", f"file={image},format=raw,snapshot=on"),
-            *("-chardev", f"socket,id=com1,path={directory}/com1"),
-            *("-device", "isa-serial,chardev=com1,index=0"),
-            *("-chardev", "spicevmc,id=com2,name=vdagent"),
-            *("-device", "isa-serial,chardev=com2,index=1"),
-            *("-spice", f"addr=127.0.0.1,port={port},disable-ticketing=on"),
-            stdin=asyncio.subprocess.DEVNULL,
-            env={**os.environ, "TMPDIR": name},
-        )
-        try:
-            async with asyncio.timeout(SECONDS):
-                agent = await spoken.get()
-            await listening(port)
-            yield TcpTarget("127.0.0.1", port=port), agent
-            agent.writer.close()
-        finally:
-            process.kill()
-            await process.wait()
-            server.close()
+        async with serving(speak, path=str(directory / "com1")):
+            process = await asyncio.create_subprocess_exec(
+                BINARY,
+                *("-accel", "tcg", "-m", "64", "-nodefaults", "-display", "none", "-vga", "std"),
+                *("-drive", f"file={image},format=raw,snapshot=on"),
+                *("-chardev", f"socket,id=com1,path={directory}/com1"),
+                *("-device", "isa-serial,chardev=com1,index=0"),
+                *("-chardev", "spicevmc,id=com2,name=vdagent"),
+                *("-device", "isa-serial,chardev=com2,index=1"),
+                *("-spice", f"addr=127.0.0.1,port={port},disable-ticketing=on"),
+                stdin=asyncio.subprocess.DEVNULL,
+                env={**os.environ, "TMPDIR": name},
+            )
+            try:
+                async with asyncio.timeout(SECONDS):
+                    agent = await spoken.get()
+                await listening(port)
+                yield TcpTarget("127.0.0.1", port=port), agent
+            finally:
+                process.kill()
+                await process.wait()
 
 
 async def listening(port: int) -> None:

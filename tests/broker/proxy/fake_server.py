@@ -13,6 +13,7 @@ from broker.spice.server_link import LinkRequested, ServerLink
 from broker.spice.ticket import TicketKey
 from broker.spice.wire import LinkMess, MainInit, message
 from tests.broker.proxy.rig import SECONDS
+from tests.streams import serving
 
 BACKEND_ID = 0x5151
 
@@ -63,7 +64,6 @@ class FakeServer:
     target: TcpTarget = field(default=TcpTarget("127.0.0.1", port=1))
     connected: asyncio.Queue[asyncio.StreamReader] = field(default_factory=asyncio.Queue)
     served: asyncio.Queue[Served] = field(default_factory=asyncio.Queue)
-    writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     async def next(self) -> Served:
         async with asyncio.timeout(SECONDS):
@@ -77,10 +77,8 @@ class FakeServer:
         return served
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.writers.append(writer)
         self.connected.put_nowait(reader)
-        with contextlib.suppress(ConnectionError):
-            await self._link(reader, writer)
+        await self._link(reader, writer)
 
     async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link, mess = ServerLink(), None
@@ -106,14 +104,6 @@ class FakeServer:
 @contextlib.asynccontextmanager
 async def faking(key: TicketKey) -> AsyncIterator[FakeServer]:
     fake = FakeServer(key)
-    server = await asyncio.start_server(fake.serve, "127.0.0.1", 0)
-    fake.target = TcpTarget("127.0.0.1", port=server.sockets[0].getsockname()[1])
-    try:
+    async with serving(fake.serve) as port:
+        fake.target = TcpTarget("127.0.0.1", port=port)
         yield fake
-    finally:
-        server.close()
-        for writer in fake.writers:
-            writer.transport.abort()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
-        await server.wait_closed()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from broker import demo
+from broker.vm.handover import hand_over
 from tests.broker.proxy.rig import SECONDS
 
 BINARY = "qemu-system-x86_64"
@@ -35,7 +36,6 @@ class Qemu:
         self.directory = directory
         assert process.stdout is not None
         self.serial = process.stdout
-        self._one_at_a_time = asyncio.Lock()
 
     async def says(self, text: bytes) -> bytes:
         """Wait until the guest has said `text`."""
@@ -67,36 +67,9 @@ class Qemu:
             return False
         return bool((await self.qmp("query-status"))["running"])
 
-    def hand_over_now(self) -> socket.socket:
-        """Give QEMU one end of a fresh TCP pair; blocks."""
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            listener.listen(1)
-            ours = socket.create_connection(listener.getsockname())
-            theirs, _ = listener.accept()
-        with theirs, socket.socket(socket.AF_UNIX) as qmp:
-            qmp.settimeout(SECONDS)
-            qmp.connect(str(self.directory / "ctl"))
-            lines = qmp.makefile("rb")
-            lines.readline()
-            client = {"protocol": "spice", "fdname": "c", "skipauth": True}
-            for request, descriptors in (
-                ({"execute": "qmp_capabilities", "id": 1}, []),
-                ({"execute": "getfd", "arguments": {"fdname": "c"}, "id": 2}, [theirs.fileno()]),
-                ({"execute": "add_client", "arguments": client, "id": 3}, []),
-            ):
-                socket.send_fds(qmp, [json.dumps(request).encode() + b"\n"], descriptors)
-                while (answer := json.loads(lines.readline())).get("id") != request["id"]:
-                    pass
-                assert "return" in answer, answer
-            lines.close()
-        ours.setblocking(False)
-        return ours
-
     async def hand_over(self, control_path: str) -> socket.socket:
         """As `broker.proxy.gate.HandOver` has it."""
-        async with self._one_at_a_time:  # a monitor serves one connection
-            return await asyncio.to_thread(self.hand_over_now)
+        return await hand_over(control_path)
 
 
 @contextlib.asynccontextmanager

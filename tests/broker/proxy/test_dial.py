@@ -16,6 +16,7 @@ from broker.model import HandOverTarget, TcpTarget, UnixTarget
 from broker.proxy.dial import TargetDialer, check_certificate, secured
 from broker.proxy.gate import BackendTls, BackendUnreachable, BackendUntrusted, Dialed
 from tests.broker.proxy.rig import listening
+from tests.streams import serving
 
 
 @pytest.fixture
@@ -87,9 +88,8 @@ async def connect_tls(ca: trustme.CA, trusted: trustme.CA, host: str, subject: s
         await reader.read()
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_tls)
-    async with server:
-        sock = socket.create_connection(server.sockets[0].getsockname())
+    async with serving(serve, tls=server_tls) as port:
+        sock = socket.create_connection(("127.0.0.1", port))
         context = pki.backend_context(trusted.cert_pem.bytes().decode())
         leg = await secured(Dialed(sock, BackendTls(context, host, subject)))
         await leg.finish(2.0)
