@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol, Self, runtime_checkable
 
 from broker.clock import Clock, SystemClock
+from broker.guest import Guest
 from broker.model import Console, Machine, MachineId, MachineSpec, SourceName
 
 
@@ -151,4 +152,17 @@ class LogKeeper(Protocol):
 
     async def log(self, machine_id: MachineId, *, serial: bool = False) -> str:
         """QEMU's own output of the current or last run, or the guest's serial output."""
+        ...
+
+
+@runtime_checkable
+class GuestControl(Protocol):
+    """A driver whose running machines can be used: their screen, keys, media, snapshots, ports."""
+
+    async def guest(self, machine_id: MachineId) -> Guest:
+        """A machine to be used; it may be off, which each verb then says.
+
+        Raises:
+            NotFound: No such machine.
+        """
         ...

@@ -27,6 +27,7 @@ from broker.model import (
 )
 
 if TYPE_CHECKING:  # what these import is only needed once something is asked
+    from broker.guest import Guest
     from broker.vm.definitions import Definition, Definitions
     from broker.vm.instance import Instance
     from broker.vm.look import Seen
@@ -200,6 +201,20 @@ class LocalDriver:
 
         paths = self._paths(self._definitions.find(machine_id))
         return tail(paths.serial_log if serial else paths.qemu_log, _MAX_LOG_BYTES)
+
+    # -- use
+
+    async def guest(self, machine_id: MachineId) -> Guest:
+        """A VM to be used; see `broker.vm.guest`.
+
+        Raises:
+            NotFound: No such VM.
+        """
+        from broker.vm.guest import RunningVm
+
+        definition = self._definitions.find(machine_id)
+        serial = definition.spec is None or definition.spec.serial
+        return RunningVm.of(definition.name, self._paths(definition), serial=serial)
 
     # -- inside
 

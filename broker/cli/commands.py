@@ -51,7 +51,8 @@ class Command(NamedTuple):
         target: `module:NAME` of its `args.Verb`.
         help: One sentence, no final period.
         options: Its own long options.
-        takes: What its positional is, for completion: `console`, `vm`, `file`, `shell` or "".
+        takes: What its positionals are, for completion, a word each: `console`, `vm`, `file` (any
+            number, so the last), `shell`, or words to choose from with `|` between them.
     """
 
     words: str
@@ -125,6 +126,42 @@ COMMANDS: tuple[Command, ...] = (
         "Print QEMU's own output, or the guest's serial port",
         ("--serial",),
         "vm",
+    ),
+    Command(
+        "vm screenshot",
+        "broker.cli.vm_screen:SCREENSHOT",
+        "Take a picture of a VM's screen",
+        ("--force", "--output"),
+        "vm",
+    ),
+    Command("vm keys", "broker.cli.vm_screen:KEYS", "Press keys on a VM", ("--pace",), "vm"),
+    Command(
+        "vm type",
+        "broker.cli.vm_screen:TYPE",
+        "Type a text on a VM's keyboard",
+        ("--enter", "--layout", "--pace"),
+        "vm",
+    ),
+    Command(
+        "vm media",
+        "broker.cli.vm_media:MEDIA",
+        "Put a medium into a VM's drive, or take it out",
+        ("--drive", "--force"),
+        "vm insert|eject file",
+    ),
+    Command(
+        "vm link",
+        "broker.cli.vm_media:LINK",
+        "Pull out a VM's network cable, or plug it in",
+        ("--card",),
+        "vm up|down",
+    ),
+    Command(
+        "vm snapshot",
+        "broker.cli.vm_snapshot:SNAPSHOT",
+        "Save, load, list or delete states of a VM that runs",
+        ("--timeout",),
+        "save|load|list|delete vm",
     ),
     Command(
         "serve",

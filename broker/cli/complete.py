@@ -31,15 +31,19 @@ _TAKES_VALUE = (
     *_TAKES_FILE,
     *commands.CHOICES,
     "--after",
+    "--card",
     "--cpus",
     "--format",
+    "--drive",
     "--forward",
     "--host",
     "--label",
+    "--layout",
     "--limit",
     "--listen",
     "--memory",
     "--name",
+    "--pace",
     "--source",
     "--state",
     "--timeout",
@@ -91,7 +95,7 @@ def candidates(before: list[str], current: str) -> Iterable[Candidate]:
     if current.startswith("-"):
         options = sorted({*command.options, *commands.COMMON_OPTIONS})
         return [(option, "") for option in options]
-    return [] if given and command.takes != "file" else _positional(command)
+    return _positional(command, len(given))
 
 
 def _command(before: list[str]) -> tuple[commands.Command | None, list[str]]:
@@ -127,8 +131,14 @@ def _words(before: list[str], current: str) -> Iterable[Candidate]:
     ]
 
 
-def _positional(command: commands.Command) -> Iterable[Candidate]:
-    match command.takes:
+def _positional(command: commands.Command, given: int) -> Iterable[Candidate]:
+    """What fits as its next positional, when so many stand there."""
+    kinds = command.takes.split()
+    if given >= len(kinds):
+        return [FILES] if kinds[-1:] == ["file"] else []
+    match kinds[given]:
+        case choices if "|" in choices:
+            return [(word, "") for word in choices.split("|")]
         case "file":
             return [FILES]
         case "shell":

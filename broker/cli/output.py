@@ -70,6 +70,25 @@ class Output:
                 f"stdout cannot be written ({exc.strerror})", fix="Make room, or send it elsewhere"
             ) from exc
 
+    def raw(self, content: bytes) -> None:
+        """Bytes as they are; raises as `exactly`."""
+        stream = self._stream or sys.stdout
+        binary = getattr(stream, "buffer", None)
+        if binary is None:
+            self.exactly(content.decode("utf-8", "replace"))
+            return
+        try:
+            stream.flush()
+            binary.write(content)
+            binary.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as exc:
+            drop_stdout()
+            raise CannotWrite(
+                f"stdout cannot be written ({exc.strerror})", fix="Make room, or send it elsewhere"
+            ) from exc
+
     def document(self, document: object) -> None:
         """One JSON document, readable when somebody reads it."""
         import json
@@ -175,7 +194,7 @@ def _cell(text: str, width: int) -> str:
     return f"{text}…" + " " * (width - 1 - cell_width(text))
 
 
-def write_private(path: Path, text: str, *, may_replace: Callable[[Path], bool]) -> None:
+def write_private(path: Path, content: str | bytes, *, may_replace: Callable[[Path], bool]) -> None:
     """Write a file that only we can read, whole or not at all.
 
     A symbolic link is never followed, and nothing but a regular file is ever replaced.
@@ -193,7 +212,7 @@ def write_private(path: Path, text: str, *, may_replace: Callable[[Path], bool])
         replaces = may_write(path, may_replace)
         temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}")
         try:
-            _write_new(temporary, text)
+            _write_new(temporary, content)
             if replaces:
                 temporary.replace(path)
             else:
@@ -231,11 +250,11 @@ def _in_the_way(path: Path, what: str) -> UsageError:
     return UsageError(f"{path} {what}", fix="Give another name, or remove it (export-vv: --force)")
 
 
-def _write_new(path: Path, text: str) -> None:
+def _write_new(path: Path, content: str | bytes) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-        file.write(text)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
 

@@ -10,9 +10,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from broker.driver import Driver, LogKeeper, Provisioner
+from broker.driver import Driver, GuestControl, LogKeeper, Provisioner
 from broker.errors import NotFound, UsageError
 from broker.events import Event, Kind
+from broker.guest import Guest
 from broker.model import (
     Machine,
     MachineKey,
@@ -179,6 +180,16 @@ class EmbeddedService:
         if not isinstance(driver, LogKeeper):
             raise UsageError(f"{key.source} keeps no logs of its machines")
         return await driver.log(key.uuid, serial=serial)
+
+    async def guest(self, key: MachineKey) -> Guest:
+        machine = await asyncio.to_thread(self._store.machine, key)
+        driver = await self._inventory.driver(key.source)
+        if not isinstance(driver, GuestControl):
+            raise UsageError(
+                f"{machine.full_name} is not a VM of this host, so only its screen can be reached",
+                fix=f"Open that: broker open {machine.full_name}",
+            )
+        return await driver.guest(key.uuid)
 
     async def _switch(
         self, key: MachineKey, power: Power, *, gently: bool, grace: float

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Protocol
 
 from broker.events import Event
+from broker.guest import Guest
 from broker.model import (
     LinkPolicy,
     Machine,
@@ -160,6 +161,14 @@ class Service(Protocol):
 
     async def machine_log(self, key: MachineKey, *, serial: bool = False) -> str:
         """QEMU's own output of the current or last run, or the guest's serial output."""
+        ...
+
+    async def guest(self, key: MachineKey) -> Guest:
+        """A VM's screen, keys, media, snapshots, monitor and serial port, to be used.
+
+        Raises:
+            UsageError: It is no VM of this host.
+        """
         ...
 
     # -- sessions

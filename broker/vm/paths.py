@@ -66,6 +66,11 @@ class VmPaths:
         return self.run / "serial.sock"
 
     @property
+    def serial_lock(self) -> Path:
+        """Held by the one who may type on COM1, with their name in it."""
+        return self.run / "serial.lock"
+
+    @property
     def pid(self) -> Path:
         """QEMU's pidfile: locked by QEMU while it lives, removed by it when it ends well."""
         return self.run / "pid"

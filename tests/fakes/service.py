@@ -28,6 +28,7 @@ from broker.model import (
     TcpTarget,
 )
 from broker.service.port import ConsoleInfo, Exported, ExportRequest, Opened
+from tests.fakes.guest import FakeGuest
 
 NOW = datetime(2026, 11, 21, 8, 15, tzinfo=UTC)
 SECRET = "Tok" + "en0123456789" * 2
@@ -145,6 +146,8 @@ class FakeService:
     slow: dict[str, asyncio.Event] = field(default_factory=dict)
     """What a verb waits for."""
     proxy: ProxyStatus = field(default_factory=lambda: ProxyStatus(serving=False))
+    guests: FakeGuest = field(default_factory=FakeGuest)
+    """Whichever machine is asked for."""
     closed: bool = False
 
     def __post_init__(self) -> None:
@@ -259,6 +262,10 @@ class FakeService:
     async def machine_log(self, key: MachineKey, *, serial: bool = False) -> str:
         await self._ask("machine_log", key, serial)
         return "TEST-GUEST READY\r\n" if serial else "qemu-system-x86_64: warning: no KVM\n"
+
+    async def guest(self, key: MachineKey) -> FakeGuest:
+        await self._ask("guest", key)
+        return self.guests
 
     async def sessions(self) -> Sequence[Session]:
         return list(self.live)

@@ -1,0 +1,90 @@
+"""A picture of a VM's screen, as PNG whatever this QEMU can write."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import struct
+import zlib
+from pathlib import Path
+from typing import Final
+
+from broker.errors import BrokerError, NoConsole
+from broker.guest import Screenshot
+from broker.vm.asking import Asker
+from broker.vm.monitor import CommandRefused
+from broker.vm.paths import cannot_use
+
+PNG: Final = b"\x89PNG\r\n\x1a\n"
+_PPM: Final = re.compile(rb"P6\s+(\d+)\s+(\d+)\s+255\s")
+"""The only form of PPM that QEMU writes."""
+
+
+async def screenshot(asker: Asker, scratch: Path) -> Screenshot:
+    """What is on the first screen.
+
+    Args:
+        scratch: A directory that only we can enter; QEMU writes the picture there.
+
+    Raises:
+        NoConsole: The VM has no screen.
+        StoreError: The picture cannot be read back.
+        MonitorGone, VmUnresponsive: As `Asker.ask`.
+    """
+    file = scratch / f"screen-{secrets.token_hex(6)}"
+    try:
+        try:
+            # Since QEMU 7.1, where it was built with libpng; else what there has always been.
+            await asker.one("screendump", {"filename": str(file), "format": "png"})
+        except CommandRefused:
+            await _plainly(asker, file)
+        content = await asyncio.to_thread(file.read_bytes)
+    except OSError as exc:
+        raise cannot_use(file, exc) from exc
+    finally:
+        file.unlink(missing_ok=True)
+    return await asyncio.to_thread(picture, content)
+
+
+async def _plainly(asker: Asker, file: Path) -> None:
+    try:
+        await asker.one("screendump", {"filename": str(file)})
+    except CommandRefused as exc:
+        if "no console" not in exc.what.lower():
+            raise
+        raise NoConsole(
+            f"{asker.name} has no screen",
+            fix=f"Read its serial port: broker vm log {asker.name} --serial",
+        ) from exc
+
+
+def picture(content: bytes) -> Screenshot:
+    """A screenshot from the file that QEMU wrote, PNG or PPM.
+
+    Raises:
+        BrokerError: It is neither, or not whole.
+    """
+    if content.startswith(PNG) and len(content) > 24:
+        width, height = struct.unpack(">II", content[16:24])
+        return Screenshot(content, width, height)
+    found = _PPM.match(content)
+    if found is None:
+        raise BrokerError("QEMU wrote a picture that is neither PNG nor PPM")
+    width, height = int(found[1]), int(found[2])
+    pixels = content[found.end() :]
+    if len(pixels) != width * height * 3:
+        raise BrokerError("QEMU wrote a picture that is not whole")
+    return Screenshot(_png(pixels, width, height), width, height)
+
+
+def _png(pixels: bytes, width: int, height: int) -> bytes:
+    """A PNG file of 8-bit RGB pixels. Source: PNG specification, 5.3, 11.2."""
+    row = width * 3
+    lines = b"".join(b"\0" + pixels[at : at + row] for at in range(0, len(pixels), row))
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines, 6)), (b"IEND", b""))
+    return PNG + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
+    )
