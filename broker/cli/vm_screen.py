@@ -16,8 +16,8 @@ from broker.cli.vm_use import of_guest, vm_argument
 from broker.clock import SystemClock
 from broker.errors import UsageError
 from broker.guest import PACE_SECONDS
+from broker.png import SIGNATURE
 
-PNG: Final = b"\x89PNG\r\n\x1a\n"
 _UNFIT: Final = re.compile(r"[^\w.+-]+", re.ASCII)
 
 
@@ -68,7 +68,7 @@ def _path_for(name: str) -> Path:
 def _is_picture(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return file.read(len(PNG)) in (PNG, b"")
+            return file.read(len(SIGNATURE)) in (SIGNATURE, b"")
     except OSError:
         return False
 

@@ -6,17 +6,16 @@ import asyncio
 import re
 import secrets
 import struct
-import zlib
 from pathlib import Path
 from typing import Final
 
 from broker.errors import BrokerError, NoConsole
 from broker.guest import Screenshot
+from broker.png import SIGNATURE, encode_png
 from broker.vm.asking import Asker
 from broker.vm.monitor import CommandRefused
 from broker.vm.paths import cannot_use
 
-PNG: Final = b"\x89PNG\r\n\x1a\n"
 _PPM: Final = re.compile(rb"P6\s+(\d+)\s+(\d+)\s+255\s")
 """The only form of PPM that QEMU writes."""
 
@@ -65,7 +64,7 @@ def picture(content: bytes) -> Screenshot:
     Raises:
         BrokerError: It is neither, or not whole.
     """
-    if content.startswith(PNG) and len(content) > 24:
+    if content.startswith(SIGNATURE) and len(content) > 24:
         width, height = struct.unpack(">II", content[16:24])
         return Screenshot(content, width, height)
     found = _PPM.match(content)
@@ -75,16 +74,4 @@ def picture(content: bytes) -> Screenshot:
     pixels = content[found.end() :]
     if len(pixels) != width * height * 3:
         raise BrokerError("QEMU wrote a picture that is not whole")
-    return Screenshot(_png(pixels, width, height), width, height)
-
-
-def _png(pixels: bytes, width: int, height: int) -> bytes:
-    """A PNG file of 8-bit RGB pixels. Source: PNG specification, 5.3, 11.2."""
-    row = width * 3
-    lines = b"".join(b"\0" + pixels[at : at + row] for at in range(0, len(pixels), row))
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines, 6)), (b"IEND", b""))
-    return PNG + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        for kind, body in chunks
-    )
+    return Screenshot(encode_png(pixels, width, height), width, height)
