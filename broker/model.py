@@ -61,6 +61,8 @@ class Protocol(StrEnum):
     """What is spoken on a console."""
 
     SPICE = "spice"
+    VNC = "vnc"
+    """A local VM without SPICE; opened by a viewer on this host, not by the proxy."""
     NONE = "none"
     """The machine has no screen that can be reached."""
 
@@ -223,6 +225,19 @@ class Network(StrEnum):
     NONE = "none"
     USER = "user"
     """QEMU's own NAT; the guest can go out, nobody can come in but through `forwards`."""
+    TAP = "tap"
+    """A tap device of this host, named by `interface`, made and brought up by its admin."""
+    BRIDGE = "bridge"
+    """A bridge of this host, named by `interface`, joined by QEMU's bridge helper."""
+
+
+class Nic(StrEnum):
+    """The emulated network card."""
+
+    VIRTIO = "virtio"
+    E1000 = "e1000"
+    E1000E = "e1000e"
+    RTL8139 = "rtl8139"
 
 
 class DiskBus(StrEnum):
@@ -230,6 +245,10 @@ class DiskBus(StrEnum):
 
     VIRTIO = "virtio"
     SATA = "sata"
+    """IDE on machines of type `pc`."""
+    SCSI = "scsi"
+    NVME = "nvme"
+    USB = "usb"
     FLOPPY = "floppy"
 
 
@@ -248,9 +267,13 @@ class Disk:
     """One disk image.
 
     Attributes:
-        path: Absolute path of an existing image.
+        path: Absolute path of the image. Empty until the machine is defined for one that is to
+            be made in the VM's own directory.
         format: `qcow2`, `raw`, …; always said, never probed by QEMU.
         snapshot: Writes go to a temporary file and are gone when QEMU ends.
+        size: Bytes of the disk to make when there is no file at `path`.
+        backing: Absolute path of an image that the one to make is an overlay of; it is only read.
+        backing_format: The format of that image; always said, never probed.
     """
 
     path: str
@@ -258,6 +281,49 @@ class Disk:
     bus: DiskBus = DiskBus.VIRTIO
     snapshot: bool = False
     readonly: bool = False
+    size: int | None = None
+    backing: str | None = None
+    backing_format: str | None = None
+
+    @property
+    def is_made(self) -> bool:
+        """Whether it is ours to make when it is missing."""
+        return self.size is not None or self.backing is not None
+
+
+@dataclass(frozen=True, slots=True)
+class SpicePort:
+    """A TCP port for SPICE, for viewers that must come without the proxy.
+
+    It asks everybody for a ticket, and has none until one is made for a session.
+
+    Attributes:
+        port: 0 takes a free one at each start.
+    """
+
+    address: str = "127.0.0.1"
+    port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CloudInit:
+    """What a cloud image reads at its first boot, from a NoCloud seed.
+
+    Attributes:
+        user_data: Text of `user-data`, such as one that begins with `#cloud-config`.
+        user_data_file: Absolute path of a file that holds it, read at each start instead.
+        meta_data: Text of `meta-data`; made of the VM's uuid and name when empty.
+        network_config: Text of `network-config`; none when empty.
+    """
+
+    user_data: str = field(default="", repr=False)
+    user_data_file: str | None = None
+    meta_data: str = ""
+    network_config: str = ""
+
+
+EMPTY_DRIVE = "empty"
+"""In place of an image's path: a drive with nothing in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,13 +335,31 @@ class MachineSpec:
         uuid: Lower-case uuid; also QEMU's `-uuid` and the machine's id in the local source.
         memory: MiB.
         cpus: Virtual CPUs.
-        cdrom: Absolute path of an ISO image.
+        machine: QEMU's machine type: `q35`, `pc`, or a version of one, such as `pc-q35-7.2`.
+        cpu: QEMU's CPU model and flags; None takes the best that this host can.
+        secure_boot: UEFI that starts signed systems only.
+        tpm: A TPM 2.0, played by swtpm.
+        cdrom: Absolute path of an ISO image, or `EMPTY_DRIVE`.
+        floppy: Absolute path of a raw image, or `EMPTY_DRIVE`.
+        kernel: Absolute path of a Linux kernel to boot straight away.
+        initrd: Absolute path of its initramfs.
+        append: Its command line.
+        tablet: A USB tablet, so that the viewer's pointer and the guest's are one.
+        spice: A port for SPICE beside the hand-over of descriptors; None has nothing listen.
+        vnc: VNC on a unix socket in place of SPICE, for a QEMU that was built without.
+        interface: The tap device or bridge of `network`.
+        nic: The network card.
+        mac: Its address; made of the uuid when None.
         forwards: `PORT:GUESTPORT` pairs of the user network, bound to 127.0.0.1.
         serial: COM1 goes to a socket and a log in the VM's runtime directory.
         agent: The SPICE agent's virtio-serial port (clipboard, resize).
         usb_redirections: How many USB redirection slots it has.
         sound: An HDA card over SPICE.
+        cloud_init: A NoCloud seed, on a disk of its own.
+        sandbox: QEMU gives up the system calls that it does not need.
+        env: Environment variables of the QEMU process, by name.
         extra_args: Further QEMU arguments, appended as they are.
+        allow_insecure: Let `extra_args` open consoles that ask nobody for a password.
         restart: What becomes of it when it ends by itself.
         autostart: Started once after each boot of this host, by the first broker that stays.
     """
@@ -284,18 +368,36 @@ class MachineSpec:
     uuid: MachineId
     memory: int = 1024
     cpus: int = 1
+    machine: str = "q35"
+    cpu: str | None = None
     accel: Accel = Accel.AUTO
     firmware: Firmware = Firmware.BIOS
+    secure_boot: bool = False
+    tpm: bool = False
     disks: tuple[Disk, ...] = ()
     cdrom: str | None = None
+    floppy: str | None = None
+    kernel: str | None = None
+    initrd: str | None = None
+    append: str = ""
     display: Display = Display.STD
+    tablet: bool = True
+    spice: SpicePort | None = None
+    vnc: bool = False
     network: Network = Network.USER
+    interface: str | None = None
+    nic: Nic = Nic.VIRTIO
+    mac: str | None = None
     forwards: tuple[tuple[int, int], ...] = ()
     serial: bool = True
     agent: bool = True
     usb_redirections: int = 2
     sound: bool = False
+    cloud_init: CloudInit | None = None
+    sandbox: bool = True
+    env: tuple[tuple[str, str], ...] = ()
     extra_args: tuple[str, ...] = ()
+    allow_insecure: bool = False
     restart: Restart = Restart.NEVER
     autostart: bool = False
 

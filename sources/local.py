@@ -160,10 +160,11 @@ class LocalDriver:
             ConfigError: A value is out of range.
             StoreError: It cannot be written.
         """
+        from broker.vm.disks import with_own_paths
         from broker.vm.images import check_images
 
         check_images(spec)
-        self._definitions.add(spec)
+        self._definitions.add(with_own_paths(spec, self._context.data_dir / "vms" / spec.name))
 
     async def spec(self, machine_id: MachineId) -> MachineSpec:
         """What it was defined as.

@@ -115,9 +115,30 @@ FAILURES: Final = (
         "Choose a shorter runtime directory: set XDG_RUNTIME_DIR or BROKER_HOME",
     ),
     _failure(
-        r"binding socket to (?P<where>\S+) failed|Address already in use",
+        r"binding socket to (?P<where>\S+) failed",
+        "the port {where} of its SPICE is taken",
+        "Choose another for spice.tcp.port (0 takes a free one), or stop what uses it",
+    ),
+    _failure(
+        r"Address already in use",
         "a port it wants to listen on is taken",
         "Change that port in its extra_args, or stop what uses it",
+    ),
+    _failure(
+        r"could not configure /dev/net/tun \((?P<tap>[^)]*)\): (?P<why>.*)",
+        "its tap device {tap} cannot be used: {why}",
+        "Have an administrator make it for you: ip tuntap add {tap} mode tap user $USER",
+    ),
+    _failure(
+        r"failed to (?:launch|parse default acl file|create tun|get mtu of|add interface)"
+        r"|access denied by acl|bridge helper failed",
+        "QEMU's bridge helper does not join its bridge",
+        "Allow that bridge in /etc/qemu/bridge.conf (allow NAME); the helper must be setuid root",
+    ),
+    _failure(
+        r"sandbox support is not enabled|failed to install seccomp",
+        "this QEMU cannot go into a sandbox",
+        "Define it with sandbox: false",
     ),
     _failure(
         r"unable to find CPU model|unsupported machine type|is not a valid device model name"

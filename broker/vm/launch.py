@@ -20,18 +20,25 @@ from typing import Final
 from broker.clock import Clock
 from broker.errors import StoreError, VmStartFailed, VmUnresponsive
 from broker.human import utc
-from broker.model import Accel, Firmware, MachineSpec
-from broker.vm import failures, firmware, look, probe, process, reaper, record
+from broker.model import Accel, MachineSpec
+from broker.vm import failures, look, probe, process, reaper, record
 from broker.vm.argv import HOST_CPU, Engine, build_argv
 from broker.vm.look import Seen
 from broker.vm.monitor import MonitorGone, greet, query_status
 from broker.vm.paths import VmPaths, cannot_use
 from broker.vm.process import Process
+from broker.vm.ready import Ready, clear_up, free_port, get_ready, start_helpers
 from broker.vm.refused import Refused
 
 log = logging.getLogger(__name__)
 
 TCG_CPU: Final = "max"
+FIRST_SECONDS: Final = 1.0
+"""For how long an engine that has never held on this host is watched."""
+INTERNAL_ERROR: Final = "internal-error"
+"""QEMU's word for a guest that KVM cannot run."""
+PORT_TRIES: Final = 5
+_PORT_TAKEN: Final = re.compile(r"binding socket to .* failed|Address already in use")
 RUNNING: Final = "running"
 """QEMU's own word."""
 POLL_SECONDS: Final = 0.004
@@ -81,23 +88,28 @@ async def launch(
         raise VmStartFailed(
             f"{spec.name}: QEMU is not installed (no {qemu} on the PATH)", fix=probe.INSTALL_QEMU
         )
-    uefi = firmware.uefi_files(spec.name, paths) if spec.firmware is Firmware.UEFI else None
+    ready = await get_ready(spec, paths)
     _rotate(paths.qemu_log, paths.serial_log)
     note = ""
     refused = Refused(paths, program)
-    known = refused.recall()
+    known, proven = refused.recall(), refused.proven()
     tries = in_order(engines(spec), known)
     failed: list[Engine] = []
     for engine, following in zip(tries, [*tries[1:], None], strict=True):
-        argv = build_argv(spec, paths, engine=engine, uefi=uefi, qemu=program)
         try:
-            found, status = await _try(spec.name, argv, paths, clock, start_seconds)
+            found, status = await _start(
+                spec, paths, engine, ready, program=program, clock=clock, seconds=start_seconds
+            )
+            if engine.accel is Accel.KVM and str(engine) not in proven:
+                status = await _holds(spec.name, paths, found, status)
+                refused.prove(str(engine))
         except Died as died:
             if died.blames_the_engine and known and str(engine) not in known:
                 refused.forget()
             if died.names_the_engine:
                 failed.append(engine)
             if following is None or not died.blames_the_engine:
+                await clear_up(spec, paths)
                 raise failures.explain(spec.name, died.output, died.returncode) from died
             if (
                 following.accel is not engine.accel
@@ -111,6 +123,72 @@ async def launch(
             refused.remember(worse)
         return look.told(status, found, note)
     raise AssertionError("there is at least one engine to try")
+
+
+def first_command(spec: MachineSpec, paths: VmPaths, *, program: str, ready: Ready) -> list[str]:
+    """The command line that a start here would try first; nothing is started."""
+    refused = Refused(paths, program).recall()
+    engine = in_order(engines(spec), refused)[0]
+    port = free_port(spec) if ready.wants_port else None
+    return build_argv(spec, paths, engine=engine, uefi=ready.uefi, spice_port=port, qemu=program)
+
+
+async def _start(
+    spec: MachineSpec,
+    paths: VmPaths,
+    engine: Engine,
+    ready: Ready,
+    *,
+    program: str,
+    clock: Clock,
+    seconds: float,
+) -> tuple[Process, str]:
+    """Run it with one engine; again with another port when one that we chose was taken meanwhile.
+
+    Raises as `_try`.
+    """
+    for left in reversed(range(PORT_TRIES)):
+        port = free_port(spec) if ready.wants_port else None
+        argv = build_argv(
+            spec, paths, engine=engine, uefi=ready.uefi, spice_port=port, qemu=program
+        )
+        env = {**_environment(os.environ), **dict(spec.env)}
+        await start_helpers(spec, paths, env)
+        try:
+            return await _try(spec.name, argv, paths, clock, seconds, env)
+        except Died as died:
+            ours = spec.spice is not None and spec.spice.port == 0
+            if not (left and ours and _PORT_TAKEN.search(died.output)):
+                raise
+            log.info("%s: port %s was taken, trying another", spec.name, port)
+    raise AssertionError("the last try returns or raises")
+
+
+async def _holds(name: str, paths: VmPaths, found: Process, status: str) -> str:
+    """Watch the first second of an engine that is new to this host; its state after that.
+
+    KVM may fail only when the guest runs: QEMU aborts, or holds the guest.
+
+    Raises:
+        Died: It did; what it said in this run is in it.
+    """
+    waiter = process.parent(found)
+    gone = await process.wait_gone(found, FIRST_SECONDS)
+    if not gone:
+        try:
+            status = await query_status(paths.qmp, name=name, timeout=look.LOOK_SECONDS)
+        except (MonitorGone, VmUnresponsive):
+            return status  # busy, or just gone: for the next look to tell
+        if status != INTERNAL_ERROR:
+            return status
+        process.send(found, signal.SIGKILL)
+        await process.wait_gone(found, FIRST_SECONDS)
+    wait = look.ENDING_SECONDS
+    returncode = await reaper.outcome(paths.exit, found.pid, waiter, timeout=wait)
+    if returncode:
+        raise Died(_last_run(paths.qemu_log), returncode)
+    # A guest that powered off already, or nobody knows.
+    return status
 
 
 async def finish(name: str, found: Process, paths: VmPaths, *, start_seconds: float) -> bool:
@@ -143,9 +221,16 @@ def _remember(name: str, paths: VmPaths, found: Process, engine: str, note: str 
 
 def engines(spec: MachineSpec) -> list[Engine]:
     """The ways to run its CPU that are worth a try here, best first; at least one."""
-    own_cpu = "-cpu" in spec.extra_args
-    tcg = Engine(Accel.TCG, None if own_cpu else TCG_CPU)
-    kvm = [Engine(Accel.KVM)] if own_cpu else [Engine(Accel.KVM, HOST_CPU), Engine(Accel.KVM)]
+    if "-cpu" in spec.extra_args:
+        tcg, kvm = Engine(Accel.TCG), [Engine(Accel.KVM)]
+    elif spec.cpu is not None:
+        # The host's own CPU is one that only KVM can give.
+        is_host = spec.cpu.split(",")[0] == HOST_CPU
+        tcg = Engine(Accel.TCG, TCG_CPU if is_host and spec.accel is Accel.AUTO else spec.cpu)
+        kvm = [Engine(Accel.KVM, spec.cpu)]
+    else:
+        tcg = Engine(Accel.TCG, TCG_CPU)
+        kvm = [Engine(Accel.KVM, HOST_CPU), Engine(Accel.KVM)]
     match spec.accel:
         case Accel.TCG:
             return [tcg]
@@ -161,7 +246,12 @@ def in_order(tries: list[Engine], refused: Collection[str]) -> list[Engine]:
 
 
 async def _try(
-    name: str, argv: list[str], paths: VmPaths, clock: Clock, start_seconds: float
+    name: str,
+    argv: list[str],
+    paths: VmPaths,
+    clock: Clock,
+    start_seconds: float,
+    env: Mapping[str, str],
 ) -> tuple[Process, str]:
     """Run one command line until its monitor answers; see `_answers`.
 
@@ -171,14 +261,7 @@ async def _try(
     """
     try:
         begin = _note_command(paths.qemu_log, argv, clock)
-        spawned = reaper.spawn(
-            argv,
-            paths.qemu_log,
-            paths.exit,
-            cwd=Path("/"),
-            env=_environment(os.environ),
-            name=name,
-        )
+        spawned = reaper.spawn(argv, paths.qemu_log, paths.exit, cwd=Path("/"), env=env, name=name)
     except PermissionError as exc:
         raise VmStartFailed(
             f"{name}: {exc.filename or argv[0]} cannot be used: {exc.strerror}",
@@ -255,6 +338,11 @@ def _note_command(path: Path, argv: list[str], clock: Clock) -> int:
         file.write(f"console-broker: {utc(clock.now())} {shlex.join(argv)}\n")
         file.flush()
         return file.tell()
+
+
+def _last_run(path: Path) -> str:
+    """What QEMU said after the last command line in its log."""
+    return look.tail(path).rpartition("console-broker: ")[2].partition("\n")[2]
 
 
 def _since(path: Path, begin: int) -> str:

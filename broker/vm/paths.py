@@ -71,6 +71,26 @@ class VmPaths:
         return self.run / "serial.lock"
 
     @property
+    def vnc(self) -> Path:
+        """VNC, of a VM without SPICE."""
+        return self.run / "vnc.sock"
+
+    @property
+    def tpm(self) -> Path:
+        """Where swtpm listens for its QEMU."""
+        return self.run / "tpm.sock"
+
+    @property
+    def tpm_pid(self) -> Path:
+        """The pidfile of that swtpm."""
+        return self.run / "tpm.pid"
+
+    @property
+    def seed(self) -> Path:
+        """The image that cloud-init reads; made at each start, it may hold secrets."""
+        return self.run / "seed.iso"
+
+    @property
     def pid(self) -> Path:
         """QEMU's pidfile: locked by QEMU while it lives, removed by it when it ends well."""
         return self.run / "pid"
@@ -99,6 +119,16 @@ class VmPaths:
     def uefi_vars(self) -> Path:
         """The VM's own copy of the UEFI variables."""
         return self.data / "uefi-vars.fd"
+
+    @property
+    def secure_uefi_vars(self) -> Path:
+        """The same for secure boot: with the keys that it trusts."""
+        return self.data / "uefi-vars-secure.fd"
+
+    @property
+    def tpm_state(self) -> Path:
+        """The directory of the TPM's memory."""
+        return self.data / "tpm"
 
     def check_lengths(self) -> None:
         """See that every socket fits.

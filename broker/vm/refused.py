@@ -1,5 +1,7 @@
 """Which engines failed on this host where a plainer one worked, so that not every start finds out.
 
+And which held, so that not every start watches them.
+
 It is kept beside the VMs' runtime directories and holds for as long as what it hangs on stays the
 same: this boot, this QEMU, this KVM, this CPU. It only changes the order of tries, so one that is
 wrong costs a failing try, is forgotten by that, and the rest is tried as if nothing were known.
@@ -43,21 +45,34 @@ class Refused:
 
     def recall(self) -> frozenset[str]:
         """Those that failed; empty when nothing is known, or it was of another host."""
+        return self._known("engines")
+
+    def proven(self) -> frozenset[str]:
+        """Those that held beyond their first second, once."""
+        return self._known("proven")
+
+    def remember(self, engines: Collection[str]) -> None:
+        """Know these, in place of what was known before; a disk that is full keeps nobody."""
+        self._write(engines, self.proven() - frozenset(engines))
+
+    def prove(self, engine: str) -> None:
+        """Know that this one holds."""
+        self._write(self.recall(), self.proven() | {engine})
+
+    def _known(self, kind: str) -> frozenset[str]:
         try:
             known = json.loads(self._path.read_bytes())
             if known["host"] != self._host:
                 return frozenset()
-            return frozenset(str(engine) for engine in known["engines"])
+            return frozenset(str(engine) for engine in known[kind])
         except (OSError, ValueError, TypeError, KeyError):
             return frozenset()
 
-    def remember(self, engines: Collection[str]) -> None:
-        """Know these, in place of what was known before; a disk that is full keeps nobody."""
+    def _write(self, engines: Collection[str], proven: Collection[str]) -> None:
+        known = {"host": self._host, "engines": sorted(engines), "proven": sorted(proven)}
         scratch = self._path.with_name(f".{FILE_NAME}.{os.getpid()}")
         try:
-            scratch.write_text(
-                json.dumps({"host": self._host, "engines": sorted(engines)}), encoding="utf-8"
-            )
+            scratch.write_text(json.dumps(known), encoding="utf-8")
             scratch.replace(self._path)
         except OSError as exc:
             log.debug("%s: not written: %s", self._path, exc)

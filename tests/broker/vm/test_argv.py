@@ -30,7 +30,9 @@ def test_a_bare_machine_whole() -> None:
     assert " ".join(argv(BARE)) == (
         "qemu-system-x86_64 -name guest=web-01,debug-threads=on"
         " -uuid 6f4e2c1a-0000-4000-8000-000000000001 -machine q35,accel=tcg -smp 1 -m 1024"
-        " -nodefaults -no-user-config -display none -pidfile /run/vm/pid"
+        " -nodefaults -no-user-config -display none"
+        " -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+        " -pidfile /run/vm/pid"
         " -chardev socket,id=qmp,path=/run/vm/qmp.sock,server=on,wait=off"
         " -mon chardev=qmp,mode=control"
         " -chardev socket,id=ctl,path=/run/vm/ctl.sock,server=on,wait=off"
@@ -71,7 +73,7 @@ def test_a_bare_machine_whole() -> None:
                 "virtio-blk-pci,drive=drive0,id=disk0,bootindex=1",
                 "ide-hd,bus=ide.0,drive=drive1,id=disk1,bootindex=2",
                 "isa-fdc,id=fdc,bootindexA=3",
-                "floppy,drive=drive2,bus=fdc.0,unit=0",
+                "floppy,bus=fdc.0,unit=0,drive=drive2",
             ],
             id="buses",
         ),
@@ -137,7 +139,7 @@ def test_the_engine_names_accelerator_and_cpu() -> None:
 
 
 def test_uefi_reads_the_code_and_writes_its_own_variables() -> None:
-    files = UefiFiles(Path("/fw/code.fd"), PATHS.uefi_vars)
+    files = UefiFiles(Path("/fw/code.fd"), PATHS.uefi_vars, Path("/fw/vars.fd"))
     line = build_argv(replace(BARE, firmware=Firmware.UEFI), PATHS, engine=TCG, uefi=files)
     assert [value for value in line if "pflash" in value] == [
         "if=pflash,format=raw,unit=0,readonly=on,file=/fw/code.fd",

@@ -36,7 +36,7 @@ SAID = [
     (
         "warning: Spice: reds.cpp:2585:reds_init_socket: binding socket to 127.0.0.1:5977 failed\n"
         "failed to initialize spice server",
-        "a port it wants to listen on is taken",
+        "the port 127.0.0.1:5977 of its SPICE is taken",
     ),
     ("unable to find CPU model 'nosuch'", "does not understand"),
     ("unsupported machine type", "does not understand"),
