@@ -216,6 +216,36 @@ async def test_kvm_that_opens_and_then_fails_is_followed_by_tcg_and_said(
     )
 
 
+async def test_kvm_that_fails_only_when_the_guest_runs_is_noticed_in_its_first_second(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A QEMU that answers, and dies under KVM a moment later. KVM is TCG here."""
+    monkeypatch.setattr(probe, "kvm", lambda: probe.Finding(usable=True, detail=""))
+    body = f"""
+    case "$*" in *accel=kvm*)
+      (while ! test -S {home.runtime}/vms/*/qmp.sock; do sleep 0.01; done; sleep 0.3
+       echo "error: kvm run failed Bad address" >&2; kill -ABRT $$) &
+      ;;
+    esac
+    for word do
+      shift
+      case "$word" in q35,accel=kvm) word=q35,accel=tcg;; host) word=max;; esac
+      set -- "$@" "$word"
+    done
+    exec {QEMU} "$@"
+    """
+    instance = replace(home.instance(accel=Accel.AUTO), qemu=script(home.root / "fragile", body))
+    try:
+        await instance.start()
+        seen = await instance.look()
+    finally:
+        await instance.kill()
+    assert (seen.state, seen.reason) == (
+        State.RUNNING,
+        "KVM failed, so it runs with TCG with CPU model max",
+    )
+
+
 async def test_a_cpu_model_that_failed_is_not_tried_first_again_until_the_other_fails(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
