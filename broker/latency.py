@@ -1,6 +1,6 @@
 """How long things take: counts in fixed buckets, and what the kernel says of a connection.
 
-Buckets are spaced evenly on a logarithmic scale, four to each doubling from 1 µs to 64 s, so a
+Buckets are spaced evenly on a logarithmic scale, eight to each doubling from 1 µs to 64 s, so a
 histogram is bounded, two can be added, and a share of it is known within 10 %.
 """
 
@@ -14,7 +14,7 @@ from typing import Final
 Counts = Mapping[int, int]
 """How many times fell into each bucket; empty buckets are left out."""
 
-PER_DOUBLING: Final = 4
+PER_DOUBLING: Final = 8
 LOWEST: Final = 1e-6
 """Seconds up to which a time falls into bucket 0."""
 LAST: Final = 26 * PER_DOUBLING

@@ -170,7 +170,19 @@ COMMANDS: tuple[Command, ...] = (
         ("--listen", "--log-format", "--tls-port"),
     ),
     Command("status", "broker.cli.status:STATUS", "Say whether a proxy is serving", ("--wait",)),
-    Command("sessions", "broker.cli.sessions:SESSIONS", "List the live sessions"),
+    Command(
+        "sessions",
+        "broker.cli.sessions:SESSIONS",
+        "List the live sessions, or tell all of one",
+        (),
+        "session",
+    ),
+    Command(
+        "top",
+        "broker.cli.top:TOP",
+        "Watch the live sessions, refreshed",
+        ("--count", "--every", "--once"),
+    ),
     Command("disconnect", "broker.cli.sessions:DISCONNECT", "End a session", (), "session"),
     Command(
         "revoke",

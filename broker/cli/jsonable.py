@@ -113,8 +113,16 @@ def exported(made: Exported, path: str) -> Document:
     }
 
 
-def session(live: Session) -> Document:
-    """One row of `sessions --json`."""
+def session(live: Session, now: datetime | None = None) -> Document:
+    """One row of `sessions --json`.
+
+    Args:
+        now: The time that its age is told for; None for this moment.
+    """
+    from broker.cli import session_view
+    from broker.clock import SystemClock
+
+    now = now or SystemClock().now()
     return {
         "id": live.id,
         "source": live.key.source,
@@ -125,9 +133,30 @@ def session(live: Session) -> Document:
         "worker": live.worker,
         "channels": [channel.name for channel in live.channels],
         "started_at": moment(live.started_at),
+        "age": round((now - live.started_at).total_seconds(), 1),
         "bytes_to_client": live.bytes_to_client,
         "bytes_to_server": live.bytes_to_server,
+        "rate_to_client": round(live.rate_to_client),
+        "rate_to_server": round(live.rate_to_server),
         "policy": policy(live.policy),
+        "latency_ms": {
+            "ping": session_view.shares(live.timing.ping),
+            "draw": session_view.shares(live.timing.draw),
+            "proxy": session_view.shares(live.timing.proxy),
+        },
+        "split_ms": session_view.split_document(live),
+        "channel_details": [
+            {
+                "name": channel.name,
+                "opened_at": moment(channel.opened_at),
+                "bytes_to_client": channel.bytes_to_client,
+                "bytes_to_server": channel.bytes_to_server,
+                "ping_ms": session_view.shares(channel.timing.ping),
+                "client_tcp": session_view.connection(channel.timing.client),
+                "server_tcp": session_view.connection(channel.timing.server),
+            }
+            for channel in live.channels
+        ],
     }
 
 
@@ -172,6 +201,9 @@ def event(happened: Event) -> Document:
         "console": happened.console,
         "session": happened.session,
         "client": happened.client,
+        "label": happened.label,
+        "channel": happened.channel,
+        "verdict": happened.verdict,
         "reason": happened.reason,
     }
 

@@ -45,6 +45,11 @@ class Output:
         self.is_terminal = target is not None and target.isatty()
         self._width = width
 
+    @property
+    def width(self) -> int | None:
+        """Cells of a line; None when nobody watches, and lines may be as long as they like."""
+        return (self._width or _terminal_width()) if self.is_terminal else None
+
     def text(self, text: str) -> None:
         """Text as it is, newline added when it lacks one."""
         self.exactly(text if text.endswith("\n") else f"{text}\n")
@@ -108,15 +113,24 @@ class Output:
         *,
         colours: tuple[int, Mapping[str, str]] = (0, {}),
     ) -> None:
-        """Columns for people. Never cut when nobody watches, so that `grep` finds all of it.
+        """Columns for people; see `table_lines`."""
+        self.text("\n".join(self.table_lines(headings, rows, colours=colours)))
+
+    def table_lines(
+        self,
+        headings: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        *,
+        colours: tuple[int, Mapping[str, str]] = (0, {}),
+    ) -> list[str]:
+        """Lines of columns. Never cut when nobody watches, so that `grep` finds all of it.
 
         Args:
             colours: A column, and the colour of a cell there by the first word in it.
         """
         cells = [[one_line(cell) for cell in row] for row in rows]
         widths = [max(map(cell_width, column)) for column in zip(headings, *cells, strict=True)]
-        if self.is_terminal:
-            limit = self._width or _terminal_width()
+        if (limit := self.width) is not None:
             widths = fit(widths, limit - 2 * (len(widths) - 1))
         lines = [self.paint("bold", "  ".join(map(_cell, headings, widths)).rstrip())]
         column, by_word = colours
@@ -126,7 +140,7 @@ class Output:
             if word in by_word:
                 fitted[column] = self.paint(by_word[word], fitted[column])
             lines.append("  ".join(fitted).rstrip())
-        self.text("\n".join(lines))
+        return lines
 
     def facts(self, facts: Iterable[tuple[str, str]]) -> None:
         """Names and values, one a line, values in a column; empty values are left out."""

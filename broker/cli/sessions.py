@@ -1,50 +1,72 @@
-"""`broker sessions` and `broker disconnect`: who is on which screen."""
+"""`broker sessions` and `broker disconnect`: who is on which screen, and how it does."""
 
 from __future__ import annotations
 
 from argparse import Namespace
-from datetime import datetime
+from typing import TYPE_CHECKING
 
-from broker.cli import jsonable
+from broker.cli import jsonable, session_view
 from broker.cli.args import Parser, Verb
 from broker.cli.call import Call
 from broker.cli.diagnostics import Exit
 from broker.clock import SystemClock
-from broker.human import age, size
+from broker.errors import Ambiguous, NotFound
+from broker.human import one_line
 from broker.model import Session, SessionId
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-def _no_arguments(parser: Parser) -> None:
-    del parser
+
+def _which(parser: Parser) -> None:
+    parser.add_argument(
+        "session",
+        nargs="?",
+        metavar="SESSION",
+        help="tell all of one: its id, or enough of it to be the only one",
+    )
 
 
 def _list(call: Call, args: Namespace) -> Exit:
-    del args
     live = call.ask(lambda service: service.sessions())
+    now = SystemClock().now()
+    if args.session is not None:
+        live = [_named(live, args.session)]
     if call.out.json:
-        call.out.document([jsonable.session(session) for session in live])
-    elif live:
-        now = SystemClock().now()
+        call.out.document([jsonable.session(session, now) for session in live])
+    elif args.session is not None:
+        call.out.facts(session_view.facts(live[0], now))
+        call.out.text("")
         call.out.table(
-            ("ID", "CONSOLE", "SOURCE", "CLIENT", "FOR", "CHANNELS", "TO CLIENT", "TO SERVER"),
-            [_row(session, now) for session in live],
+            session_view.CHANNEL_HEADINGS,
+            [session_view.channel_row(channel, now) for channel in live[0].channels],
         )
+    elif live:
+        call.out.table(*session_view.table(live, now, call.out.width))
     else:
         call.talk.note("no live sessions")
     return Exit.DONE
 
 
-def _row(session: Session, now: datetime) -> tuple[str, ...]:
-    return (
-        session.id,
-        session.console,
-        session.key.source,
-        session.client,
-        age((now - session.started_at).total_seconds()),
-        str(len(session.channels)),
-        size(session.bytes_to_client),
-        size(session.bytes_to_server),
-    )
+def _named(live: Sequence[Session], prefix: str) -> Session:
+    """The one whose id begins so.
+
+    Raises:
+        NotFound: None does.
+        Ambiguous: Several do.
+    """
+    found = [one for one in live if prefix and one.id.startswith(prefix.lower())]
+    if len(found) > 1:
+        raise Ambiguous(
+            f"{len(found)} live sessions begin with {one_line(prefix)}",
+            candidates=tuple(str(one.id) for one in found),
+        )
+    if not found:
+        raise NotFound(
+            f"There is no live session called {one_line(prefix) or 'nothing'}",
+            fix="See what there is: broker sessions",
+        )
+    return found[0]
 
 
 def _session(parser: Parser) -> None:
@@ -62,5 +84,10 @@ def _disconnect(call: Call, args: Namespace) -> Exit:
     return Exit.DONE
 
 
-SESSIONS = Verb(_no_arguments, _list)
+SESSIONS = Verb(
+    _which,
+    _list,
+    "PING is the time from the machine's ping to the viewer's answer, DRAW that from a key to the\n"
+    "next drawing; both as median/95th percentile. With --json, an array in either case.",
+)
 DISCONNECT = Verb(_session, _disconnect)

@@ -1,0 +1,102 @@
+"""`broker top`: on a terminal of its own, and down a pipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from broker.cli.top import ENTER, LEAVE
+from tests.broker.cli.calling import called
+from tests.fakes.service import FakeService, console, session
+
+LIVE = session(console("web-01"), "abcdefabcdef", "192.0.2.9:51234")
+SECONDS = 20.0
+
+
+def test_one_look_goes_down_a_pipe() -> None:
+    ran = called("top --once", FakeService(live=[LIVE]))
+    assert (ran.code, ran.err) == (0, "")
+    assert "1 sessions, 4 channels" in ran.out
+    assert "abcdefabcdef" in ran.out
+    assert "\x1b" not in ran.out
+
+
+def test_several_looks_are_one_under_the_other() -> None:
+    ran = called("top -n 3 --every 0.001", FakeService(live=[LIVE]))
+    assert ran.out.count("192.0.2.9:51234") == 3
+
+
+def test_json_is_one_object_a_look() -> None:
+    ran = called("top -n 2 --every 0.001 --json", FakeService(live=[LIVE]))
+    looks = [json.loads(line) for line in ran.out.splitlines()]
+    assert [look["sessions"][0]["console"] for look in looks] == ["web-01", "web-01"]
+    assert looks[0]["proxy"]["serving"] is False
+
+
+def test_nobody_there_is_no_table() -> None:
+    assert "WHO" not in called("top --once", FakeService()).out
+
+
+class Terminal:
+    """`broker top` on a pseudo-terminal."""
+
+    def __init__(self, home: Path) -> None:
+        self.master, slave = pty.openpty()
+        self.before = termios.tcgetattr(slave)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", "from broker.cli.main import entry; entry()", "top"],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=os.environ | {"BROKER_HOME": str(home), "TERM": "xterm"},
+            start_new_session=True,
+        )
+        self.slave = slave
+        self.seen = ""
+
+    def until(self, text: str) -> None:
+        while text not in self.seen:
+            assert select.select([self.master], [], [], SECONDS)[0], self.seen
+            self.seen += os.read(self.master, 65536).decode(errors="replace")
+
+    def press(self, key: bytes) -> None:
+        os.write(self.master, key)
+
+
+@contextmanager
+def terminal(home: Path) -> Iterator[Terminal]:
+    on = Terminal(home)
+    try:
+        yield on
+    finally:
+        on.process.kill()
+        on.process.wait()
+        os.close(on.master)
+        os.close(on.slave)
+
+
+@pytest.mark.parametrize(("how", "code"), [(b"q", 0), (signal.SIGTERM, 130)])
+def test_it_takes_the_terminal_and_gives_it_back(
+    tmp_path: Path, how: bytes | signal.Signals, code: int
+) -> None:
+    with terminal(tmp_path) as on:
+        on.until("0 sessions")
+        assert ENTER in on.seen
+        if isinstance(how, bytes):
+            on.press(how)
+        else:
+            on.process.send_signal(how)
+        on.until(LEAVE)
+        assert on.process.wait(SECONDS) == code
+        assert termios.tcgetattr(on.slave) == on.before
