@@ -13,10 +13,11 @@ from broker import vv
 from broker.cli import jsonable
 from broker.cli.host_probes import ThisHost
 from broker.cli.run import demo_spec
-from broker.cli.smoke_viewer import Viewer
 from broker.config.locations import Locations
 from broker.demo import ANSWERS, BANNER
 from broker.errors import BrokerError, Refused, Unreachable
+from broker.headless.session import Session, opened
+from broker.headless.wire import dialer, target_of
 from broker.model import Machine, SessionId, State
 from broker.png import encode_png
 from broker.service.doctor import Check, Finding, broken, fine
@@ -50,10 +51,10 @@ class Spine:
         self._host = ThisHost()
         self._service: Service | None = None
         self._machine: Machine | None = None
-        self._viewer: Viewer | None = None
+        self._session: Session | None = None
         self._before: Pixels | None = None
         self._file = vv.VvFile()
-        self._session = SessionId("")
+        self._id = SessionId("")
         self._hosting = False
 
     def steps(self) -> tuple[Check, ...]:
@@ -89,8 +90,6 @@ class Spine:
     async def clear_up(self) -> None:
         """End by force what a broken step left behind; keep the logs first."""
         self._keep_logs()
-        if self._viewer is not None:
-            self._viewer.close()
         if self._service is None:
             return
         with suppress(BrokerError):
@@ -112,9 +111,9 @@ class Spine:
         return self._machine
 
     @property
-    def _seen(self) -> Viewer:
-        assert self._viewer is not None
-        return self._viewer
+    def _seen(self) -> Session:
+        assert self._session is not None
+        return self._session
 
     async def _opened(self) -> Finding:
         self._service = await self._stack.enter_async_context(self._open_service())
@@ -151,19 +150,17 @@ class Spine:
         return fine(f"a .vv file for {self._file.host}:{self._file.tls_port}")
 
     async def _connected(self) -> Finding:
-        self._viewer = Viewer(self._file)
-        channels = await self._viewer.open_main()
-        names = ", ".join(sorted({_name(kind) for kind, _ in channels}))
-        return fine(f"{self._viewer.tls}, {names}")
+        self._session = await self._stack.enter_async_context(self._viewing())
+        names = ", ".join(sorted({_name(kind) for kind, _ in self._session.offered}))
+        return fine(f"{self._session.tls}, {names}")
 
     async def _pictured(self) -> Finding:
-        surface = (await self._seen.open_display()).surface
         self._before = await self._seen.picture()
-        return fine(f"a screen of {surface.width}x{surface.height}, and something is on it")
+        width, height = self._seen.screen.size
+        return fine(f"a screen of {width}x{height}, and something is on it")
 
     async def _answered(self) -> Finding:
-        inputs = await self._seen.open_inputs()
-        await inputs.press(KEY_A)
+        await self._seen.press(KEY_A)
         answer = ANSWERS[1].decode()
         await self._serial_says(answer)
         return fine(f"{answer.strip()!r} on its serial port")
@@ -171,8 +168,8 @@ class Spine:
     async def _redrawn(self) -> Finding:
         picture = await self._seen.picture(other_than=self._before)
         keep_bytes(self._kept / "screen.png", png_of(picture))
-        if self._seen.undrawn:
-            return broken(f"the picture is not whole: {self._seen.undrawn}", "Report this")
+        if undrawn := self._seen.screen.undrawn:
+            return broken(f"the picture is not whole: {', '.join(undrawn)}", "Report this")
         return fine(f"the key shows on the screen: screen.png in {self._kept}")
 
     async def _listed(self) -> Finding:
@@ -181,10 +178,10 @@ class Spine:
         for _ in range(100):
             live = [one for one in await self._asked.sessions() if one.key == self._guest.key]
             if live and wanted <= {channel.name.split(".")[0] for channel in live[0].channels}:
-                self._session = live[0].id
+                self._id = live[0].id
                 self._keep("session.json", json.dumps(jsonable.session(live[0]), indent=2))
                 names = ", ".join(channel.name for channel in live[0].channels)
-                return fine(f"{self._session} with {names}")
+                return fine(f"{self._id} with {names}")
             await asyncio.sleep(LOOK_SECONDS * 2)
         return broken(
             f"it is not listed as it should be: {[jsonable.session(one) for one in live]}",
@@ -192,20 +189,16 @@ class Spine:
         )
 
     async def _not_again(self) -> Finding:
-        stranger = Viewer(self._file)
-        try:
-            await stranger.open_main()
-        except (Refused, Unreachable):
-            return fine("the same file opens no second session")
-        finally:
-            stranger.close()
-        return broken("the same file opened a second session", "Report this: a token opens one")
+        with suppress(Refused, Unreachable):
+            async with self._viewing():
+                return broken("the same file opened a second session", "A token opens one")
+        return fine("the same file opens no second session")
 
     async def _disconnected(self) -> Finding:
-        await self._asked.disconnect(self._session)
-        await asyncio.gather(*(channel.until_closed() for channel in self._seen.channels))
+        await self._asked.disconnect(self._id)
+        await self._seen.ended
         for _ in range(100):
-            if not [one for one in await self._asked.sessions() if one.id == self._session]:
+            if not [one for one in await self._asked.sessions() if one.id == self._id]:
                 return fine("all channels closed, and it is no longer listed")
             await asyncio.sleep(LOOK_SECONDS * 2)
         return broken("it is still listed", f"See proxy.log in {self._kept}")
@@ -229,6 +222,10 @@ class Spine:
         return fine("it has gone")
 
     # -- looking and keeping
+
+    def _viewing(self) -> AbstractAsyncContextManager[Session]:
+        """A session, as a person's viewer has it from the .vv file."""
+        return opened(dialer(target_of(self._file)), self._file.password)
 
     async def _serial_says(self, text: str) -> None:
         """Wait until the guest has written that; `STEP_SECONDS` ends it."""

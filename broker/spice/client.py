@@ -29,7 +29,7 @@ from broker.spice.constants import (
     caps_of,
 )
 from broker.spice.errors import LocalProtocolError, RemoteProtocolError
-from broker.spice.screen import Rect, Screen
+from broker.spice.screen import Painted, Screen
 from broker.spice.stream import ByteStream, Steps
 from broker.spice.ticket import seal
 from broker.spice.wire import (
@@ -80,10 +80,10 @@ class SurfaceCreated:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """The picture changed; only with a `Screen`."""
+class AgentChanged:
+    """The guest's agent came or went; how it is at first is in MAIN INIT."""
 
-    areas: tuple[Rect, ...]
+    connected: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,16 @@ class MessageReceived:
     size: int
 
 
-Event = Linked | MainReady | ChannelsListed | SurfaceCreated | Drawn | MessageReceived | LinkRefused
+Event = (
+    Linked
+    | MainReady
+    | ChannelsListed
+    | SurfaceCreated
+    | Painted
+    | AgentChanged
+    | MessageReceived
+    | LinkRefused
+)
 
 
 class ChannelClient:
@@ -142,6 +151,11 @@ class ChannelClient:
         self._window = 0
         self._unacknowledged = 0
         self._steps = self._messages()
+
+    @property
+    def acknowledges(self) -> bool:
+        """The server has told its window: it has set the channel up, and may be left."""
+        return self._window > 0
 
     def receive_data(self, data: bytes) -> list[Event]:
         """Take bytes as they came; return what they completed, oldest first."""
@@ -233,10 +247,8 @@ class ChannelClient:
         if header.type == Base.PING:
             self.send(ClientBase.PONG, body[:12])
         else:
-            if self._screen is not None and (areas := self._screen.receive(header.type, body)):
-                self._events.append(Drawn(areas))
-                return
-            self._events.append(self._understand(header, body))
+            painted = self._screen.receive(header.type, body) if self._screen else None
+            self._events.append(painted or self._understand(header, body))
 
     def _understand(self, header: Header, body: bytes) -> Event:
         match self.channel_type, header.type:
@@ -245,6 +257,10 @@ class ChannelClient:
                 return MainReady(MainInit.decode(body))
             case ChannelType.MAIN, Main.CHANNELS_LIST:
                 return ChannelsListed(decode_channels(body))
+            case ChannelType.MAIN, Main.AGENT_CONNECTED | Main.AGENT_CONNECTED_TOKENS:
+                return AgentChanged(connected=True)
+            case ChannelType.MAIN, Main.AGENT_DISCONNECTED:
+                return AgentChanged(connected=False)
             case ChannelType.DISPLAY, Display.SURFACE_CREATE if len(body) == SurfaceCreate.SIZE:
                 return SurfaceCreated(SurfaceCreate.decode(body))
             case _:

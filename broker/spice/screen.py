@@ -118,16 +118,25 @@ class Surface:
 
 
 @dataclass(frozen=True, slots=True)
+class Painted:
+    """What one message drew on."""
+
+    surface: int
+    areas: tuple[Rect, ...]
+    """Of that surface; none when all it would have drawn lies outside."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Target:
     """Where a message draws: a surface, the box it speaks of, and what of that may change."""
 
+    number: int
     surface: Surface
     box: Rect
     areas: tuple[Rect, ...]
-    is_screen: bool
 
     @classmethod
-    def read(cls, reader: Reader, surfaces: dict[int, Surface], primary: int | None) -> Self:
+    def read(cls, reader: Reader, surfaces: dict[int, Surface]) -> Self:
         number, top, left, bottom, right, clipped = reader.take(struct.Struct("<I4iB"))
         if number not in surfaces:
             raise RemoteProtocolError(f"drawing on surface {number}, which there is none of")
@@ -139,7 +148,7 @@ class _Target:
             if count > MAX_CLIPS:
                 raise RemoteProtocolError(f"{count} areas to draw in, expected at most {MAX_CLIPS}")
             areas = tuple(Rect(*reader.take(_RECT)).within(inside) for _ in range(count))
-        return cls(surface, box, tuple(area for area in areas if area), number == primary)
+        return cls(number, surface, box, tuple(area for area in areas if area))
 
 
 class Screen:
@@ -163,16 +172,29 @@ class Screen:
         area = self._area()
         return (area.width, area.height) if area else (0, 0)
 
-    def picture(self) -> Pixels | None:
-        """A copy of what is on the screen; None while there is none."""
+    @property
+    def surfaces(self) -> dict[int, tuple[int, int]]:
+        """Width and height of each surface there is."""
+        return {n: (each.box.width, each.box.height) for n, each in self._surfaces.items()}
+
+    @property
+    def primary(self) -> int | None:
+        """The surface that is the screen itself; None while there is none."""
+        return self._primary
+
+    def picture(self, surface: int | None = None) -> Pixels | None:
+        """A copy of what is on the screen, or on one surface; None while there is none."""
+        if surface is not None:
+            found = self._surfaces.get(surface)
+            return found.pixels() if found else None
         area = self._area()
         return None if area is None else self._surfaces[self._primary or 0].pixels(area)
 
-    def receive(self, kind: int, body: bytes) -> tuple[Rect, ...]:
+    def receive(self, kind: int, body: bytes) -> Painted | None:
         """Carry out a message of the display channel.
 
         Returns:
-            The areas of the screen that it drew on.
+            Where it drew; None when it drew nothing, as when it could not be carried out.
 
         Raises:
             RemoteProtocolError: It cannot be: it breaks off, or draws on what does not exist.
@@ -196,7 +218,7 @@ class Screen:
                 return self._draw(kind, reader, memoryview(body))
             case _ if kind in _STREAMS:
                 self.undrawn["video"] += 1
-        return ()
+        return None
 
     def _area(self) -> Rect | None:
         if self._primary is None:
@@ -228,14 +250,14 @@ class Screen:
                 self._head = Rect(top, left, top + height, left + width)
                 return
 
-    def _draw(self, kind: int, reader: Reader, body: memoryview) -> tuple[Rect, ...]:
-        target = _Target.read(reader, self._surfaces, self._primary)
+    def _draw(self, kind: int, reader: Reader, body: memoryview) -> Painted | None:
+        target = _Target.read(reader, self._surfaces)
         try:
             self._carry_out(kind, target, reader, body)
         except Unread as exc:
             self.undrawn[str(exc)] += 1
-            return ()
-        return target.areas if target.is_screen else ()
+            return None
+        return Painted(target.number, target.areas)
 
     def _carry_out(self, kind: int, target: _Target, reader: Reader, body: memoryview) -> None:
         match kind:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 
 from broker import vv
-from broker.cli.smoke_viewer import Viewer
 from broker.demo import ANSWERS, write_image
 from broker.errors import BrokerError, Refused
+from broker.headless.session import Session, opened
+from broker.headless.wire import dialer, target_of
 from broker.spice.constants import ChannelType
 from tests.guests import needs_qemu
 from tests.integration.cli import broker, running
@@ -67,14 +69,17 @@ def rows(kind: str) -> list[dict[str, object]]:
     return [row for row in broker("events", "--json").rows if row["kind"] == kind]
 
 
-async def press_a(viewer: Viewer) -> None:
-    await (await viewer.open_inputs()).press(KEY_A)
+def viewing(file: vv.VvFile, *channels: ChannelType) -> AbstractAsyncContextManager[Session]:
+    return opened(dialer(target_of(file)), file.password, channels=channels)
 
 
-async def refused(viewer: Viewer, kind: ChannelType) -> bool:
-    channel = await viewer._open(kind)
+def offered(session: Session) -> set[int]:
+    return {kind for kind, _ in session.offered}
+
+
+async def refused(session: Session, kind: ChannelType) -> bool:
     try:
-        await channel.wait_for(int)
+        await session.open(kind)
     except BrokerError as problem:
         return isinstance(problem, Refused)
     return False
@@ -86,46 +91,42 @@ async def test_who_may_only_look_on_sees_the_screen_and_reaches_nothing(
     words = ("--view-only", "--to", "ana", "--once", "--from", "127.0.0.0/8")
     file = await asyncio.to_thread(exported, tmp_path / "look.vv", *words)
     assert (file.usbredir, "view only" in file.title) == (False, True)
-    viewer = Viewer(file)
-    listed = {kind for kind, _ in await viewer.open_main()}
-    assert not listed & OPTIONAL
-    assert {ChannelType.DISPLAY, ChannelType.INPUTS} <= listed
-    assert (await viewer.open_display()).surface.width > 0
-    await press_a(viewer)
-    assert [await refused(viewer, kind) for kind in sorted(OPTIONAL)] == [True] * len(OPTIONAL)
-    await asyncio.to_thread(until, lambda: rows("message.dropped") != [])
-    row = rows("message.dropped")[0]
-    assert str(row["text"]).startswith("inputs.0: ")
-    assert "dropped by policy (key-down 1" in str(row["text"])
-    (session,) = broker("sessions", "--json").rows
-    assert session["label"] == "ana"
-    policy = session["policy"]
-    assert isinstance(policy, dict)
-    assert {name for name, may in policy.items() if may is False} == {
-        "usb", "clipboard", "file_transfer", "audio_in",
-    }  # fmt: skip
-    assert (policy["view_only"], policy["from"]) == (True, ["127.0.0.0/8"])
-    assert "ana): view-only, from 127.0.0.0/8" in broker("show", demo).out
-    assert ANSWER not in serial()
-    viewer.close()
+    async with viewing(file, ChannelType.DISPLAY, ChannelType.INPUTS) as viewer:
+        assert not offered(viewer) & OPTIONAL
+        assert {ChannelType.DISPLAY, ChannelType.INPUTS} <= offered(viewer)
+        assert viewer.screen.size[0] > 0
+        await viewer.press(KEY_A)
+        assert [await refused(viewer, kind) for kind in sorted(OPTIONAL)] == [True] * len(OPTIONAL)
+        await asyncio.to_thread(until, lambda: rows("message.dropped") != [])
+        row = rows("message.dropped")[0]
+        assert str(row["text"]).startswith("inputs.0: ")
+        assert "dropped by policy (key-down 1" in str(row["text"])
+        (session,) = broker("sessions", "--json").rows
+        assert session["label"] == "ana"
+        policy = session["policy"]
+        assert isinstance(policy, dict)
+        assert {name for name, may in policy.items() if may is False} == {
+            "usb", "clipboard", "file_transfer", "audio_in",
+        }  # fmt: skip
+        assert (policy["view_only"], policy["from"]) == (True, ["127.0.0.0/8"])
+        assert "ana): view-only, from 127.0.0.0/8" in broker("show", demo).out
+        assert ANSWER not in serial()
     await asyncio.to_thread(until, lambda: broker("sessions", "--json").rows == [])
 
-    free = Viewer(await asyncio.to_thread(exported, tmp_path / "free.vv"))
-    assert {kind for kind, _ in await free.open_main()} >= OPTIONAL - {ChannelType.PORT}
-    await press_a(free)
-    await asyncio.to_thread(until, lambda: ANSWER in serial())
-    free.close()
+    free = await asyncio.to_thread(exported, tmp_path / "free.vv")
+    async with viewing(free, ChannelType.INPUTS) as viewer:
+        assert offered(viewer) >= OPTIONAL - {ChannelType.PORT}
+        await viewer.press(KEY_A)
+        await asyncio.to_thread(until, lambda: ANSWER in serial())
 
 
 async def test_some_channels_are_not_there_and_the_rest_works(demo: str, tmp_path: Path) -> None:
     file = await asyncio.to_thread(exported, tmp_path / "some.vv", "--no-usb", "--no-audio-in")
-    viewer = Viewer(file)
-    listed = {kind for kind, _ in await viewer.open_main()}
-    assert not listed & {ChannelType.RECORD, ChannelType.USBREDIR}
-    assert {ChannelType.PLAYBACK, ChannelType.WEBDAV} <= listed
-    await press_a(viewer)
-    await asyncio.to_thread(until, lambda: ANSWER in serial())
-    viewer.close()
+    async with viewing(file, ChannelType.INPUTS) as viewer:
+        assert not offered(viewer) & {ChannelType.RECORD, ChannelType.USBREDIR}
+        assert {ChannelType.PLAYBACK, ChannelType.WEBDAV} <= offered(viewer)
+        await viewer.press(KEY_A)
+        await asyncio.to_thread(until, lambda: ANSWER in serial())
 
 
 async def test_a_file_for_elsewhere_opens_nothing_here_and_is_not_used_up(
@@ -133,9 +134,8 @@ async def test_a_file_for_elsewhere_opens_nothing_here_and_is_not_used_up(
 ) -> None:
     file = await asyncio.to_thread(exported, tmp_path / "far.vv", "--from", "192.0.2.0/24")
     for _ in range(2):
-        viewer = Viewer(file)
         with pytest.raises(Refused):
-            await viewer.open_main()
-        viewer.close()
+            async with viewing(file):
+                pass
     assert [row["reason"] for row in rows("session.refused")] == ["address", "address"]
     assert broker("sessions", "--json").rows == []

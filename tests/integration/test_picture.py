@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from broker.model import Display
-from broker.spice.client import ChannelClient, Drawn, MainReady, SurfaceCreated
+from broker.spice.client import ChannelClient, MainReady, SurfaceCreated
 from broker.spice.constants import ChannelType
-from broker.spice.screen import Screen
+from broker.spice.screen import Painted, Screen
 from broker.vm.handover import hand_over
 from tests.broker.proxy.rig import Connection
 from tests.guests import Guest, Home, needs_qemu, qmp, running_guest
@@ -46,7 +46,7 @@ async def dumped(guest: Guest, file: Path) -> tuple[int, int, bytes]:
 async def agree(guest: Guest, display: Connection, screen: Screen, file: Path) -> None:
     """Take what is drawn until both show the same; a hang fails."""
     while shown(screen) != await dumped(guest, file):
-        await display.until(Drawn)
+        await display.until(Painted)
 
 
 @pytest.mark.parametrize("kind", [Display.STD, Display.QXL, Display.VIRTIO])
@@ -61,7 +61,7 @@ async def test_our_picture_is_qemus_to_the_pixel(home: Home, kind: Display, tmp_
         await agree(guest, display, screen, tmp_path / "before.ppm")
         before = shown(screen)
         await guest.press_key()
-        await display.until(Drawn)
+        await display.until(Painted)
         await agree(guest, display, screen, tmp_path / "after.ppm")
         assert shown(screen) != before
         assert not screen.undrawn

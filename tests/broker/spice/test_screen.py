@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from broker.spice.constants import Display
 from broker.spice.errors import RemoteProtocolError
 from broker.spice.pixels import Pixels
-from broker.spice.screen import Rect, Screen
+from broker.spice.screen import Painted, Rect, Screen
 from broker.spice.wire import SurfaceCreate
 from tests.broker.spice.test_pixels import BLUE, GREEN, RED, image
 
@@ -66,7 +66,9 @@ def test_there_is_no_picture_before_a_surface() -> None:
 
 def test_a_picture_is_put_where_it_belongs() -> None:
     it = screen()
-    assert it.receive(304, copy((0, 0, 2, 2), PICTURE, (0, 0, 2, 2))) == (Rect(0, 0, 2, 2),)
+    assert it.receive(304, copy((0, 0, 2, 2), PICTURE, (0, 0, 2, 2))) == Painted(
+        0, (Rect(0, 0, 2, 2),)
+    )
     assert it.picture() == Pixels(2, 2, RED + GREEN + BLUE + RED)
 
 
@@ -79,7 +81,7 @@ def test_a_part_of_a_picture() -> None:
 def test_only_clipped_areas_change() -> None:
     it = screen()
     body = copy((0, 0, 2, 2), PICTURE, (0, 0, 2, 2), clips=((0, 0, 1, 1), (1, 1, 2, 2)))
-    assert it.receive(304, body) == (Rect(0, 0, 1, 1), Rect(1, 1, 2, 2))
+    assert it.receive(304, body) == Painted(0, (Rect(0, 0, 1, 1), Rect(1, 1, 2, 2)))
     assert shown(it) == RED + BLACK * 2 + RED
 
 
@@ -117,7 +119,7 @@ def test_a_surface_off_the_screen_can_be_a_picture() -> None:
     it = screen()
     it.receive(314, SurfaceCreate(5, 2, 2, 32, 0).encode())
     body = base((0, 0, 2, 2), surface=5) + b"\1" + struct.pack("<I", 0xFF00) + PUT + NO_MASK
-    assert it.receive(302, body) == ()
+    assert it.receive(302, body) == Painted(5, (Rect(0, 0, 2, 2),))
     other = memoryview(struct.pack("<QBBIII", 1, 104, 0, 2, 2, 5))
     it.receive(304, copy((0, 0, 1, 1), other, (0, 0, 1, 1)))
     assert shown(it) == GREEN + BLACK * 3
@@ -151,7 +153,7 @@ def test_a_new_mode_is_a_new_picture() -> None:
 )
 def test_what_cannot_be_drawn_is_counted(kind: int, body: bytes, name: str) -> None:
     it = screen()
-    assert it.receive(kind, body) == ()
+    assert it.receive(kind, body) is None
     assert it.undrawn == {name: 1}
     assert shown(it) == BLACK * 4
 

@@ -1,0 +1,337 @@
+"""A SPICE session without a window: MAIN, DISPLAY and INPUTS held open, the picture kept.
+
+Whoever listens is told each event with the moment its bytes were read. Nothing is decoded twice
+and nothing waits for a listener: listeners are called in the pump and must be quick.
+
+A display is closed only after its server has set it up (spice-server 0.15 dies of less), also when
+opening it was given up: behind the proxy that is the proxy's care, directly it is ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import struct
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from broker.errors import BrokerError, Refused, Unreachable
+from broker.headless.wire import READ_BYTES, Dial, Wire
+from broker.runtime.unwrap import unwrapped
+from broker.spice.client import (
+    AgentChanged,
+    ChannelClient,
+    ChannelsListed,
+    Event,
+    Linked,
+    MainReady,
+    SurfaceCreated,
+)
+from broker.spice.client_link import LinkRefused
+from broker.spice.constants import ChannelType, ClientInputs, ClientMain, LinkError
+from broker.spice.pixels import Pixels
+from broker.spice.screen import Screen
+from broker.spice.wire import U32, release_of
+
+ANSWER_SECONDS: Final = 10.0
+"""How long the other side may take for one answer."""
+SET_UP_SECONDS: Final = 5.0
+"""How long a display that is given up may take until it can be closed without harm."""
+QUIET_SECONDS: Final = 0.15
+"""Five of the 30 ms between a server's looks at what has changed."""
+MOUSE_CLIENT: Final = 2
+"""The mode in which a pointer's place is told, not its movement."""
+MOUSE_MODE: Final = struct.Struct("<H")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One event of one channel.
+
+    Attributes:
+        at: When its last bytes were read, on the loop's clock (seconds, monotonic).
+    """
+
+    channel: ChannelType
+    number: int
+    event: Event
+    at: float
+
+
+Listener = Callable[[Heard], None]
+
+
+@dataclass(slots=True)
+class _Channel:
+    kind: ChannelType
+    number: int
+    client: ChannelClient
+    wire: Wire
+    early: list[Event] = field(default_factory=list)
+    """What came together with an event that was waited for, to be told by the next turn."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind.name.lower()}.{self.number}"
+
+    async def flush(self) -> None:
+        if data := self.client.data_to_send():
+            self.wire.writer.write(data)
+            await self.wire.writer.drain()
+
+    async def turn(self) -> list[Event] | None:
+        """Read once; what it completed, or None when the other side has closed.
+
+        Raises:
+            Unreachable: The other side broke the protocol.
+        """
+        if self.early:
+            events, self.early = self.early, []
+            return events
+        try:
+            await self.flush()
+            data = await self.wire.reader.read(READ_BYTES)
+            if not data:
+                return None
+            events = self.client.receive_data(data)
+            if self.client.failure is not None:
+                raise Unreachable(f"{self.name}: broke the protocol: {self.client.failure}")
+            await self.flush()
+        except (OSError, ssl.SSLError):
+            return None
+        return events
+
+
+class Session:
+    """An open session. Made by `opened`."""
+
+    def __init__(
+        self, dial: Dial, ticket: str, group: asyncio.TaskGroup, stack: contextlib.AsyncExitStack
+    ) -> None:
+        self.screen = Screen()
+        """The first display's picture; empty when there is none."""
+        self.offered: tuple[tuple[int, int], ...] = ()
+        """Type and id of each channel that could be opened."""
+        self.agent_connected = False
+        self.tls = ""
+        """The version spoken; empty on plain connections."""
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Why it ended, once it has."""
+        self._dial, self._ticket, self._group, self._stack = dial, ticket, group, stack
+        self._number = 0
+        self._channels: dict[ChannelType, _Channel] = {}
+        self._listeners: list[Listener] = []
+
+    @contextlib.contextmanager
+    def listening(self, listener: Listener) -> Iterator[None]:
+        """Have every event told to `listener` while the block lasts."""
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
+
+    async def until(
+        self,
+        holds: Callable[[], T | None],
+        *,
+        seconds: float = ANSWER_SECONDS,
+        what: str = "nothing came",
+    ) -> T:
+        """What `holds` gives, once that is not None; it is asked after every event.
+
+        Raises:
+            Unreachable: The session ended, or it took too long.
+        """
+        changed = asyncio.Event()
+        try:
+            async with asyncio.timeout(seconds):
+                with self.listening(lambda _: changed.set()):
+                    self.ended.add_done_callback(lambda _: changed.set())
+                    while (found := holds()) is None:
+                        if self.ended.done():
+                            raise Unreachable(self.ended.result())
+                        await changed.wait()
+                        changed.clear()
+                    return found
+        except TimeoutError as exc:
+            raise Unreachable(f"{what} within {seconds:g} seconds") from exc
+
+    async def settle(self, quiet: float = QUIET_SECONDS) -> None:
+        """Wait until nothing has come for a moment: a picture arrives in parts."""
+        came = asyncio.Event()
+        with self.listening(lambda _: came.set()), contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(quiet) as limit:
+                while not self.ended.done():
+                    await came.wait()
+                    came.clear()
+                    limit.reschedule(asyncio.get_running_loop().time() + quiet)
+
+    async def picture(
+        self, other_than: Pixels | None = None, *, seconds: float = ANSWER_SECONDS
+    ) -> Pixels:
+        """What is on the screen, once something is, it is another than before, and it is whole.
+
+        Raises:
+            Unreachable: Nothing is drawn in time, or nothing that changes the picture.
+        """
+
+        def seen() -> Pixels | None:
+            found = self.screen.picture()
+            return found if found is not None and any(found.data) and found != other_than else None
+
+        await self.until(seen, seconds=seconds, what="nothing was drawn")
+        await self.settle()
+        return await self.until(seen, seconds=seconds, what="nothing was drawn")
+
+    # -- what a person does
+
+    async def key(self, code: int, *, down: bool) -> None:
+        """Move one key.
+
+        Args:
+            code: Its make code; see `broker.spice.wire.scancode`.
+
+        Raises:
+            Unreachable: There is no keyboard, or the session has ended.
+        """
+        if down:
+            await self.send(ChannelType.INPUTS, ClientInputs.KEY_DOWN, U32.pack(code))
+        else:
+            await self.send(ChannelType.INPUTS, ClientInputs.KEY_UP, U32.pack(release_of(code)))
+
+    async def press(self, code: int) -> None:
+        """Press a key and let it go; raises as `key`."""
+        await self.key(code, down=True)
+        await self.key(code, down=False)
+
+    async def send(self, kind: ChannelType, message: int, body: bytes = b"") -> None:
+        """Send a message on an open channel.
+
+        Raises:
+            Unreachable: That channel is not open, or the session has ended.
+        """
+        channel = self._channels.get(kind)
+        if channel is None or self.ended.done():
+            raise Unreachable(
+                self.ended.result() if self.ended.done() else f"There is no {kind.name.lower()}"
+            )
+        channel.client.send(message, body)
+        try:
+            await channel.flush()
+        except (OSError, ssl.SSLError) as exc:
+            raise Unreachable(f"{channel.name}: the connection is gone ({exc})") from exc
+
+    # -- channels
+
+    async def open(self, kind: ChannelType) -> None:
+        """Open one more channel, offered or not; a display has its surface when this returns.
+
+        Raises:
+            Refused: The link was refused.
+            Unreachable: Nobody answers, or it breaks the protocol.
+        """
+        screen = self.screen if kind is ChannelType.DISPLAY else None
+        number, ticket = self._number, self._ticket.encode()
+        client = ChannelClient(kind, ticket, connection_id=number, screen=screen)
+        channel = _Channel(kind, 0, client, await self._dial())
+        self._stack.push_async_callback(_close, channel)
+        await _wait(channel, Linked)
+        await channel.flush()
+        if kind is ChannelType.MAIN:
+            await self._begin(channel)
+        elif screen is not None:
+            await _wait(channel, SurfaceCreated)
+        self._channels[kind] = channel
+        pump = self._group.create_task(self._pump(channel), name=f"headless {channel.name}")
+        self._stack.callback(pump.cancel)
+
+    async def _begin(self, main: _Channel) -> None:
+        init = (await _wait(main, MainReady)).init
+        self.offered = (await _wait(main, ChannelsListed)).channels
+        self.agent_connected = bool(init.agent_connected)
+        self.tls = main.wire.tls
+        self._number = init.session_id
+        if init.supported_mouse_modes & MOUSE_CLIENT:
+            main.client.send(ClientMain.MOUSE_MODE_REQUEST, MOUSE_MODE.pack(MOUSE_CLIENT))
+
+    def _told(self, channel: _Channel, events: list[Event]) -> None:
+        at = asyncio.get_running_loop().time()
+        for event in events:
+            if isinstance(event, AgentChanged):
+                self.agent_connected = event.connected
+            heard = Heard(channel.kind, channel.number, event, at)
+            for listener in tuple(self._listeners):
+                listener(heard)
+
+    async def _pump(self, channel: _Channel) -> None:
+        """Take what comes, until MAIN closes; another channel that closes takes only itself."""
+        why = f"{channel.name}: the connection was closed"
+        try:
+            while (events := await channel.turn()) is not None:
+                self._told(channel, events)
+        except Unreachable as exc:
+            why = exc.what
+        if not self.ended.done():
+            self.ended.set_result(why)
+
+
+EVERYTHING: Final = frozenset({ChannelType.DISPLAY, ChannelType.INPUTS})
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    dial: Dial, ticket: str, *, channels: Collection[ChannelType] = EVERYTHING
+) -> AsyncIterator[Session]:
+    """A session with MAIN and those of `channels` that are offered, open until the block ends.
+
+    Args:
+        ticket: The token of a .vv file, or the hypervisor's password.
+
+    Raises:
+        Refused: The ticket was not taken.
+        Unreachable: Nobody answers, it is not who it should be, or it breaks the protocol.
+    """
+    async with unwrapped(), asyncio.TaskGroup() as group, contextlib.AsyncExitStack() as stack:
+        session = Session(dial, ticket, group, stack)
+        await session.open(ChannelType.MAIN)
+        for kind in sorted(channels):
+            if (kind, 0) in session.offered:
+                await session.open(kind)
+        yield session
+
+
+async def _close(channel: _Channel) -> None:
+    if channel.kind is ChannelType.DISPLAY and channel.client.linked:
+        with contextlib.suppress(TimeoutError, Unreachable):
+            async with asyncio.timeout(SET_UP_SECONDS):
+                while not channel.client.acknowledges and await channel.turn() is not None:
+                    pass
+    await channel.wire.close()
+
+
+async def _wait(channel: _Channel, kind: type[T]) -> T:
+    """The next event of that kind; those before it are passed over."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            while True:
+                events = await channel.turn()
+                if events is None:
+                    raise Unreachable(f"{channel.name}: the connection was closed")
+                for place, event in enumerate(events):
+                    if isinstance(event, LinkRefused):
+                        raise _refusal(channel, event)
+                    if isinstance(event, kind):
+                        channel.early = events[place + 1 :]
+                        return event
+    except TimeoutError as exc:
+        raise Unreachable(f"{channel.name}: no answer within {ANSWER_SECONDS:g} seconds") from exc
+
+
+def _refusal(channel: _Channel, event: LinkRefused) -> BrokerError:
+    if event.error == LinkError.PERMISSION_DENIED:
+        return Refused(f"{channel.name}: the password was not taken")
+    return Refused(f"{channel.name}: the link was refused (error {event.error})")
