@@ -135,6 +135,19 @@ class Provisioner(Protocol):
 
 
 @runtime_checkable
+class CommandTeller(Protocol):
+    """A driver whose machines are programs of this host."""
+
+    async def command(self, spec: MachineSpec) -> Sequence[str]:
+        """The command line that a start of such a machine would run first; nothing is started.
+
+        Raises:
+            VmStartFailed: A program or a firmware that it needs is not installed.
+        """
+        ...
+
+
+@runtime_checkable
 class KeptConsoles(Protocol):
     """A driver whose consoles are told whole by `machines()` and these tickets.
 

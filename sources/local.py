@@ -175,6 +175,22 @@ class LocalDriver:
         """
         return self._definitions.spec(machine_id)
 
+    async def command(self, spec: MachineSpec) -> Sequence[str]:
+        """The command line that a start would run first, for a VM that is defined or not yet.
+
+        Raises:
+            ConfigError: A value is out of range.
+            VmStartFailed: QEMU or a firmware that it needs is not installed.
+        """
+        from broker.vm import schema
+        from broker.vm.disks import with_own_paths
+        from broker.vm.launch import command_line
+        from broker.vm.paths import VmPaths
+
+        context = self._context
+        paths = VmPaths.of(context.runtime_dir, context.data_dir, spec.name, spec.uuid)
+        return command_line(schema.check(with_own_paths(spec, paths.data)), paths, qemu=self._qemu)
+
     async def delete(self, machine_id: MachineId, *, keep_disks: bool = True) -> None:
         """Forget a VM that is off, and its logs.
 

@@ -18,6 +18,8 @@ from broker.config.locations import Locations
 from broker.config.sources_file import read_sources
 from broker.driver import DriverContext
 from broker.errors import BrokerError
+from broker.vm import schema
+from broker.vm.machine_file import DiskFile, MachineFile
 from sources.local import OPTIONS as LOCAL_OPTIONS
 from sources.static import ConsoleOptions, StaticDriver
 
@@ -220,3 +222,19 @@ async def test_the_example_of_sources_can_be_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", [*ConsoleOptions.model_fields, *LOCAL_OPTIONS])
 def test_every_option_of_a_source_has_its_row(key: str) -> None:
     assert f"\n| `{key}` | " in (ROOT / "docs" / "sources-yaml.md").read_text()
+
+
+@pytest.mark.parametrize("key", [*MachineFile.model_fields, *DiskFile.model_fields])
+def test_every_key_of_a_vm_is_on_its_page(key: str) -> None:
+    assert f"`{key}`" in (ROOT / "docs" / "machines.md").read_text()
+
+
+def test_the_examples_of_vms_can_be_read() -> None:
+    page = (ROOT / "docs" / "machines.md").read_text()
+    examples = re.findall(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert len(examples) == 2
+    for example in examples:
+        # Relative paths are made absolute by the command, from the file's directory.
+        text = re.sub(r"((?:path|backing|cdrom): )(\w)", r"\1/\2", example)
+        text = re.sub(r"^(    backing: .*)$", r"\1\n    backing_format: qcow2", text, flags=re.M)
+        schema.parse(f"{text}uuid: 6f4e2c1a-0000-4000-8000-000000000001\n", where="example")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)?")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _MEMORY = re.compile(r"(\d+)(M|MiB|G|GiB)?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d+)([KMGT])(?:iB|B)?", re.IGNORECASE)
 _FORWARD = re.compile(r"(\d+):(\d+)")
 
 
@@ -176,6 +177,18 @@ def memory(text: str) -> int:
     if match is None or int(match[1]) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not an amount such as 512M or 2G")
     return int(match[1]) * (1024 if (match[2] or "M").upper().startswith("G") else 1)
+
+
+def size(text: str) -> int:
+    """The size of a disk in bytes: `20G`, `512M`, `1T`.
+
+    Raises:
+        UsageError: It is no size.
+    """
+    match = _SIZE.fullmatch(text)
+    if match is None or int(match[1]) < 1:
+        raise UsageError(f"{text!r} is not the size of a disk", fix="Say it as 20G or 512M")
+    return int(match[1]) << {"K": 10, "M": 20, "G": 30, "T": 40}[match[2].upper()]
 
 
 def forward(text: str) -> tuple[int, int]:

@@ -57,11 +57,19 @@ def _near(path: Path) -> str:
         return ""
 
 
-def look_at(path: Path) -> Image:
+def look_at(path: Path, *, named: str | None = None) -> Image:
     """Which format an existing image has.
 
+    What a guest wrote to a raw disk may look like another format, one that names other files of
+    this host. So a file that is not called after its format is not believed to build on others.
+
+    Args:
+        named: What a person said it is; nothing is asked then, but whether it is an ISO.
+
     Raises:
-        BrokerError: `qemu-img` cannot make sense of it; its own words.
+        UsageError: `qemu-img` cannot make sense of it (its own words), or its name and its content
+            tell different stories.
+        BrokerError: `qemu-img` does not answer.
     """
     try:
         with path.open("rb") as file:
@@ -74,13 +82,35 @@ def look_at(path: Path) -> Image:
         ) from exc
     if is_iso:
         return Image("raw", is_iso=True)
+    if named is not None:
+        return Image(named, is_iso=False)
     if shutil.which("qemu-img"):
-        return Image(_ask_qemu_img(path), is_iso=False)
+        info = _ask_qemu_img(path)
+        found = str(info["format"])
+        _believe(path, found, info)
+        return Image(found, is_iso=False)
     known = (kind for magic, kind in _MAGICS.items() if head.startswith(magic))
     return Image(next(known, "raw"), is_iso=False)
 
 
-def _ask_qemu_img(path: Path) -> str:
+def _believe(path: Path, found: str, info: dict[str, object]) -> None:
+    suffix = path.suffix.lower().removeprefix(".")
+    specific = info.get("format-specific")
+    data = specific.get("data") if isinstance(specific, dict) else None
+    elsewhere = info.get("full-backing-filename") or info.get("backing-filename")
+    if isinstance(data, dict):
+        elsewhere = elsewhere or data.get("data-file")
+    if suffix == found or not (elsewhere or suffix == "raw"):
+        return
+    builds = f" that builds on {elsewhere}" if elsewhere else ""
+    raise UsageError(
+        f"{path} holds a {found} image{builds}, but is not called .{found};"
+        " a guest can write such a thing to a raw disk",
+        fix=f"Say which it is: --format {found}, or --format raw",
+    )
+
+
+def _ask_qemu_img(path: Path) -> dict[str, object]:
     command = ["qemu-img", "info", "-U", "--output=json", str(path)]
     try:
         done = subprocess.run(  # noqa: S603 - argv is built by us, no shell
@@ -94,4 +124,5 @@ def _ask_qemu_img(path: Path) -> str:
     if done.returncode:
         words = done.stderr.strip().removeprefix("qemu-img: ")
         raise UsageError(f"{path} is not an image that QEMU can read: {words}")
-    return str(json.loads(done.stdout)["format"])
+    info: dict[str, object] = json.loads(done.stdout)
+    return info

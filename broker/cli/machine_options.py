@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace, _ArgumentGroup
 from typing import Any
 
 from broker.cli import commands
-from broker.cli.args import Parser, count, count_or_zero, forward, memory, one_of
+from broker.cli.args import Parser, count, count_or_zero, forward, memory, one_of, size
+from broker.cli.disk_option import disk
 from broker.errors import UsageError
-from broker.human import did_you_mean
-from broker.model import Accel, Disk, DiskBus, Display, Firmware, Network, Restart
+from broker.model import (
+    EMPTY_DRIVE,
+    Accel,
+    CloudInit,
+    Display,
+    Firmware,
+    Network,
+    Nic,
+    SpicePort,
+)
+
+__all__ = ["add_machine", "disk", "machine_fields", "size"]
 
 _CHOSEN = {
     "accel": Accel,
     "firmware": Firmware,
     "display": Display,
     "network": Network,
-    "restart": Restart,
+    "nic": Nic,
 }
-_PLAIN = ("memory", "cpus", "sound", "serial", "agent", "autostart")
-_DISK_KEYS = ("format", "bus", "snapshot", "readonly")
+_PLAIN = (
+    *("memory", "cpus", "machine", "cpu", "secure_boot", "tpm", "append", "tablet", "spice"),
+    *("vnc", "interface", "serial", "agent", "sound", "sandbox", "allow_insecure"),
+)
 
 
 def add_machine(parser: Parser) -> None:
@@ -27,17 +40,48 @@ def add_machine(parser: Parser) -> None:
     group = parser.add_argument_group("the machine")
     group.add_argument("-m", "--memory", type=memory, metavar="SIZE", help="memory: 512M, 2G (1G)")
     group.add_argument("--cpus", type=count, metavar="N", help="virtual CPUs (1)")
+    group.add_argument("--cpu", metavar="MODEL", help="CPU model and flags (the best that works)")
+    group.add_argument("--machine", metavar="TYPE", help="QEMU's machine type: q35, pc (q35)")
     for name, help_line in (
         ("--accel", "how its CPU is run (auto)"),
         ("--firmware", "what it boots with (bios)"),
         ("--display", "its graphics card (std)"),
-        ("--network", "how it is connected (user)"),
-        ("--restart", "when it is started again by itself (never)"),
     ):
-        choices = commands.CHOICES[name]
-        help_line = f"{help_line}: {', '.join(choices)}"  # noqa: PLW2901 - the choices belong to it
-        group.add_argument(name, type=one_of(choices), metavar="WORD", help=help_line)
-    group.add_argument("--cdrom", metavar="ISO", help="an ISO image in its drive")
+        _chosen(group, name, help_line)
+    _switch(group, "--secure-boot", help="start signed systems only; needs --firmware uefi")
+    _switch(group, "--tpm", help="a TPM 2.0, by swtpm")
+    group.add_argument("--usb", type=count_or_zero, metavar="N", help="USB redirection slots (2)")
+    _switch(group, "--sound", help="a sound card")
+    _switch(group, "--no-serial", "serial", value=False, help="no serial port")
+    _switch(group, "--no-agent", "agent", value=False, help="no SPICE agent port")
+    _switch(group, "--no-tablet", "tablet", value=False, help="no USB tablet")
+    _add_drives(parser)
+    _add_network(parser)
+    _add_rest(parser)
+
+
+def _add_drives(parser: Parser) -> None:
+    group = parser.add_argument_group("drives and what it boots")
+    group.add_argument(
+        "--disk",
+        action="append",
+        default=[],
+        metavar="IMAGE[,OPTION…]",
+        help="a disk, with format=, bus=, size=, backing=, backing-format=, snapshot, readonly",
+    )
+    group.add_argument("--cdrom", metavar="ISO", help="an ISO in its drive; `empty` for none")
+    group.add_argument("--floppy", metavar="IMAGE", help="a floppy; `empty` for a drive alone")
+    group.add_argument("--kernel", metavar="FILE", help="a Linux kernel to boot straight away")
+    group.add_argument("--initrd", metavar="FILE", help="its initramfs")
+    group.add_argument("--append", metavar="TEXT", help="its command line")
+    group.add_argument("--cloud-init", metavar="FILE", help="user-data for a cloud image")
+
+
+def _add_network(parser: Parser) -> None:
+    group = parser.add_argument_group("its network and its console")
+    _chosen(group, "--network", "how it is connected (user)")
+    group.add_argument("--interface", metavar="NAME", help="the tap device or bridge of this host")
+    _chosen(group, "--nic", "its network card (virtio)")
     group.add_argument(
         "--forward",
         type=forward,
@@ -46,25 +90,71 @@ def add_machine(parser: Parser) -> None:
         help="a port of 127.0.0.1 that leads to one of the guest; may be repeated",
     )
     group.add_argument(
-        "--usb", type=count_or_zero, metavar="N", help="slots for redirected USB devices (2)"
+        "--spice-port",
+        dest="spice",
+        type=_spice_port,
+        metavar="[ADDRESS:]PORT",
+        help="a port for SPICE, beside the proxy; `auto` for a free one",
     )
-    group.add_argument("--sound", action="store_true", default=None, help="a sound card")
+    _switch(group, "--vnc", help="VNC on a unix socket in place of SPICE")
+
+
+def _add_rest(parser: Parser) -> None:
+    group = parser.add_argument_group("its QEMU")
     group.add_argument(
-        "--no-serial", dest="serial", action="store_false", default=None, help="no serial port"
+        "--env",
+        action="append",
+        type=_variable,
+        metavar="NAME=VALUE",
+        help="an environment variable of QEMU; may be repeated",
     )
-    group.add_argument(
-        "--no-agent", dest="agent", action="store_false", default=None, help="no SPICE agent port"
+    _switch(group, "--no-sandbox", "sandbox", value=False, help="leave QEMU all its system calls")
+    _switch(
+        group,
+        "--allow-insecure",
+        help="let arguments after -- open consoles that ask nobody for a password",
     )
-    group.add_argument(
-        "--autostart",
-        action="store_true",
-        default=None,
-        help="start it once after each boot of this host",
-    )
+
+
+def _switch(
+    group: _ArgumentGroup,
+    name: str,
+    field: str = "",
+    *,
+    value: bool = True,
+    help: str,  # noqa: A002 - argparse's word
+) -> None:
+    field = field or name.removeprefix("--").replace("-", "_")
+    group.add_argument(name, dest=field, action="store_const", const=value, default=None, help=help)
+
+
+def _chosen(group: _ArgumentGroup, name: str, help_line: str) -> None:
+    choices = commands.CHOICES[name]
+    text = f"{help_line}: {', '.join(choices)}"
+    group.add_argument(name, type=one_of(choices), metavar="WORD", help=text)
+
+
+def _spice_port(text: str) -> SpicePort:
+    address, _, port = text.rpartition(":")
+    if port != "auto" and not (port.isdecimal() and int(port) <= 65535):
+        raise ArgumentTypeError(f"{text!r} is not auto, PORT or ADDRESS:PORT")
+    where = {"address": address.strip("[]")} if address else {}
+    return SpicePort(port=0 if port == "auto" else int(port), **where)
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
 
 
 def machine_fields(args: Namespace) -> dict[str, Any]:
-    """The fields of `MachineSpec` that were given."""
+    """The fields of `MachineSpec` that were given, but for its disks.
+
+    Raises:
+        UsageError: A file that is named is missing.
+    """
     fields: dict[str, Any] = {}
     for name, kind in _CHOSEN.items():
         if getattr(args, name) is not None:
@@ -76,44 +166,22 @@ def machine_fields(args: Namespace) -> dict[str, Any]:
         fields["usb_redirections"] = args.usb
     if args.forward:
         fields["forwards"] = tuple(args.forward)
-    if args.cdrom is not None:
-        from broker.cli.images import existing
-
-        fields["cdrom"] = str(existing(args.cdrom))
+    if args.env:
+        fields["env"] = tuple(args.env)
+    for name in ("cdrom", "floppy", "kernel", "initrd"):
+        if getattr(args, name) is not None:
+            fields[name] = _file(getattr(args, name), may_be_empty=name in ("cdrom", "floppy"))
+    if args.cloud_init is not None:
+        fields["cloud_init"] = CloudInit(user_data_file=_file(args.cloud_init))
     return fields
 
 
-def disk(text: str) -> Disk:
-    """`PATH[,format=F][,bus=B][,snapshot][,readonly]`; a comma in a path is doubled.
+def _file(text: str, *, may_be_empty: bool = False) -> str:
+    from broker.cli.images import existing
 
-    Raises:
-        UsageError: An option of it is unknown, or the image is missing.
-    """
-    from broker.cli.images import existing, look_at
-
-    path, *words = (part.replace("\0", ",") for part in text.replace(",,", "\0").split(","))
-    given: dict[str, str] = {}
-    for word in words:
-        key, _, value = word.partition("=")
-        if key not in _DISK_KEYS:
-            near = did_you_mean(key, _DISK_KEYS)
-            raise UsageError(
-                f"{key!r} is not an option of a disk", fix=near or f"Known: {', '.join(_DISK_KEYS)}"
-            )
-        given[key] = value
-    image = existing(path)
-    if given.get("bus", "virtio") not in tuple(DiskBus):
-        raise UsageError(
-            f"{given['bus']!r} is not a bus for disks", fix=f"Known: {', '.join(DiskBus)}"
-        )
-    return Disk(
-        path=str(image),
-        format=given.get("format") or look_at(image).format,
-        bus=DiskBus(given.get("bus", "virtio")),
-        snapshot=_is_on(given, "snapshot"),
-        readonly=_is_on(given, "readonly"),
-    )
-
-
-def _is_on(given: dict[str, str], key: str) -> bool:
-    return key in given and given[key] not in ("off", "no", "0", "false")
+    if text == EMPTY_DRIVE and may_be_empty:
+        return text
+    try:
+        return str(existing(text))
+    except UsageError as exc:
+        raise UsageError(exc.what.replace("no image", "no file"), fix=exc.fix) from exc

@@ -17,13 +17,6 @@ from broker.model import MachineId, MachineSpec
 def _arguments(parser: Parser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="what it is called")
     parser.add_argument("-f", "--file", metavar="YAML", help="read the definition; - for stdin")
-    parser.add_argument(
-        "--disk",
-        action="append",
-        default=[],
-        metavar="IMAGE[,OPTION…]",
-        help="a disk: IMAGE[,format=F][,bus=virtio|sata|floppy][,snapshot][,readonly]",
-    )
     add_machine(parser)
 
 
@@ -55,6 +48,7 @@ DEFINE = Verb(
     _arguments,
     _run,
     "What follows -- goes to QEMU as it is. In a file stand the same words: name, memory, cpus,\n"
-    "disks (a list of paths, or of path, format, bus, snapshot, readonly), cdrom, …",
+    "disks (a list of paths, or of path, format, bus, size, backing, …), cdrom, …\n"
+    "All of them, for your editor: broker vm schema > vm.schema.json",
     takes_rest=True,
 )

@@ -9,9 +9,10 @@ from pathlib import Path
 import yaml
 
 from broker.errors import ConfigError
-from broker.model import MachineSpec
+from broker.model import EMPTY_DRIVE, MachineSpec
 from broker.vm import schema
 
+_FILES = ("cdrom", "floppy", "kernel", "initrd")
 FILE_MAX = 1_000_000
 """Characters; a definition is a page, and what is larger is something else."""
 
@@ -31,11 +32,15 @@ def read_spec(file: str, *, name: str | None = None) -> MachineSpec:
         document["name"] = name
     document.setdefault("uuid", str(uuid.uuid4()))
     start = Path.cwd() if file == "-" else Path(file).absolute().parent
-    if isinstance(document.get("cdrom"), str):
-        document["cdrom"] = str(start / str(document["cdrom"]))
+    _make_absolute(document, _FILES, start)
     disks = document.get("disks")
     if isinstance(disks, list):
         document["disks"] = [_disk(start, each) for each in disks]
+    cloud_init = document.get("cloud_init")
+    if isinstance(cloud_init, dict):
+        seed = {**cloud_init}
+        _make_absolute(seed, ("user_data_file",), start)
+        document["cloud_init"] = seed
     return schema.validated(document, where=file)
 
 
@@ -45,9 +50,28 @@ def _disk(start: Path, disk: object) -> object:
 
         path = existing(str(start / disk))
         return {"path": str(path), "format": look_at(path).format}
-    if isinstance(disk, dict) and isinstance(disk.get("path"), str):
-        return {**disk, "path": str(start / disk["path"])}
+    if isinstance(disk, dict):
+        disk = {**disk}
+        _make_absolute(disk, ("path", "backing"), start)
+        _name_formats(disk)
     return disk
+
+
+def _name_formats(disk: dict[str, object]) -> None:
+    """What an image that is there is, where the file does not say so; QEMU is never to guess."""
+    from broker.cli.images import look_at
+
+    for key, named in (("path", "format"), ("backing", "backing_format")):
+        path = disk.get(key)
+        if isinstance(path, str) and named not in disk and Path(path).is_file():
+            disk[named] = look_at(Path(path)).format
+
+
+def _make_absolute(document: dict[str, object], keys: tuple[str, ...], start: Path) -> None:
+    for key in keys:
+        value = document.get(key)
+        if isinstance(value, str) and value and value != EMPTY_DRIVE:
+            document[key] = str(start / value)
 
 
 def _load(file: str) -> dict[str, object]:

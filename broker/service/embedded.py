@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from broker.driver import Driver, GuestControl, LogKeeper, Provisioner
+from broker.driver import CommandTeller, Driver, GuestControl, LogKeeper, Provisioner
 from broker.errors import NotFound, UsageError
 from broker.events import Event, Kind
 from broker.guest import Guest
@@ -154,6 +154,13 @@ class EmbeddedService:
 
     async def spec(self, key: MachineKey) -> MachineSpec:
         return await (await self._provisioner(key)).spec(key.uuid)
+
+    async def command(self, spec: MachineSpec) -> Sequence[str]:
+        source = await self._local_source()
+        driver = await self._inventory.driver(source)
+        if not isinstance(driver, CommandTeller):
+            raise UsageError(f"{source} starts no programs of this host")
+        return await driver.command(spec)
 
     async def start(self, key: MachineKey) -> Machine:
         return await self._switch(key, Power.ON, gently=True, grace=self._stop_timeout)

@@ -143,6 +143,14 @@ class Service(Protocol):
         """What a local VM was defined as."""
         ...
 
+    async def command(self, spec: MachineSpec) -> Sequence[str]:
+        """QEMU's command line for a local VM, defined or not, as a start would run it first.
+
+        Raises:
+            VmStartFailed: QEMU or a firmware that it needs is not installed.
+        """
+        ...
+
     async def start(self, key: MachineKey) -> Machine:
         """Power on and wait until it runs; VmStartFailed has QEMU's own words."""
         ...

@@ -27,7 +27,7 @@ from broker.vm.look import Seen
 from broker.vm.monitor import MonitorGone, greet, query_status
 from broker.vm.paths import VmPaths, cannot_use
 from broker.vm.process import Process
-from broker.vm.ready import Ready, clear_up, free_port, get_ready, start_helpers
+from broker.vm.ready import Ready, clear_up, free_port, get_ready, plan, start_helpers
 from broker.vm.refused import Refused
 
 log = logging.getLogger(__name__)
@@ -83,11 +83,7 @@ async def launch(
         VmStartFailed: QEMU is missing, or ended at once; its own words are in it.
         StoreError: A directory of ours cannot be used.
     """
-    program = probe.find_qemu(qemu)
-    if program is None:
-        raise VmStartFailed(
-            f"{spec.name}: QEMU is not installed (no {qemu} on the PATH)", fix=probe.INSTALL_QEMU
-        )
+    program = _find(spec.name, qemu)
     ready = await get_ready(spec, paths)
     _rotate(paths.qemu_log, paths.serial_log)
     note = ""
@@ -125,12 +121,26 @@ async def launch(
     raise AssertionError("there is at least one engine to try")
 
 
-def first_command(spec: MachineSpec, paths: VmPaths, *, program: str, ready: Ready) -> list[str]:
-    """The command line that a start here would try first; nothing is started."""
-    refused = Refused(paths, program).recall()
-    engine = in_order(engines(spec), refused)[0]
+def command_line(spec: MachineSpec, paths: VmPaths, *, qemu: str) -> list[str]:
+    """The command line that a start here would try first; nothing is started or made.
+
+    Raises:
+        VmStartFailed: QEMU or a firmware that it needs is missing.
+    """
+    program = _find(spec.name, qemu)
+    ready = plan(spec, paths)
+    engine = in_order(engines(spec), Refused(paths, program).recall())[0]
     port = free_port(spec) if ready.wants_port else None
     return build_argv(spec, paths, engine=engine, uefi=ready.uefi, spice_port=port, qemu=program)
+
+
+def _find(name: str, qemu: str) -> str:
+    program = probe.find_qemu(qemu)
+    if program is None:
+        raise VmStartFailed(
+            f"{name}: QEMU is not installed (no {qemu} on the PATH)", fix=probe.INSTALL_QEMU
+        )
+    return program
 
 
 async def _start(

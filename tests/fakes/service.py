@@ -236,6 +236,10 @@ class FakeService:
     async def spec(self, key: MachineKey) -> MachineSpec:
         return MachineSpec(self._row(key).machine.name, key.uuid)
 
+    async def command(self, spec: MachineSpec) -> Sequence[str]:
+        await self._ask("command", spec)
+        return ("qemu-system-x86_64", "-name", f"guest={spec.name}", "a b")
+
     async def start(self, key: MachineKey) -> Machine:
         await self._ask("start", key)
         row = self._row(key)

@@ -10,7 +10,7 @@ import pytest
 from broker.cli.images import Image, existing, look_at
 from broker.cli.run import name_for
 from broker.errors import BrokerError, UsageError
-from broker.model import DiskBus, MachineSpec
+from broker.model import CloudInit, Disk, DiskBus, MachineSpec, Network, Nic, SpicePort
 from tests.broker.cli.calling import called, called_with
 from tests.fakes.service import FakeService
 
@@ -140,3 +140,85 @@ def test_qemu_img_is_quoted(tmp_path: Path) -> None:
     path.write_bytes(b"QFI\xfb\xff\xff\xff\xff")
     with pytest.raises(BrokerError, match="not an image that QEMU can read"):
         look_at(path)
+
+
+def qcow2(path: Path, *words: str) -> Path:
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *words, str(path), "1M"], check=True)
+    return path
+
+
+@pytest.mark.parametrize("name", ["disk.img", "disk.raw", "disk"])
+def test_what_a_guest_could_have_written_is_not_believed(name: str, tmp_path: Path) -> None:
+    base = qcow2(tmp_path / "base.qcow2")
+    path = qcow2(tmp_path / name, "-b", str(base), "-F", "qcow2")
+    with pytest.raises(UsageError, match=r"holds a qcow2 image that builds on .*base") as caught:
+        look_at(path)
+    assert "--format qcow2, or --format raw" in caught.value.fix
+    assert look_at(path, named="raw") == Image("raw", is_iso=False)
+
+
+def test_an_overlay_that_is_called_one_is_believed(tmp_path: Path) -> None:
+    base = qcow2(tmp_path / "base.img")
+    path = qcow2(tmp_path / "top.qcow2", "-b", str(base), "-F", "qcow2")
+    assert [look_at(each).format for each in (base, path)] == ["qcow2", "qcow2"]
+
+
+def test_the_command_is_printed_and_nothing_started(disk: Path) -> None:
+    service = FakeService()
+    words = ["run", str(disk), "--print-command", "--env", "TMPDIR=/a b"]
+    ran = called_with(words, service)
+    assert ran.out == "TMPDIR='/a b' qemu-system-x86_64 -name guest=my-disk 'a b'\n"
+    assert [what[0] for what in service.asked] == ["command"]
+    ran = called_with([*words, "--json"], FakeService())
+    assert json.loads(ran.out)["env"] == {"TMPDIR": "/a b"}
+
+
+def test_a_vm_of_the_moment_is_forgotten_also_when_nothing_could_be_opened(disk: Path) -> None:
+    service = FakeService()
+    assert called_with(["run", str(disk), "--rm", "--open"], service).code == 1
+    assert [what[0] for what in service.asked] == ["define", "start", "stop", "delete"]
+
+
+def test_a_vm_that_was_there_before_is_not_forgotten(disk: Path) -> None:
+    service = FakeService()
+    ran = called_with(["run", str(disk), "--name", "web-01", "--rm"], service)
+    assert (ran.code, service.asked) == (2, [])
+
+
+def test_a_machine_is_described_by_options(disk: Path, tmp_path: Path) -> None:
+    service = FakeService()
+    seed = tmp_path / "user-data"
+    seed.touch()
+    words = (
+        "--headless --machine pc --cpu host,-svm --firmware uefi --tpm --no-tablet --nic e1000"
+        " --network bridge --interface br0 --spice-port [::1]:5901 --floppy empty --no-sandbox"
+        f" --disk size=20G,bus=nvme --append quiet --kernel {seed} --cloud-init {seed}"
+        " --allow-insecure --snapshot"
+    )
+    assert called_with(["run", str(disk), *words.split()], service).code == 0
+    spec = defined(service)
+    assert (spec.machine, spec.cpu, spec.tpm, spec.tablet) == ("pc", "host,-svm", True, False)
+    assert (spec.nic, spec.network, spec.interface) == (Nic.E1000, Network.BRIDGE, "br0")
+    assert (spec.spice, spec.floppy, spec.sandbox) == (SpicePort("::1", 5901), "empty", False)
+    assert (spec.kernel, spec.append, spec.allow_insecure) == (str(seed), "quiet", True)
+    assert spec.cloud_init == CloudInit(user_data_file=str(seed))
+    assert spec.disks[1] == Disk("", bus=DiskBus.NVME, snapshot=True, size=20 << 30)
+    assert spec.disks[0].snapshot
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--spice-port x", "is not auto, PORT or ADDRESS:PORT"),
+        ("--env X", "'X' is not NAME=VALUE"),
+        ("--disk size=20", "'20' is not the size of a disk"),
+        ("--disk a.img,sise=1", "Did you mean size?"),
+        ("--disk ,bus=scssi,size=1G", "'scssi' is not a bus"),
+        ("--kernel /no/such", "There is no file /no/such"),
+    ],
+)
+def test_a_wrong_option_is_explained(words: str, said: str, disk: Path) -> None:
+    service = FakeService()
+    ran = called_with(["run", str(disk), *words.split()], service)
+    assert (ran.code, service.asked) == (2, [])
+    assert said in ran.err

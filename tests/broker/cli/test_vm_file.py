@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from broker.cli.vm_file import read_spec
 from broker.errors import ConfigError, UsageError
-from broker.model import DiskBus
+from broker.model import DiskBus, MachineSpec
 from tests.broker.cli.calling import called
 from tests.fakes.service import FakeService
 
@@ -74,3 +75,39 @@ def test_a_missing_image_is_said(file: Path) -> None:
     file.write_text("name: web\ndisks: [no.img]")
     with pytest.raises(UsageError, match=r"There is no image .*no\.img"):
         read_spec(str(file))
+
+
+def test_every_path_starts_at_the_file_and_what_is_there_is_looked_at(file: Path) -> None:
+    file.write_text(
+        "name: web\ncdrom: empty\nfloppy: a.img\nkernel: a.img\n"
+        "cloud_init: {user_data_file: a.img}\n"
+        "disks: [{path: new.qcow2, backing: a.img}, {size: 1G}, {path: a.img}]\n"
+    )
+    spec = read_spec(str(file))
+    image = str(file.parent / "a.img")
+    assert (spec.cdrom, spec.floppy, spec.kernel) == ("empty", image, image)
+    assert spec.cloud_init is not None
+    assert spec.cloud_init.user_data_file == image
+    made, own, old = spec.disks
+    assert (made.path, made.format) == (str(file.parent / "new.qcow2"), "qcow2")
+    assert (made.backing, made.backing_format) == (image, "raw")
+    assert (own.path, own.size, old.format) == ("", 1 << 30, "raw")
+
+
+def test_a_definition_is_shown_as_it_can_be_read(file: Path) -> None:
+    service = FakeService()
+    shown = called("vm show web-01", service).out
+    file.write_text(shown)
+    assert read_spec(str(file)) == MachineSpec("web-01", service.named("web-01").machine.key.uuid)
+    assert called("vm show web-01 --yaml", service).out == shown
+    assert json.loads(called("vm show web-01 --json", service).out)["name"] == "web-01"
+
+
+def test_the_command_of_a_vm_is_shown() -> None:
+    ran = called("vm show web-01 --command", FakeService())
+    assert ran.out == "qemu-system-x86_64 -name guest=web-01 'a b'\n"
+
+
+def test_the_schema_is_json_and_knows_what_the_keys_mean() -> None:
+    schema = json.loads(called("vm schema", FakeService()).out)
+    assert schema["properties"]["memory"]["description"] == "MiB."
