@@ -19,6 +19,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from broker import logs
 from broker.errors import BrokerError
 from broker.model import Console, MachineKey
 from broker.proxy import engines
@@ -190,8 +191,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--listen-fds", required=True, help="descriptors, separated by commas")
     parser.add_argument("--ready-fd", type=int)
     parser.add_argument("--number", type=int, default=0, help="which of the workers this is")
+    parser.add_argument("--log-format", choices=("text", "json"), default="text")
     options = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.configure(1, form=options.log_format)
     descriptors = [int(each) for each in options.listen_fds.split(",")]
     try:
         with asyncio.Runner(loop_factory=new_loop) as runner:

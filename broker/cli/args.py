@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
+from broker.cli import commands
 from broker.errors import UsageError
 from broker.human import did_you_mean
 
@@ -98,6 +99,13 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "-v", "--verbose", action=Louder, nargs=0, default=absent, help="log more; twice for all"
+    )
+    group.add_argument(
+        "--log-format",
+        type=one_of(commands.CHOICES["--log-format"]),
+        default=absent,
+        metavar="FORMAT",
+        help="text or json (log.format)",
     )
 
 

@@ -73,6 +73,7 @@ class Call:
         quick: The fast path, or None when it cannot answer.
         open_service: The full service.
         proxy_status: Whether a proxy serves on this host.
+        log_format: The form of the log that was chosen; None leaves it to the setting.
     """
 
     out: Output
@@ -81,6 +82,7 @@ class Call:
     quick: Callable[[], Quick | None] = runtime_quick
     open_service: Opening = runtime_service
     proxy_status: Callable[[], ProxyStatus] = runtime_proxy_status
+    log_format: str | None = None
 
     def quickly(
         self, question: Callable[[Quick], T], otherwise: Callable[[Service], Awaitable[T]]

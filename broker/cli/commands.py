@@ -11,7 +11,7 @@ from typing import NamedTuple
 GLOBAL_OPTIONS = ("--help", "--home", "--json", "--quiet", "--verbose", "--version")
 """Options that stand before or after the command; `--home` and `--version` only before it."""
 
-COMMON_OPTIONS = ("--help", "--json", "--quiet", "--verbose")
+COMMON_OPTIONS = ("--help", "--json", "--log-format", "--quiet", "--verbose")
 """Options that every command takes."""
 
 DISK_OPTIONS = ("--bus", "--format", "--read-only", "--snapshot")
@@ -205,7 +205,7 @@ COMMANDS: tuple[Command, ...] = (
         "serve",
         "broker.cli.serve:SERVE",
         "Run the SPICE proxy until it is told to stop",
-        ("--listen", "--log-format", "--tls-port"),
+        ("--listen", "--tls-port"),
     ),
     Command("status", "broker.cli.status:STATUS", "Say whether a proxy is serving", ("--wait",)),
     Command(

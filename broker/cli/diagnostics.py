@@ -1,7 +1,7 @@
 """All of stderr, and the exit codes.
 
-Nothing else of the command line writes to stderr (logging goes there through `logs.py`). Notes are
-silenced by `-q`; errors never are. With `--json` each line is a JSON object.
+Nothing else of the command line writes to stderr (the log goes there through `broker.logs`).
+Notes are silenced by `-q`; errors never are. With `--json` each line is a JSON object.
 """
 
 from __future__ import annotations

@@ -172,14 +172,20 @@ def _run(command: commands.Command, words: list[str], before: dict[str, object])
 
 
 def _call(verb: Verb, args: Namespace) -> int:
-    from broker.cli import logs
+    from broker import logs
     from broker.cli.call import Call
     from broker.cli.output import Output
 
     json, quiet = getattr(args, "json", False), getattr(args, "quiet", False)
     verbose = getattr(args, "verbose", 0)
-    logs.configure(verbose, json=json)
-    call = Call(out=Output(json=json), talk=Talk(json=json, quiet=quiet), verbose=verbose)
+    form = getattr(args, "log_format", "json" if json else None)
+    logs.configure(verbose, form=form)
+    call = Call(
+        out=Output(json=json),
+        talk=Talk(json=json, quiet=quiet),
+        verbose=verbose,
+        log_format=form,
+    )
     return verb.run(call, args)
 
 

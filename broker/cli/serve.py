@@ -6,8 +6,9 @@ import logging
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from broker.cli import commands, jsonable, logs
-from broker.cli.args import Parser, Verb, one_of, port_or_any
+from broker import logs
+from broker.cli import jsonable
+from broker.cli.args import Parser, Verb, port_or_any
 from broker.cli.call import Call
 from broker.cli.diagnostics import Exit
 
@@ -22,13 +23,6 @@ def _arguments(parser: Parser) -> None:
         type=port_or_any,
         metavar="PORT",
         help="port viewers come in on (proxy.tls_port); 0 takes a free one",
-    )
-    parser.add_argument(
-        "--log-format",
-        type=one_of(commands.CHOICES["--log-format"]),
-        default="text",
-        metavar="FORMAT",
-        help="text, or json for a journal",
     )
 
 
@@ -45,10 +39,17 @@ def _run(call: Call, args: Namespace) -> Exit:
 
     logs.configure(
         call.verbose,
-        json=args.log_format == "json" or call.out.json,
+        form=call.log_format,
         minimum=logging.WARNING if call.talk.quiet else logging.INFO,
     )
-    asyncio.run(runtime.serve(listen=args.listen, tls_port=args.tls_port, ready=ready))
+    asyncio.run(
+        runtime.serve(
+            listen=args.listen,
+            tls_port=args.tls_port,
+            log_format=call.log_format,
+            ready=ready,
+        )
+    )
     return Exit.DONE
 
 

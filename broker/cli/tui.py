@@ -21,7 +21,7 @@ def _arguments(parser: Parser) -> None:
 
 
 def _run(call: Call, args: Namespace) -> Exit:
-    from broker.cli import logs
+    from broker import logs
     from broker.config.locations import Locations
     from tui.__main__ import TuiOptions, run
 

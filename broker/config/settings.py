@@ -144,6 +144,9 @@ class LogSettings:
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least important line that `proxy.log` gets; a command's own messages follow `-v`."""
+    format: Literal["text", "json"] = "text"
+    """How every process writes its log: lines for people, or one JSON object a line with the
+    session and channel it is about. `--log-format` says otherwise for one command."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Final
 
+from broker import logs
 from broker.proxy.backoff import BAD, Backoff
 from broker.proxy.gate import ConnectionRefused, Peer
 from broker.proxy.later_channel import LaterChannel
@@ -73,6 +74,7 @@ class Channels:
         try:
             mess = await viewer.request()
             name = channel_name(mess)
+            logs.about(channel=name)
             if mess.channel_type == ChannelType.MAIN:
                 self._see_whether_it_may(peer)
                 await self._main.serve(viewer, mess, admitted)
@@ -108,6 +110,8 @@ class Channels:
             seat = await held.enter_async_context(
                 self._seats.find(mess.connection_id, name, viewer.peer)
             )
+            if seat is not None:
+                logs.about(session=seat.session.admission.session)
             try:
                 await self._later.serve(viewer, mess, name, seat, admitted)
             except TurnedAway as exc:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from broker import logs
 from broker.errors import BrokerError, Occupied, Refused
 from broker.proxy.backend import Backend
 from broker.proxy.dial import pinned
@@ -51,6 +52,7 @@ class MainChannel:
             )
         await viewer.offer(COMMON_CAPS, MAIN_CAPS)
         admission = await self._admit(viewer)
+        logs.about(session=admission.session)
         admitted()
         session = self._steps.sessions.open(admission, viewer.peer)
         ending, established = Ending("failed"), False

@@ -15,6 +15,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
+from broker import logs
 from broker.config.load import load_settings
 from broker.errors import BrokerError
 from broker.events import Event, Kind
@@ -43,6 +44,7 @@ async def serve(
     listen: str | None = None,
     tls_port: int | None = None,
     lease_fd: int | None = None,
+    log_format: str | None = None,
     ready: Callable[[ProxyStatus], None] = lambda _: None,
 ) -> None:
     """Run the proxy until SIGTERM or SIGINT, or until the lease is given up.
@@ -51,6 +53,7 @@ async def serve(
         listen: Overrides `proxy.listen`.
         tls_port: Overrides `proxy.tls_port`; 0 takes any free port.
         lease_fd: Read end of the lease; see `hosting`.
+        log_format: Overrides `log.format` for the workers, whose log goes where ours goes.
         ready: Called once viewers can connect.
 
     Raises:
@@ -62,7 +65,11 @@ async def serve(
         if lease_fd is not None:  # else the command line has said how much it wants to hear
             logging.getLogger().setLevel(house.settings.log.level.upper())
         proxy = house.settings.proxy
-        supervisor = Supervisor(house, proxy.listen if listen is None else listen)
+        supervisor = Supervisor(
+            house,
+            proxy.listen if listen is None else listen,
+            log_format=log_format or house.settings.log.format,
+        )
         await supervisor.run(
             proxy.tls_port if tls_port is None else tls_port,
             fall_back=lease_fd is not None and not house.port_was_set,
@@ -79,9 +86,10 @@ def workers_of(wanted: int) -> int:
 class Supervisor:
     """Holds the lock and the sockets, keeps the workers, and lets go in order."""
 
-    def __init__(self, house: House, listen: str) -> None:
+    def __init__(self, house: House, listen: str, *, log_format: str) -> None:
         self._house = house
         self._listen = listen
+        self._log_format = log_format
         self._port = 0
         self._stopping = asyncio.Event()
         self._at_once = asyncio.Event()
@@ -112,6 +120,7 @@ class Supervisor:
                 [bound.fileno() for bound in sockets],
                 self._house.clock,
                 changed=self._on_worker,
+                log_format=self._log_format,
             )
             await self._serve(self._workers, lease_fd, ready)
             await self._end_orphans()
@@ -250,7 +259,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--lease-fd", type=int, required=True)
     parser.add_argument("--ready-fd", type=int, required=True)
     options = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.configure(1)
     try:
         asyncio.run(
             serve(

@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from broker import logs
 from broker.clock import Clock, SystemClock
 from broker.config.load import Loaded, load_settings
 from broker.config.locations import Locations
@@ -98,6 +99,7 @@ async def open_house(clock: Clock | None = None) -> AsyncIterator[House]:
     await asyncio.to_thread(locations.prepare)
     loaded = await asyncio.to_thread(load_settings, locations)
     settings = loaded.settings
+    logs.prefer(settings.log.format)
     store = await asyncio.to_thread(Store.open, locations, clock=clock, url=settings.store.url)
     context = driver_context(locations, settings, clock)
     inventory = Inventory(

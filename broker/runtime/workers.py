@@ -32,6 +32,7 @@ class Workers:
     Args:
         descriptors: The listening sockets, inherited by every worker.
         changed: Called when a worker came or went; with its process id when it went.
+        log_format: Of the workers' log, `text` or `json`.
     """
 
     def __init__(
@@ -40,10 +41,12 @@ class Workers:
         clock: Clock,
         *,
         changed: Callable[[int | None], Awaitable[None]],
+        log_format: str = "text",
     ) -> None:
         self._descriptors = tuple(descriptors)
         self._clock = clock
         self._changed = changed
+        self._log_format = log_format
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._ending = False
         self.first_ready = asyncio.Event()
@@ -114,6 +117,7 @@ class Workers:
         command = [sys.executable, "-P", "-m", "broker.worker"]
         command += ["--listen-fds", ",".join(map(str, self._descriptors))]
         command += ["--ready-fd", str(ready_write), "--number", str(number)]
+        command += ["--log-format", self._log_format]
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,

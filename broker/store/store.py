@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -28,6 +29,8 @@ from broker.store import inventory, queries, rows, sessions
 from broker.store.connection import Database, ServerDatabase, SqliteDatabase
 from broker.store.rows import StoredMachine
 from broker.store.sealing import Sealer
+
+log = logging.getLogger(__name__)
 
 
 class Store:
@@ -334,6 +337,7 @@ class Store:
         with self._database.writing() as db:
             number = db.execute(queries.ADD_EVENT, rows.from_event(event)).inserted_primary_key
         assert number is not None
+        log.info("%s", event.text, extra=_fields_of(event))
         return replace(event, id=number[0])
 
     def events(self, *, limit: int = 200, after: int = 0) -> list[Event]:
@@ -355,3 +359,17 @@ class Store:
             return (
                 sessions.prune(db, before) + db.execute(delete(queries.EVENT).where(old)).rowcount
             )
+
+
+def _fields_of(event: Event) -> dict[str, str]:
+    """The same for the log."""
+    return {
+        "event": event.kind.value,
+        "session": event.session or "",
+        "channel": event.channel,
+        "client": event.client,
+        "console": event.console,
+        "label": event.label,
+        "verdict": event.verdict,
+        "reason": event.reason,
+    }

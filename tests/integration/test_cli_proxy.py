@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -66,6 +67,27 @@ def test_ctrl_c_ends_what_goes_on_without_a_traceback(words: tuple[str, ...], co
         _, said = process.communicate(timeout=40)
     assert process.returncode == code
     assert "Traceback" not in said
+
+
+@pytest.mark.usefixtures("any_port")
+def test_every_process_of_serve_logs_json_when_it_is_told_to() -> None:
+    with running("serve", "--log-format", "json") as serving:
+        port = broker("status", "--wait", "40", "--json").document["tls_port"]
+        assert isinstance(port, int)
+        with socket.create_connection(("127.0.0.1", port)) as stranger:
+            stranger.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            while stranger.recv(4096):
+                pass
+        until(lambda: len(broker("events", "--json").rows) >= 2)
+        serving.send_signal(signal.SIGTERM)
+        _, said = serving.communicate(timeout=40)
+    lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    (refused,) = [line for line in lines if line.get("event") == "session.refused"]
+    assert (refused["verdict"], refused["level"]) == ("refused", "info")
+    assert refused["client"].startswith("127.0.0.1:")
+    assert "proxy.started" in [line.get("event") for line in lines]
+    talk = [line for line in said.splitlines() if not line.startswith("{")]
+    assert [line.partition(" on ")[0] for line in talk] == ["broker: serving"]
 
 
 @pytest.fixture

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Iterator
 
 import pytest
 
-from broker import tokens
-from broker.cli import logs
+from broker import logs, tokens
 
 TOKEN = "Zq8" * (tokens.LENGTH // 3)  # a fixed one: test names must not differ from run to run
 
@@ -84,7 +84,7 @@ def test_each_v_shows_more(verbose: int, seen: str, capsys: pytest.CaptureFixtur
 
 
 def test_json_lines_are_for_a_journal(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure(0, json=True, minimum=logging.INFO)
+    logs.configure(0, form="json", minimum=logging.INFO)
     try:
         raise ValueError("inside")
     except ValueError:
@@ -94,3 +94,65 @@ def test_json_lines_are_for_a_journal(capsys: pytest.CaptureFixture[str]) -> Non
         "error", "broker.trial", "it broke",
     )  # fmt: skip
     assert "ValueError: inside" in document["traceback"]
+
+
+def logged(**fields: str) -> None:
+    logging.getLogger("broker.trial").info("display.0 opened", extra=fields)
+
+
+def test_json_lines_carry_fields_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(1, form="json")
+    logged(session="abc", channel="display.0", verdict="admitted", label=TOKEN, reason="")
+    document = json.loads(capsys.readouterr().err)
+    assert {name: document.get(name) for name in logs.FIELDS if name in document} == {
+        "session": "abc", "channel": "display.0", "verdict": "admitted", "label": f"{TOKEN[:4]}…",
+    }  # fmt: skip
+
+
+def test_a_line_of_text_says_which_session_and_channel(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(0, minimum=logging.INFO)
+    logged(session="abc", channel="display.0", verdict="admitted")
+    logged()
+    assert capsys.readouterr().err.splitlines() == [
+        "broker: display.0 opened [session=abc channel=display.0]",
+        "broker: display.0 opened",
+    ]
+
+
+async def test_what_a_task_is_about_stands_in_its_lines_and_in_no_others(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logs.configure(1, form="json")
+
+    async def connection(channel: str) -> None:
+        logs.about(channel=channel)
+        logs.about(session="abc")
+        await asyncio.sleep(0)
+        logged()
+
+    await asyncio.gather(connection("main"), connection("inputs.0"))
+    logged()
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [(each.get("session"), each.get("channel")) for each in told] == [
+        ("abc", "main"), ("abc", "inputs.0"), (None, None),
+    ]  # fmt: skip
+
+
+def test_what_comes_from_elsewhere_begins_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(0)
+    logging.getLogger("broker.trial").warning("%s opened", "web\nbroker: all is well\x1b[2J")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "\x1b" not in line
+
+
+@pytest.mark.parametrize(
+    ("chosen", "setting", "json_lines"),
+    [(None, "json", True), (None, "text", False), ("text", "json", False), ("json", "text", True)],
+)
+def test_what_is_chosen_counts_before_the_setting(
+    chosen: str | None, setting: str, json_lines: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure(1, form=chosen)
+    logs.prefer(setting)
+    logged()
+    assert capsys.readouterr().err.startswith("{") is json_lines
