@@ -8,7 +8,7 @@ complete enumeration: `machines()` is complete or an error, never a part.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol, Self, runtime_checkable
@@ -106,6 +106,87 @@ class PowerControl(Protocol):
 
 
 @runtime_checkable
+class GradualStop(Protocol):
+    """A driver that can say what it does while it switches a machine off, or only ask for it."""
+
+    async def stop_visibly(
+        self, machine_id: MachineId, *, timeout: float, tell: Callable[[str], None]
+    ) -> None:
+        """As `PowerControl.stop`.
+
+        Args:
+            tell: Told each step as it begins: a sentence without the machine's name.
+        """
+        ...
+
+    async def ask_to_stop(self, machine_id: MachineId) -> bool:
+        """Press its power button and wait for nothing; False when it cannot hear it now."""
+        ...
+
+
+@runtime_checkable
+class RunControl(Protocol):
+    """A driver that can hold a machine. Asking for what already is, is not an error."""
+
+    async def pause(self, machine_id: MachineId) -> None:
+        """Hold its CPUs.
+
+        Raises:
+            UsageError: It is off, or sleeps.
+        """
+        ...
+
+    async def resume(self, machine_id: MachineId) -> None:
+        """Let it go on, from a pause, an error of a disk, or its sleep.
+
+        Raises:
+            UsageError: It is off.
+        """
+        ...
+
+    async def reset(self, machine_id: MachineId) -> None:
+        """Press its reset button.
+
+        Raises:
+            UsageError: It is off.
+        """
+        ...
+
+
+@runtime_checkable
+class SingleLook(Protocol):
+    """A driver that can look at one machine without asking all of them."""
+
+    async def machine(self, machine_id: MachineId) -> Machine:
+        """That machine as it is now.
+
+        Raises:
+            NotFound: No such machine.
+        """
+        ...
+
+
+@runtime_checkable
+class Keeping(Protocol):
+    """A driver whose machines a broker that stays looks after."""
+
+    async def watch(self, changed: Callable[[MachineId], None]) -> None:
+        """Say at once which machine may look different now, until cancelled.
+
+        One broker watches at a time; it holds a lock for that.
+        """
+        ...
+
+    def is_being_switched(self, machine_id: MachineId) -> bool:
+        """Whether some broker starts or stops it at this moment."""
+        ...
+
+    def begin_autostart(self, machine_id: MachineId) -> bool:
+        """Whether it is to be started because this host was; true once after each boot."""
+        ...
+
+
+@runtime_checkable
 class Provisioner(Protocol):
     """A driver that holds definitions of machines."""
 
@@ -143,6 +224,20 @@ class CommandTeller(Protocol):
 
         Raises:
             VmStartFailed: A program or a firmware that it needs is not installed.
+        """
+        ...
+
+
+@runtime_checkable
+class Renaming(Protocol):
+    """A driver whose machines can be called something else."""
+
+    async def rename(self, machine_id: MachineId, name: str) -> None:
+        """Call a machine that is off something else; it is so already when the name is its own.
+
+        Raises:
+            UsageError: It is not off, or the name is taken.
+            ConfigError: That is no name.
         """
         ...
 

@@ -27,6 +27,8 @@ class Kind(StrEnum):
     MACHINE_STARTED = "machine.started"
     MACHINE_STOPPED = "machine.stopped"
     MACHINE_FAILED = "machine.failed"
+    MACHINE_CRASHED = "machine.crashed"
+    MACHINE_RENAMED = "machine.renamed"
     MACHINE_DELETED = "machine.deleted"
     SOURCE_FAILED = "source.failed"
     SOURCE_RECOVERED = "source.recovered"

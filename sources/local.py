@@ -7,11 +7,11 @@ Its only option is `qemu`, the emulator to use instead of the configured one. Al
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 from broker.driver import DriverContext
-from broker.errors import ConfigError, NoConsole
+from broker.errors import BrokerError, ConfigError, NoConsole
 from broker.human import did_you_mean
 from broker.model import (
     Console,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # what these import is only needed once something is asked
     from broker.vm.instance import Instance
     from broker.vm.look import Seen
     from broker.vm.paths import VmPaths
+    from broker.vm.watch import Vm
 
 HYPERVISOR: Final = "localhost"
 OPTIONS: Final = ("qemu",)
@@ -150,6 +151,56 @@ class LocalDriver:
         """Switch it off at once; see `broker.vm.instance.Instance.kill`."""
         await self._instance(self._definitions.find(machine_id)).kill()
 
+    async def stop_visibly(
+        self, machine_id: MachineId, *, timeout: float, tell: Callable[[str], None]
+    ) -> None:
+        """Switch it off and say how; see `broker.vm.instance.Instance.stop`."""
+        found = self._instance(self._definitions.find(machine_id))
+        await found.stop(timeout=timeout, tell=tell)
+
+    async def ask_to_stop(self, machine_id: MachineId) -> bool:
+        """Press its power button; see `broker.vm.instance.Instance.ask_to_stop`."""
+        return await self._instance(self._definitions.find(machine_id)).ask_to_stop()
+
+    async def pause(self, machine_id: MachineId) -> None:
+        """Hold its CPUs; see `broker.vm.orders.pause`."""
+        await self._instance(self._definitions.find(machine_id)).pause()
+
+    async def resume(self, machine_id: MachineId) -> None:
+        """Let it go on; see `broker.vm.orders.resume`."""
+        await self._instance(self._definitions.find(machine_id)).resume()
+
+    async def reset(self, machine_id: MachineId) -> None:
+        """Press its reset button; see `broker.vm.orders.reset`."""
+        await self._instance(self._definitions.find(machine_id)).reset()
+
+    # -- looked after by a broker that stays
+
+    async def watch(self, changed: Callable[[MachineId], None]) -> None:
+        """See `broker.vm.watch.watch`."""
+        from broker.vm.watch import watch
+
+        await watch(self._vms, changed)
+
+    def _vms(self) -> Sequence[Vm]:
+        from broker.vm.watch import Vm
+
+        try:
+            found = self._definitions.all()
+        except BrokerError:  # its listing says so
+            return ()
+        return [Vm(each.uuid, each.name, self._paths(each)) for each in found]
+
+    def is_being_switched(self, machine_id: MachineId) -> bool:
+        """Whether some broker starts or stops it at this moment."""
+        return self._instance(self._definitions.find(machine_id)).is_being_switched()
+
+    def begin_autostart(self, machine_id: MachineId) -> bool:
+        """Whether it is to be started because this host was; true once after each boot."""
+        from broker.vm.autostart import begin
+
+        return begin(self._paths(self._definitions.find(machine_id)))
+
     # -- definitions
 
     async def define(self, spec: MachineSpec) -> None:
@@ -165,6 +216,16 @@ class LocalDriver:
 
         check_images(spec)
         self._definitions.add(with_own_paths(spec, self._context.data_dir / "vms" / spec.name))
+        if spec.autostart:  # at the next boot of this host, not now
+            self.begin_autostart(spec.uuid)
+
+    async def rename(self, machine_id: MachineId, name: str) -> None:
+        """Call a VM that is off something else; see `broker.vm.renaming.rename`."""
+        from broker.vm.renaming import rename
+
+        spec = self._definitions.spec(machine_id)
+        paths = self._paths(self._definitions.find(machine_id))
+        await rename(self._definitions, spec, name, paths)
 
     async def spec(self, machine_id: MachineId) -> MachineSpec:
         """What it was defined as.

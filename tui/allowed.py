@@ -9,6 +9,7 @@ from broker.service.port import ConsoleInfo
 from tui.rows import state_word
 
 _OFF: Final = frozenset({State.STOPPED, State.CRASHED, State.ERROR})
+_NO_GUEST: Final = frozenset({State.STOPPED, State.CRASHED, State.SHUTDOWN})
 _LIVE: Final = frozenset({State.RUNNING, State.PAUSED, State.SUSPENDED, State.STARTING})
 
 
@@ -27,6 +28,14 @@ def why_not(verb: str, info: ConsoleInfo) -> str:
         return f"{machine.name} is {state_word(machine.state)} already"
     if verb in ("stop", "kill") and machine.state is State.STOPPED:
         return f"{machine.name} is off already"
+    if verb in ("pause", "resume", "reset") and machine.state in _NO_GUEST:
+        return f"{machine.name} is {state_word(machine.state)}; s starts it"
+    if verb == "pause" and machine.state is State.PAUSED:
+        return f"{machine.name} is paused already"
+    if verb == "pause" and machine.state is State.SUSPENDED:
+        return f"{machine.name} sleeps; r wakes it"
+    if verb == "resume" and machine.state is State.RUNNING:
+        return f"{machine.name} is running already"
     if verb == "delete" and machine.state not in _OFF:
         return f"{machine.name} is {state_word(machine.state)}; shut it down first"
     return ""

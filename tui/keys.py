@@ -145,7 +145,12 @@ EXPORT: Final = Act(
 )
 START: Final = Act("vm.start", "verb('start')", "s", "Start", "Power the VM on", needs=True)
 POWER: Final = Act(
-    "vm.power", "verb('power')", "p", "Power", "Start, shut down, kill or delete the VM", needs=True
+    "vm.power",
+    "verb('power')",
+    "p",
+    "Power",
+    "Start, shut down, pause, reset, kill or delete the VM",
+    needs=True,
 )
 LOG: Final = Act(
     "vm.log",
@@ -170,6 +175,18 @@ DELETE: Final = Act(
     "Delete",
     "Forget a VM that is off; its disks are kept; asks first",
     needs=True,
+)
+PAUSE: Final = Act("vm.pause", "choose('pause')", "p", "Pause", "Hold it where it is", needs=True)
+RESUME: Final = Act(
+    "vm.resume",
+    "choose('resume')",
+    "r",
+    "Resume",
+    "Let it go on: from a pause, a disk's error, its sleep",
+    needs=True,
+)
+RESET: Final = Act(
+    "vm.reset", "choose('reset')", "R", "Reset", "Press its reset button; asks first", needs=True
 )
 POWER_START: Final = Act(
     "power.start", "choose('start')", "s", "Start", "Power the VM on", needs=True
@@ -202,7 +219,7 @@ CONSOLES: Final = (OPEN, EXPORT, START, POWER, LOG, NEW, FIND, DETAIL, REFRESH, 
 SESSIONS: Final = (SESSION_CONSOLE, DISCONNECT, FIND, REFRESH, BACK)
 SOURCES: Final = (SOURCE_CONSOLES, REFRESH, BACK)
 EVENTS: Final = (EVENT_CONSOLE, FIND, REFRESH, BACK)
-POWER_MENU: Final = (POWER_START, STOP, KILL, DELETE, CLOSE)
+POWER_MENU: Final = (POWER_START, STOP, PAUSE, RESUME, RESET, KILL, DELETE, CLOSE)
 MACHINE_LOG: Final = (LOG_SERIAL, LOG_AGAIN, COPY, CLOSE)
 TROUBLE: Final = (COPY, CLOSE)
 

@@ -97,6 +97,35 @@ class Verbs:
             lambda machine: self._say(name, f"is {state_word(machine.state)}"),
         )
 
+    def _pause(self, info: ConsoleInfo) -> None:
+        name = human.one_line(info.machine.name)
+        self._host.ask(
+            f"Pausing {name}",
+            lambda service: service.pause(info.machine.key),
+            lambda machine: self._say(name, f"is {state_word(machine.state)}"),
+        )
+
+    def _resume(self, info: ConsoleInfo) -> None:
+        name = human.one_line(info.machine.name)
+        self._host.ask(
+            f"Resuming {name}",
+            lambda service: service.resume(info.machine.key),
+            lambda machine: self._say(name, f"is {state_word(machine.state)}"),
+        )
+
+    def _reset(self, info: ConsoleInfo) -> None:
+        name = human.one_line(info.machine.name)
+
+        def reset() -> None:
+            self._host.ask(
+                f"Resetting {name}",
+                lambda service: service.reset(info.machine.key),
+                lambda _: self._say(name, "was reset"),
+            )
+
+        consequence = "It boots anew at once. What the guest has not saved is lost."
+        self._ask(Question(f"Reset {name}?", (_who(info),), consequence, "Reset"), reset)
+
     def _kill(self, info: ConsoleInfo) -> None:
         name = human.one_line(info.machine.name)
 

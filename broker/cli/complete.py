@@ -12,6 +12,11 @@ from broker.cli import commands
 from broker.cli.output import Output
 from broker.errors import BrokerError
 
+_TAKE_SEVERAL = frozenset(
+    f"vm {verb}" for verb in ("start", "stop", "kill", "pause", "resume", "reset", "delete")
+)
+"""Commands that take more than one name."""
+
 Candidate = tuple[str, str]
 """A word and its help, which may be empty."""
 
@@ -98,13 +103,15 @@ def candidates(before: list[str], current: str) -> Iterable[Candidate]:
         from broker.model import State
 
         return [(state.value, "") for state in State]
-    if last in _TAKES_VALUE and (command is None or last != "--wait" or "open" not in before):
+    if last in _TAKES_VALUE and not (last == "--wait" and _wait_is_a_flag(before)):
         return []
     if command is None:
         return _words(before, current)
     if current.startswith("-"):
         options = sorted({*command.options, *commands.COMMON_OPTIONS})
         return [(option, "") for option in options]
+    if command.words in _TAKE_SEVERAL:
+        return [each for each in _positional(command, 0) if each[0] not in given]
     return _positional(command, len(given))
 
 
@@ -120,12 +127,17 @@ def _command(before: list[str]) -> tuple[commands.Command | None, list[str]]:
 
 def _without_values(words: list[str]) -> Iterable[str]:
     """The words without those that are values of options."""
-    is_open = "open" in words[:1]
+    is_flag = _wait_is_a_flag(words)
     skip = False
     for word in words:
         if not skip:
             yield word
-        skip = not skip and word in _TAKES_VALUE and not (is_open and word == "--wait")
+        skip = not skip and word in _TAKES_VALUE and not (is_flag and word == "--wait")
+
+
+def _wait_is_a_flag(words: list[str]) -> bool:
+    """`status --wait` takes a time, the others of that name nothing."""
+    return words[:1] == ["open"] or words[:2] == ["vm", "stop"]
 
 
 def _words(before: list[str], current: str) -> Iterable[Candidate]:

@@ -1,16 +1,15 @@
-"""`broker vm …`: the local VMs and their power."""
+"""`broker vm list`, `vm log`, `vm rename`, and how every command finds and names a local VM."""
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from broker.cli import jsonable
-from broker.cli.args import Parser, Verb, seconds_or_zero
+from broker.cli.args import Parser, Verb
 from broker.cli.call import Call
-from broker.cli.diagnostics import Exit, is_terminal
+from broker.cli.diagnostics import Exit
 from broker.cli.list import COLOURS
 from broker.clock import SystemClock
 from broker.errors import UsageError
@@ -85,26 +84,6 @@ def _row(machine: Machine) -> tuple[str, ...]:
     return (machine.name, state, str(machine.pid or ""), up, machine.key.uuid)
 
 
-# --- vm start, stop, kill ----------------------------------------------------------------------
-
-
-def _switching(
-    switch: Callable[[Service, Machine, Namespace], Awaitable[Machine]],
-) -> Callable[[Call, Namespace], Exit]:
-    """A command that switches one VM and says what became of it."""
-
-    def run(call: Call, args: Namespace) -> Exit:
-        async def ask(service: Service) -> Machine:
-            info = await find_vm(service, args.vm)
-            return await switch(service, info.machine, args)
-
-        machine = call.ask(ask)
-        say_machine(call, machine)
-        return Exit.DONE
-
-    return run
-
-
 def say_machine(call: Call, machine: Machine) -> None:
     """Print a VM's state."""
     if call.out.json:
@@ -112,65 +91,6 @@ def say_machine(call: Call, machine: Machine) -> None:
     else:
         process = f" (process {machine.pid})" if machine.pid else ""
         call.out.text(f"{machine.name} is {machine.state.value}{process}")
-
-
-def _stop_arguments(parser: Parser) -> None:
-    _vm(parser)
-    parser.add_argument(
-        "--timeout",
-        type=seconds_or_zero,
-        metavar="TIME",
-        help="end it when it has not powered off after this time (vm.stop_timeout)",
-    )
-
-
-# --- vm delete ---------------------------------------------------------------------------------
-
-
-def _delete_arguments(parser: Parser) -> None:
-    _vm(parser)
-    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
-    parser.add_argument(
-        "--delete-disks",
-        action="store_true",
-        help="also the disks in broker's own directory; others are never touched",
-    )
-
-
-def _delete(call: Call, args: Namespace) -> Exit:
-    async def ask(service: Service) -> Machine | None:
-        machine = (await find_vm(service, args.vm)).machine
-        if machine.state not in OFF:
-            raise UsageError(
-                f"{machine.name} is {machine.state.value}, so it is not deleted",
-                fix=f"Stop it first: broker vm stop {machine.name}",
-            )
-        if not _is_sure(call, machine, args):
-            return None
-        await service.delete(machine.key, keep_disks=not args.delete_disks)
-        return machine
-
-    machine = call.ask(ask)
-    if machine is None:
-        call.talk.note("nothing was deleted")
-        return Exit.FAILED
-    if call.out.json:
-        call.out.document({"name": machine.name, "uuid": machine.key.uuid, "deleted": True})
-    else:
-        call.talk.note(f"{machine.name} is deleted")
-    return Exit.DONE
-
-
-def _is_sure(call: Call, machine: Machine, args: Namespace) -> bool:
-    if args.yes:
-        return True
-    if not (is_terminal(sys.stdin) and call.talk.is_terminal):
-        raise UsageError(
-            f"Nobody can be asked whether to delete {machine.name}", fix="Say so with --yes"
-        )
-    disks = " and its disks" if args.delete_disks else ""
-    answer = call.talk.ask(f"Delete {one_line(machine.name)}{disks}? [y/N] ")
-    return answer.lower() in ("y", "yes")
 
 
 # --- vm log ------------------------------------------------------------------------------------
@@ -196,12 +116,23 @@ def _log(call: Call, args: Namespace) -> Exit:
     return Exit.DONE
 
 
+# --- vm rename ---------------------------------------------------------------------------------
+
+
+def _rename_arguments(parser: Parser) -> None:
+    _vm(parser)
+    parser.add_argument("name", metavar="NEW-NAME", help="what to call it from now on")
+
+
+def _rename(call: Call, args: Namespace) -> Exit:
+    async def ask(service: Service) -> Machine:
+        info = await find_vm(service, args.vm)
+        return await service.rename(info.machine.key, args.name)
+
+    say_machine(call, call.ask(ask))
+    return Exit.DONE
+
+
 LIST = Verb(no_arguments, _list)
-START = Verb(_vm, _switching(lambda service, vm, _: service.start(vm.key)))
-STOP = Verb(
-    _stop_arguments,
-    _switching(lambda service, vm, args: service.stop(vm.key, timeout=args.timeout)),
-)
-KILL = Verb(_vm, _switching(lambda service, vm, _: service.kill(vm.key)))
-DELETE = Verb(_delete_arguments, _delete)
 LOG = Verb(_log_arguments, _log)
+RENAME = Verb(_rename_arguments, _rename)

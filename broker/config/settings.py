@@ -96,8 +96,8 @@ class SourcesSettings:
 
     refresh: Annotated[float, Bounds(1, 86_400)] = 30.0
     """Seconds between looks at a source that does not tell of changes by itself."""
-    refresh_local: Annotated[float, Bounds(0.2, 86_400)] = 2.0
-    """Seconds between looks at this host's own VMs; looking is cheap."""
+    refresh_local: Annotated[float, Bounds(0.2, 86_400)] = 10.0
+    """Seconds between looks at this host's own VMs. A net only: their changes are heard at once."""
     timeout: Annotated[float, Bounds(0.1, 600)] = 20.0
     """Seconds one source may take to list its machines."""
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
+from broker.driver import SingleLook
 from broker.errors import BrokerError, NotFound, SourceUnreachable
 from broker.events import Event, Kind
 from broker.model import Health, Machine, MachineId, MachineKey, SourceName, SourceStatus
@@ -56,6 +57,8 @@ class InventoryStore(Protocol):
         tickets: Mapping[MachineId, str],
         kept: bool,
     ) -> set[MachineKey]: ...
+
+    def put_machine(self, machine: Machine) -> bool: ...
 
     def mark_stale(self, source: SourceName) -> None: ...
 
@@ -124,6 +127,23 @@ class Inventory:
             raise NotFound(f"There is no source called {name}", fix="See: broker sources")
         async with self._looking.setdefault(name, asyncio.Lock()):
             await self._list(name)
+
+    async def refresh_machine(self, key: MachineKey) -> None:
+        """Store how one machine is now, without a look at the others where its driver can do so.
+
+        Raises:
+            BrokerError: The source failed.
+        """
+        driver = await self.driver(key.source)
+        if not isinstance(driver, SingleLook):
+            return await self.refresh_source(key.source)
+        async with self._looking.setdefault(key.source, asyncio.Lock()):
+            try:
+                async with asyncio.timeout(self._time_out):
+                    machine = await driver.machine(key.uuid)
+                await asyncio.to_thread(self._store.put_machine, machine)
+            except (NotFound, TimeoutError):  # gone, or new: its source's listing says which
+                return await self._list(key.source)
 
     async def driver(self, name: SourceName) -> Driver:
         """The driver of a source.

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 
-from broker.driver import PowerControl
+from broker.driver import GradualStop, PowerControl, SingleLook
 from broker.errors import BrokerError, NotFound, UsageError
 from broker.events import Event, Kind
-from broker.model import Machine, MachineId, MachineKey, Power, SourceName
+from broker.model import Machine, MachineKey, Power, SourceName, State
 from broker.reconcile.plan import SwitchOff, SwitchOn, plan_machine
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from broker.clock import Clock
     from broker.driver import Driver
@@ -23,7 +23,7 @@ class Drivers(Protocol):
 
     async def driver(self, name: SourceName) -> Driver: ...
 
-    async def refresh_source(self, name: SourceName) -> None: ...
+    async def refresh_machine(self, key: MachineKey) -> None: ...
 
 
 class WantedStore(Protocol):
@@ -34,13 +34,6 @@ class WantedStore(Protocol):
     def machine(self, key: MachineKey) -> Machine: ...
 
     def add_event(self, event: Event) -> object: ...
-
-
-@runtime_checkable
-class OneAtATime(Protocol):
-    """A driver that can look at one machine without asking all of them."""
-
-    async def machine(self, machine_id: MachineId) -> Machine: ...
 
 
 class MachineReconciler:
@@ -55,12 +48,20 @@ class MachineReconciler:
         self._drivers = drivers
         self._clock = clock
 
-    async def reconcile(self, key: MachineKey, *, gently: bool = True, grace: float) -> Machine:
+    async def reconcile(
+        self,
+        key: MachineKey,
+        *,
+        gently: bool = True,
+        grace: float,
+        tell: Callable[[str], None] | None = None,
+    ) -> Machine:
         """Make it as it is wanted; returns it as it is then seen.
 
         Args:
             gently: Off means asking the guest first.
             grace: Seconds the guest has to go off by itself.
+            tell: Told each step of switching off as it begins.
 
         Raises:
             NotFound: The source does not show the machine (any more).
@@ -78,21 +79,30 @@ class MachineReconciler:
             )
         try:
             for step in plan_machine(key, wanted.get(key), seen.state, gently=gently):
-                await self._carry_out(driver, step, seen, grace)
+                await self._carry_out(driver, step, seen, grace, tell)
         finally:
-            await self._drivers.refresh_source(key.source)
+            await self._drivers.refresh_machine(key)
         return await asyncio.to_thread(self._store.machine, key)
 
     async def _carry_out(
-        self, driver: PowerControl, step: SwitchOn | SwitchOff, seen: Machine, grace: float
+        self,
+        driver: PowerControl,
+        step: SwitchOn | SwitchOff,
+        seen: Machine,
+        grace: float,
+        tell: Callable[[str], None] | None,
     ) -> None:
         try:
             if isinstance(step, SwitchOn):
                 await driver.start(step.key.uuid)
                 await self._tell(Kind.MACHINE_STARTED, seen, f"{seen.full_name} started")
-            elif step.gently:
+            elif seen.state is State.CRASHED and seen.pid is None:
                 await driver.stop(step.key.uuid, timeout=grace)
-                await self._tell(Kind.MACHINE_STOPPED, seen, f"{seen.full_name} stopped")
+                text = f"{seen.full_name} counts as stopped after its crash"
+                await self._tell(Kind.MACHINE_STOPPED, seen, text)
+            elif step.gently:
+                how = await _stop(driver, step.key, grace, tell)
+                await self._tell(Kind.MACHINE_STOPPED, seen, f"{seen.full_name} stopped{how}")
             else:
                 await driver.kill(step.key.uuid)
                 await self._tell(Kind.MACHINE_STOPPED, seen, f"{seen.full_name} was killed")
@@ -114,13 +124,31 @@ class MachineReconciler:
         )
 
 
+async def _stop(
+    driver: PowerControl, key: MachineKey, grace: float, tell: Callable[[str], None] | None
+) -> str:
+    """Switch it off; what it took, when that was more than asking, in brackets."""
+    if not isinstance(driver, GradualStop):
+        await driver.stop(key.uuid, timeout=grace)
+        return ""
+    steps: list[str] = []
+
+    def told(text: str) -> None:
+        steps.append(text)
+        if tell is not None:
+            tell(text)
+
+    await driver.stop_visibly(key.uuid, timeout=grace, tell=told)
+    return f" ({steps[-1]})" if steps[1:] else ""
+
+
 async def _seen(driver: Driver, key: MachineKey) -> Machine:
     """The machine as it is now; one that another brings to a stand does not hold this one up.
 
     Raises:
         NotFound: The source does not show it (any more).
     """
-    if isinstance(driver, OneAtATime):
+    if isinstance(driver, SingleLook):
         return await driver.machine(key.uuid)
     for machine in await driver.machines():
         if machine.key == key:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 
-from broker.model import MachineKey, Power, State
+from broker.model import MachineKey, Power, Restart, State
 
 IS_ON = frozenset(
     {
@@ -21,9 +22,14 @@ IS_ON = frozenset(
 )
 """States in which a machine holds a process or a power lead: asking for "off" has work to do.
 
-`SHUTDOWN` is in it, because there the guest is off and its process is not. `CRASHED` is not: with
-local VMs the process is gone, and asking for "on" starts it anew.
+`SHUTDOWN` is in it, because there the guest is off and its process is not. `CRASHED` is not: its
+process may be gone.
 """
+NEEDS_A_START = frozenset(State) - IS_ON - {State.UNKNOWN} | {State.SHUTDOWN}
+"""States in which asking for "on" has work to do: no process, or one without a guest."""
+NEEDS_A_STOP = IS_ON | {State.CRASHED}
+"""States in which asking for "off" has work to do: a guest that panicked may be held, and what a
+crash left is put away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +64,34 @@ def plan_machine(
     """
     if wanted is None or seen is None or seen is State.UNKNOWN:
         return []
-    if wanted is Power.ON and seen not in IS_ON:
+    if wanted is Power.ON and seen in NEEDS_A_START:
         return [SwitchOn(key)]
-    if wanted is Power.OFF and seen in IS_ON:
+    if wanted is Power.OFF and seen in NEEDS_A_STOP:
         return [SwitchOff(key, gently)]
     return []
+
+
+class Upkeep(Enum):
+    """What a broker that stays does about a machine that nobody is acting on."""
+
+    NOTHING = auto()
+    START_AGAIN = auto()
+    """After a pause that grows."""
+    FINISH_STOPPING = auto()
+    """Somebody wanted it off, and did not see that to its end."""
+
+
+def plan_upkeep(wanted: Power | None, seen: State, restart: Restart) -> Upkeep:
+    """What to do about a machine between two wishes of people.
+
+    What ended by itself is started again as its policy says, and only if it was wanted on; a
+    machine that nobody ever started here is left alone.
+    """
+    if wanted is Power.OFF and seen in IS_ON:
+        return Upkeep.FINISH_STOPPING
+    if wanted is not Power.ON or restart is Restart.NEVER:
+        return Upkeep.NOTHING
+    ended = {State.CRASHED}
+    if restart is Restart.ALWAYS:
+        ended |= {State.STOPPED, State.SHUTDOWN}
+    return Upkeep.START_AGAIN if seen in ended else Upkeep.NOTHING

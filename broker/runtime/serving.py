@@ -135,6 +135,7 @@ class Supervisor:
                 for number in range(workers_of(self._house.settings.proxy.workers))
             ]
             tasks.append(group.create_task(self._house.inventory.run(), name="inventory"))
+            tasks.append(group.create_task(self._house.keep(), name="keeper"))
             tasks.append(group.create_task(self._forget_old(), name="expiry"))
             tasks.append(group.create_task(self._renew_on_hup(), name="certificate"))
             tasks.append(group.create_task(self._announce(workers, ready), name="announce"))

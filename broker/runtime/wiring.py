@@ -20,9 +20,11 @@ from broker.model import ProxyStatus
 from broker.pki import Identity
 from broker.plugins import driver_class
 from broker.reconcile.inventory import Inventory
+from broker.reconcile.keeper import Keeper
 from broker.reconcile.machines import MachineReconciler
 from broker.runtime.certificate import certificate_for, current_identity
 from broker.runtime.hosting import LeasedProxy, worker_alive
+from broker.runtime.keeping import keep
 from broker.runtime.proxy_file import read_status
 from broker.service.consoles import Certificate, Consoles
 from broker.service.embedded import EmbeddedService
@@ -56,6 +58,13 @@ class House:
     def port_was_set(self) -> bool:
         """Whether somebody chose `proxy.tls_port`."""
         return self.loaded.provenance.get("proxy.tls_port", "default") != "default"
+
+    async def keep(self) -> None:
+        """Look after this host's machines whenever no other broker does, until cancelled."""
+        reconciler = MachineReconciler(self.store, self.inventory, self.clock)
+        grace = self.settings.vm.stop_timeout
+        keeper = Keeper(self.store, self.inventory, reconciler, self.clock, grace=grace)
+        await keep(keeper, self.locations.runtime_dir)
 
     def certificate(self) -> Certificate:
         """Our proxy's certificate, made on first use; blocks."""
@@ -126,7 +135,8 @@ async def open_service(
     """The whole port, served in this process.
 
     Args:
-        watch: Keep looking at sources.yaml and the sources while it is open; for faces that stay.
+        watch: Keep looking at sources.yaml and the sources while it is open, and look after this
+            host's machines; for faces that stay.
         refresh: Bring the list up to date first, where that is cheap: when sources.yaml has
             changed since it was last read, and the states of this host's VMs.
 
@@ -152,8 +162,8 @@ async def open_service(
             stack.push_async_callback(service.aclose)
             if refresh:
                 await _bring_up_to_date(house)
-            if watch:
-                watcher = asyncio.ensure_future(house.inventory.run())
+            for part in (house.inventory.run, house.keep) if watch else ():
+                watcher = asyncio.ensure_future(part())
                 watcher.add_done_callback(_say_why_it_ended)
                 stack.push_async_callback(_end, watcher)
             yield service
@@ -191,7 +201,7 @@ async def _bring_up_to_date(house: House) -> None:
 
 def _say_why_it_ended(watcher: asyncio.Future[None]) -> None:
     if not watcher.cancelled() and (problem := watcher.exception()) is not None:
-        log.error("watching the sources ended", exc_info=problem)
+        log.error("watching the sources and machines ended", exc_info=problem)
 
 
 async def _end(watcher: asyncio.Future[None]) -> None:

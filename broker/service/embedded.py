@@ -7,10 +7,19 @@ rooms it must not know (drivers' reconcilers, the proxy's host) come in as small
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from broker.driver import CommandTeller, Driver, GuestControl, LogKeeper, Provisioner
+from broker.driver import (
+    CommandTeller,
+    Driver,
+    GradualStop,
+    GuestControl,
+    LogKeeper,
+    Provisioner,
+    Renaming,
+    RunControl,
+)
 from broker.errors import NotFound, UsageError
 from broker.events import Event, Kind
 from broker.guest import Guest
@@ -45,13 +54,22 @@ class Inventory(Protocol):
 
     async def refresh_source(self, name: SourceName) -> None: ...
 
+    async def refresh_machine(self, key: MachineKey) -> None: ...
+
     async def driver(self, name: SourceName) -> Driver: ...
 
 
 class Reconciler(Protocol):
     """Makes one machine what is wanted of it."""
 
-    async def reconcile(self, key: MachineKey, *, gently: bool = True, grace: float) -> Machine: ...
+    async def reconcile(
+        self,
+        key: MachineKey,
+        *,
+        gently: bool = True,
+        grace: float,
+        tell: Callable[[str], None] | None = None,
+    ) -> Machine: ...
 
 
 class ProxyHost(Protocol):
@@ -165,12 +183,44 @@ class EmbeddedService:
     async def start(self, key: MachineKey) -> Machine:
         return await self._switch(key, Power.ON, gently=True, grace=self._stop_timeout)
 
-    async def stop(self, key: MachineKey, *, timeout: float | None = None) -> Machine:
+    async def stop(
+        self,
+        key: MachineKey,
+        *,
+        timeout: float | None = None,
+        wait: bool = True,
+        tell: Callable[[str], None] | None = None,
+    ) -> Machine:
         grace = self._stop_timeout if timeout is None else timeout
-        return await self._switch(key, Power.OFF, gently=True, grace=grace)
+        if not wait and await self._is_asked_to_stop(key):
+            await self._inventory.refresh_machine(key)
+            return await asyncio.to_thread(self._store.machine, key)
+        return await self._switch(key, Power.OFF, gently=True, grace=grace, tell=tell)
 
     async def kill(self, key: MachineKey) -> Machine:
         return await self._switch(key, Power.OFF, gently=False, grace=0.0)
+
+    async def pause(self, key: MachineKey) -> Machine:
+        return await self._control(key, lambda driver: driver.pause(key.uuid))
+
+    async def resume(self, key: MachineKey) -> Machine:
+        return await self._control(key, lambda driver: driver.resume(key.uuid))
+
+    async def reset(self, key: MachineKey) -> Machine:
+        return await self._control(key, lambda driver: driver.reset(key.uuid))
+
+    async def rename(self, key: MachineKey, name: str) -> Machine:
+        before = await asyncio.to_thread(self._store.machine, key)
+        driver = await self._provisioner(key)
+        if not isinstance(driver, Renaming):
+            raise UsageError(f"{key.source} cannot give its VMs other names")
+        await driver.rename(key.uuid, name)
+        await self._inventory.refresh_machine(key)
+        machine = await asyncio.to_thread(self._store.machine, key)
+        if machine.name != before.name:
+            text = f"{before.full_name} is called {machine.name} now"
+            await self._tell(Kind.MACHINE_RENAMED, machine, text)
+        return machine
 
     async def delete(self, key: MachineKey, *, keep_disks: bool = True) -> None:
         machine = await asyncio.to_thread(self._store.machine, key)
@@ -199,10 +249,38 @@ class EmbeddedService:
         return await driver.guest(key.uuid)
 
     async def _switch(
-        self, key: MachineKey, power: Power, *, gently: bool, grace: float
+        self,
+        key: MachineKey,
+        power: Power,
+        *,
+        gently: bool,
+        grace: float,
+        tell: Callable[[str], None] | None = None,
     ) -> Machine:
         await asyncio.to_thread(self._want, key, power)
-        return await self._reconciler.reconcile(key, gently=gently, grace=grace)
+        return await self._reconciler.reconcile(key, gently=gently, grace=grace, tell=tell)
+
+    async def _is_asked_to_stop(self, key: MachineKey) -> bool:
+        """Whether a guest was there to hear its power button, and somebody will see to the rest."""
+        await asyncio.to_thread(self._want, key, Power.OFF)
+        driver = await self._inventory.driver(key.source)
+        return isinstance(driver, GradualStop) and await driver.ask_to_stop(key.uuid)
+
+    async def _control(
+        self, key: MachineKey, act: Callable[[RunControl], Awaitable[None]]
+    ) -> Machine:
+        driver = await self._inventory.driver(key.source)
+        if not isinstance(driver, RunControl):
+            machine = await asyncio.to_thread(self._store.machine, key)
+            raise UsageError(
+                f"{machine.full_name} cannot be paused or reset from here",
+                fix="Only VMs of a local source can; see: broker vm list",
+            )
+        try:
+            await act(driver)
+        finally:
+            await self._inventory.refresh_machine(key)
+        return await asyncio.to_thread(self._store.machine, key)
 
     def _want(self, key: MachineKey, power: Power) -> None:
         """Write down what is wanted; in one go, for every hop to a thread delays a start."""

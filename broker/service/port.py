@@ -6,7 +6,7 @@ from what is stored, so they answer at once; `refresh` asks the sources.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -155,12 +155,41 @@ class Service(Protocol):
         """Power on and wait until it runs; VmStartFailed has QEMU's own words."""
         ...
 
-    async def stop(self, key: MachineKey, *, timeout: float | None = None) -> Machine:
-        """Ask the guest to power off; end it when it has not after `timeout` seconds."""
+    async def stop(
+        self,
+        key: MachineKey,
+        *,
+        timeout: float | None = None,
+        wait: bool = True,
+        tell: Callable[[str], None] | None = None,
+    ) -> Machine:
+        """Ask the guest to power off; end it when it has not after `timeout` seconds.
+
+        Args:
+            wait: False only asks, and returns at once. A guest that does not heed it is ended by
+                a broker that stays, if one runs; one that cannot hear it is ended now.
+            tell: Told each step as it begins: a sentence without the VM's name.
+        """
         ...
 
     async def kill(self, key: MachineKey) -> Machine:
         """Power off at once."""
+        ...
+
+    async def pause(self, key: MachineKey) -> Machine:
+        """Hold the guest's CPUs; UsageError when it is off."""
+        ...
+
+    async def resume(self, key: MachineKey) -> Machine:
+        """Let the guest go on from a pause, a disk's error, or its sleep."""
+        ...
+
+    async def reset(self, key: MachineKey) -> Machine:
+        """Press the reset button; the guest is not asked."""
+        ...
+
+    async def rename(self, key: MachineKey, name: str) -> Machine:
+        """Call a local VM that is off something else; its uuid, disks and files stay its own."""
         ...
 
     async def delete(self, key: MachineKey, *, keep_disks: bool = True) -> None:

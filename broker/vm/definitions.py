@@ -7,6 +7,7 @@ file that cannot be read makes that one VM show up broken; the others are not co
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -21,6 +22,8 @@ from broker.model import MachineId, MachineSpec
 from broker.vm.paths import cannot_use, make_private
 
 FILE_NAME: Final = "machine.yaml"
+RENAMED_FILE: Final = f".{FILE_NAME}.renamed"
+"""The definition with the new name, while a VM is renamed."""
 MAX_FILE_BYTES: Final = 1024 * 1024
 _UUID_LINE: Final = re.compile(r"^uuid:\s*['\"]?([0-9a-fA-F-]{36})['\"]?\s*$", re.MULTILINE)
 _Stamp = tuple[int, int, int]
@@ -113,6 +116,27 @@ class Definitions:
         make_private(directory)
         _write_new(directory / FILE_NAME, schema.render(spec))
 
+    def move(self, name: str, new: str) -> None:
+        """Rename a VM's directory; its `RENAMED_FILE` takes the place of its definition.
+
+        Raises:
+            UsageError: The new name is taken.
+            StoreError: The directory cannot be renamed.
+        """
+        target = self._root / new
+        if (target / FILE_NAME).exists():
+            raise _taken(new)
+        try:
+            (self._root / name).rename(target)
+            (target / RENAMED_FILE).replace(target / FILE_NAME)
+        except OSError as exc:
+            if exc.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                raise UsageError(
+                    f"{target} is there already, with files of another VM",
+                    fix="Choose another name, or move that directory away",
+                ) from exc
+            raise cannot_use(target, exc) from exc
+
     def remove(self, definition: Definition, *, keep_disks: bool) -> None:
         """Forget a VM.
 
@@ -152,6 +176,8 @@ class Definitions:
         except OSError as exc:
             return _broken(path, "", cannot_use(path, exc))
         definition = _parsed(path, content)
+        if definition.spec is None:
+            definition = _finish_renaming(path) or definition
         self._known[name] = (stamp, definition)
         return definition
 
@@ -170,6 +196,19 @@ def _parsed(path: Path, content: bytes) -> Definition:
     except ConfigError as exc:
         return _broken(path, text, exc)
     return Definition(spec.name, spec.uuid, spec)
+
+
+def _finish_renaming(path: Path) -> Definition | None:
+    """What a broker left undone that was killed between the two steps of renaming, if one was."""
+    waiting = path.with_name(RENAMED_FILE)
+    try:
+        definition = _parsed(path, waiting.read_bytes())
+        if definition.spec is None:
+            return None
+        waiting.replace(path)
+    except OSError:
+        return None
+    return definition
 
 
 def _broken(path: Path, text: str, problem: BrokerError) -> Definition:
@@ -202,6 +241,23 @@ def _taken(name: str) -> UsageError:
         f"There is a VM called {name} already",
         fix=f"Choose another name, or delete that one: broker vm delete {name}",
     )
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file of ours, mode 0600, whole, in place of what is there.
+
+    Raises:
+        StoreError: It cannot be written.
+    """
+    try:
+        path.unlink(missing_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as exc:
+        raise cannot_use(path, exc) from exc
 
 
 def _write_new(path: Path, text: str) -> None:

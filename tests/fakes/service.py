@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -250,13 +250,42 @@ class FakeService:
             )
         return self._put(key, State.RUNNING)
 
-    async def stop(self, key: MachineKey, *, timeout: float | None = None) -> Machine:
+    async def stop(
+        self,
+        key: MachineKey,
+        *,
+        timeout: float | None = None,
+        wait: bool = True,
+        tell: Callable[[str], None] | None = None,
+    ) -> Machine:
         await self._ask("stop", key)
-        return self._put(key, State.STOPPED)
+        if tell is not None:
+            tell("pressing the power button; the guest has 30 s")
+        return self._put(key, State.STOPPED) if wait else self._row(key).machine
 
     async def kill(self, key: MachineKey) -> Machine:
         await self._ask("kill", key)
         return self._put(key, State.STOPPED)
+
+    async def pause(self, key: MachineKey) -> Machine:
+        await self._ask("pause", key)
+        return self._put(key, State.PAUSED)
+
+    async def resume(self, key: MachineKey) -> Machine:
+        await self._ask("resume", key)
+        return self._put(key, State.RUNNING)
+
+    async def reset(self, key: MachineKey) -> Machine:
+        await self._ask("reset", key)
+        return self._put(key, State.RUNNING)
+
+    async def rename(self, key: MachineKey, name: str) -> Machine:
+        await self._ask("rename", key, name)
+        row = self._row(key)
+        machine = replace(row.machine, name=name)
+        self.rows[self.rows.index(row)] = replace(row, machine=machine)
+        self.changed()
+        return machine
 
     async def delete(self, key: MachineKey, *, keep_disks: bool = True) -> None:
         await self._ask("delete", key)

@@ -128,8 +128,8 @@ async def test_what_a_start_saw_is_not_asked_again_at_once_and_soon_is(
     )
     await driver.define(spec)
     await made.start(spec.uuid)
-    monitor = home.instance(spec).paths.qmp
-    async with held(monitor):  # whoever asks now gets no answer
+    paths = home.instance(spec).paths
+    async with held(paths.qmp), held(paths.ctl):  # whoever asks now gets no answer
         assert (await made.machine(spec.uuid)).state is State.RUNNING
         clock.forward(1)
         assert (await made.machine(spec.uuid)).state is State.UNRESPONSIVE

@@ -22,6 +22,9 @@ from tui.rows import state_cell
 _VERBS = {
     "start": keys.POWER_START,
     "stop": keys.STOP,
+    "pause": keys.PAUSE,
+    "resume": keys.RESUME,
+    "reset": keys.RESET,
     "kill": keys.KILL,
     "delete": keys.DELETE,
 }

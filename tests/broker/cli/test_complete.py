@@ -64,7 +64,7 @@ def test_all_commands_are_offered_at_first(capsys: pytest.CaptureFixture[str]) -
 
 def test_help_comes_after_a_tab_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     complete(["--help-lines", "vm", "sta"])
-    assert capsys.readouterr().out == "start\tPower a VM on\n"
+    assert capsys.readouterr().out == "start\tPower VMs on\n"
 
 
 def test_a_name_that_two_sources_have_is_offered_in_full(

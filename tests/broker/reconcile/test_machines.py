@@ -52,14 +52,14 @@ class House:
 
     def __init__(self, driver: Listing) -> None:
         self._driver = driver
-        self.refreshed: list[SourceName] = []
+        self.refreshed: list[MachineKey] = []
         self.told: list[str] = []
 
     async def driver(self, _name: SourceName) -> Listing:
         return self._driver
 
-    async def refresh_source(self, name: SourceName) -> None:
-        self.refreshed.append(name)
+    async def refresh_machine(self, key: MachineKey) -> None:
+        self.refreshed.append(key)
 
     def wanted(self) -> Mapping[MachineKey, Power]:
         return {ONE.key: Power.ON}
@@ -80,7 +80,7 @@ async def test_a_driver_that_can_is_asked_for_one_machine_only() -> None:
     house = House(driver)
     await reconciler(house).reconcile(ONE.key, grace=1)
     assert (driver.started, driver.listed) == ([ONE.key.uuid], 0)
-    assert (house.told, house.refreshed) == (["here/vm-1 started"], [HERE])
+    assert (house.told, house.refreshed) == (["here/vm-1 started"], [ONE.key])
 
 
 async def test_another_is_asked_for_its_listing() -> None:

@@ -1,0 +1,143 @@
+"""Hearing at once when a VM may look different: from QEMU's events, and from the kernel at its end.
+
+One broker stays at each VM's event monitor; whoever calls this holds a lock for all of them. What
+is heard is only a reason to look: the state is what `look` finds. A monitor that cannot be had (a
+QEMU of an older broker, another program) is asked for again now and then, and the process's end is
+heard all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import socket
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
+
+from broker.model import MachineId
+from broker.vm import process, record
+from broker.vm.look import find
+from broker.vm.monitor import MAX_ANSWER_BYTES, Command
+from broker.vm.paths import VmPaths
+from broker.vm.process import Process
+
+log = logging.getLogger(__name__)
+
+EVERY: Final = 1.0
+"""Seconds between looks for VMs that some broker has started."""
+AGAIN: Final = 5.0
+"""Seconds until a monitor that could not be had is asked for again."""
+GREETING_SECONDS: Final = 5.0
+LONG: Final = 3600.0
+TELLING: Final = frozenset(
+    {
+        "STOP",
+        "RESUME",
+        "SHUTDOWN",
+        "POWERDOWN",
+        "SUSPEND",
+        "SUSPEND_DISK",
+        "WAKEUP",
+        "GUEST_PANICKED",
+        "WATCHDOG",
+        "BLOCK_IO_ERROR",
+        "MIGRATION",
+        "JOB_STATUS_CHANGE",
+    }
+)
+"""Events after which a VM may look different. RESET is none, and comes in floods."""
+
+
+class Vm(NamedTuple):
+    """What is watched of a VM."""
+
+    id: MachineId
+    name: str
+    paths: VmPaths
+
+
+async def watch(vms: Callable[[], Iterable[Vm]], changed: Callable[[MachineId], None]) -> None:
+    """Watch every VM that runs, those that are started later too, until cancelled.
+
+    Args:
+        vms: All there are now; asked every second.
+        changed: Told which one may look different.
+    """
+    watched: dict[MachineId, asyncio.Task[None]] = {}
+    async with asyncio.TaskGroup() as group:
+        while True:
+            there = {vm.id: vm for vm in vms()}
+            for gone in set(watched) - set(there):
+                watched.pop(gone).cancel()
+            for vm in there.values():
+                if (task := watched.get(vm.id)) is not None and not task.done():
+                    continue
+                if (found := find(vm.paths)) is not None:
+                    watched[vm.id] = group.create_task(
+                        _stay(vm, found, changed), name=f"watch {vm.name}"
+                    )
+            await asyncio.sleep(EVERY)
+
+
+async def _stay(vm: Vm, found: Process, changed: Callable[[MachineId], None]) -> None:
+    """Stay with a QEMU until it has ended."""
+    changed(vm.id)
+    listening = asyncio.ensure_future(_listen(vm, found, lambda: changed(vm.id)))
+    try:
+        while not await process.wait_gone(found, LONG):
+            pass
+    finally:
+        listening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await listening
+    changed(vm.id)
+
+
+async def _listen(vm: Vm, found: Process, changed: Callable[[], None]) -> None:
+    while True:
+        try:
+            await _hear(vm, found, changed)
+        except (OSError, TimeoutError, ValueError) as exc:
+            log.debug("%s: its events cannot be heard now: %s", vm.name, exc)
+        await asyncio.sleep(AGAIN)
+
+
+async def _hear(vm: Vm, found: Process, changed: Callable[[], None]) -> None:
+    """Hear events until QEMU hangs up.
+
+    Raises:
+        OSError: The monitor is not there.
+        TimeoutError: Another program has it, or QEMU hangs.
+        ValueError: What answers is no monitor.
+    """
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_UNIX) as end:
+        end.setblocking(False)
+        end.connect(str(vm.paths.evt))
+        waiting = b""
+        async with asyncio.timeout(GREETING_SECONDS):
+            while b"\n" not in waiting:
+                if not (more := await loop.sock_recv(end, 65536)):
+                    raise ConnectionResetError
+                waiting += more
+        await loop.sock_sendall(end, Command("qmp_capabilities").line(0))
+        changed()  # whatever happened before we listened
+        while more := await loop.sock_recv(end, 65536):
+            *lines, waiting = (waiting + more).split(b"\n")
+            if len(waiting) > MAX_ANSWER_BYTES:
+                raise ValueError("a line without an end")
+            for line in lines:
+                if _tells(line, vm, found):
+                    changed()
+
+
+def _tells(line: bytes, vm: Vm, found: Process) -> bool:
+    """Whether that line is a reason to look; why QEMU ends is written down."""
+    said = json.loads(line) if line.strip() else {}
+    event = said.get("event") if isinstance(said, dict) else None
+    if event == "SHUTDOWN":
+        reason = said.get("data", {}).get("reason")
+        record.note_cause(vm.paths.running, found, str(reason))
+    return event in TELLING
