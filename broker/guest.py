@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -104,8 +104,11 @@ class SerialLine(Protocol):
         """The position where the last `count` lines begin; not more than some 100 kB back."""
         ...
 
-    def follow(self, begin: int) -> AsyncIterator[bytes]:
-        """All that the guest wrote from that position on, as it comes; ends with the VM's run."""
+    def follow(self, begin: int) -> AsyncGenerator[bytes, None]:
+        """All that the guest wrote from that position on, as it comes; ends with the VM's run.
+
+        Close it when you leave before its end.
+        """
         ...
 
     def writing(self) -> AbstractAsyncContextManager[SerialWriter]:

@@ -212,6 +212,13 @@ COMMANDS: tuple[Command, ...] = (
         "save|load|list|delete vm",
     ),
     Command(
+        "vm serial",
+        "broker.cli.vm_serial:SERIAL",
+        "Be at a VM's serial console",
+        ("--after", "--history", "--no-input", "--timeout", "--until"),
+        "vm",
+    ),
+    Command(
         "serve",
         "broker.cli.serve:SERVE",
         "Run the SPICE proxy until it is told to stop",

@@ -54,7 +54,7 @@ async def _plainly(asker: Asker, file: Path) -> None:
             raise
         raise NoConsole(
             f"{asker.name} has no screen",
-            fix=f"Read its serial port: broker vm log {asker.name} --serial",
+            fix=f"Read its serial port: broker vm serial {asker.name}",
         ) from exc
 
 
@@ -72,6 +72,6 @@ def picture(content: bytes) -> Screenshot:
         raise BrokerError("QEMU wrote a picture that is neither PNG nor PPM")
     width, height = int(found[1]), int(found[2])
     pixels = content[found.end() :]
-    if len(pixels) != width * height * 3:
+    if not pixels or len(pixels) != width * height * 3:
         raise BrokerError("QEMU wrote a picture that is not whole")
     return Screenshot(encode_png(pixels, width, height), width, height)

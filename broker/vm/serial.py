@@ -16,7 +16,7 @@ import os
 import socket
 import struct
 import termios
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -81,7 +81,7 @@ class LoggedSerial:
             return end
         return end - sum(map(len, lines[-count:])) if count else end
 
-    async def follow(self, begin: int) -> AsyncIterator[bytes]:
+    async def follow(self, begin: int) -> AsyncGenerator[bytes, None]:
         """What the guest wrote from `begin` on, and writes; ends with the run.
 
         Raises:
@@ -195,7 +195,7 @@ class LoggedSerial:
         return Refused(
             f"{self._asker.name}: {why}",
             reason="serial-taken",
-            fix="Look on without typing: --no-input",
+            fix=f"Look on without typing: broker vm serial {self._asker.name} --no-input",
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -33,7 +33,7 @@ class FakeSerial:
     def lines_back(self, count: int) -> int:
         return len(self.said) - sum(map(len, self.said.splitlines(keepends=True)[-count:]))
 
-    async def follow(self, begin: int) -> AsyncIterator[bytes]:
+    async def follow(self, begin: int) -> AsyncGenerator[bytes, None]:
         for at in range(begin, len(self.said)):
             yield self.said[at : at + 1]
             await asyncio.sleep(0)
