@@ -66,5 +66,5 @@ class Asker:
             raise Refused(
                 f"{self.name} would not hear a key: QEMU says it is {status}",
                 reason="not-running",
-                fix="Let it go on first",
+                fix=f"Let it go on first: broker vm resume {self.name}",
             )

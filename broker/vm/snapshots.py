@@ -109,7 +109,7 @@ async def load(asker: Asker, tag: str, *, timeout: float) -> None:
         raise Refused(
             f"{asker.name} is {before}, and from there QEMU does not go back",
             reason="not-running",
-            fix="Reset it first",
+            fix=f"Reset it first: broker vm reset {asker.name}",
         )
     vmstate = next(disk.node for disk in disks if disk.memory(tag))
     nodes = [disk.node for disk in disks]
