@@ -24,6 +24,7 @@ from broker.errors import BrokerError
 from broker.model import Console, MachineKey
 from broker.proxy import engines
 from broker.proxy.dial import TargetDialer
+from broker.proxy.gate import NoSpares, Spares
 from broker.proxy.limits import Limits
 from broker.proxy.listener import Door
 from broker.proxy.neighbours import Place
@@ -31,6 +32,7 @@ from broker.proxy.proxy import Proxy
 from broker.proxy.watch import new_loop
 from broker.runtime import announce
 from broker.runtime.gatekeeper import StoreGate
+from broker.runtime.spares import SpareLine
 from broker.runtime.unwrap import unwrapped
 from broker.runtime.wiring import House, open_house
 from broker.service.admission import Admission
@@ -50,8 +52,9 @@ class LocalVms:
 class Worker:
     """One proxy, its gate, and what makes it stop."""
 
-    def __init__(self, house: House, number: int) -> None:
+    def __init__(self, house: House, number: int, spares: Spares) -> None:
         self._house = house
+        self._spares = spares
         self._place = Place(number, house.locations.runtime_dir)
         self._gate = StoreGate(
             house.store,
@@ -82,6 +85,7 @@ class Worker:
             TargetDialer(LocalVms()),
             limits=self._limits(),
             place=self._place,
+            spares=self._spares,
         )
         ready = asyncio.Event()
         with self._signals():
@@ -178,11 +182,14 @@ class Worker:
             loop.remove_signal_handler(number)
 
 
-async def _main(listen_fds: list[int], ready_fd: int | None, number: int) -> None:
+async def _main(
+    listen_fds: list[int], ready_fd: int | None, number: int, spare_fd: int | None
+) -> None:
     doors = [Door(socket.socket(fileno=descriptor)) for descriptor in listen_fds]
+    spares = NoSpares() if spare_fd is None else SpareLine(socket.socket(fileno=spare_fd))
     async with open_house() as house, unwrapped():
         logging.getLogger().setLevel(house.settings.log.level.upper())
-        await Worker(house, number).run(doors, ready_fd)
+        await Worker(house, number, spares).run(doors, ready_fd)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -192,12 +199,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--ready-fd", type=int)
     parser.add_argument("--number", type=int, default=0, help="which of the workers this is")
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
+    parser.add_argument("--spare-fd", type=int, help="line to whoever keeps opening displays")
     options = parser.parse_args(argv)
     logs.configure(1, form=options.log_format)
     descriptors = [int(each) for each in options.listen_fds.split(",")]
     try:
         with asyncio.Runner(loop_factory=new_loop) as runner:
-            runner.run(_main(descriptors, options.ready_fd, options.number))
+            runner.run(_main(descriptors, options.ready_fd, options.number, options.spare_fd))
     except BrokerError as problem:
         log.error("%s", problem)
         announce.say_failed(options.ready_fd, problem)

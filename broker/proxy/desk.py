@@ -11,6 +11,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Final
 
 from broker.errors import BrokerError, Refused, StoreError
 from broker.proxy.gate import ChannelClosed, ChannelOpened, ConnectionRefused, Gate, Traffic
@@ -33,6 +34,9 @@ from broker.proxy.words import (
     Word,
 )
 from broker.spice.constants import LinkError
+
+ORPHAN_SECONDS: Final = 3.0
+"""How long a display whose worker died while it opened is taken to be opening still."""
 
 
 @contextlib.asynccontextmanager
@@ -89,6 +93,7 @@ class _Guest:
         self._name = ""
         self._held = contextlib.ExitStack()
         self._crossing = contextlib.ExitStack()
+        self._is_crossing = False
         self._open: Traffic | None = None
         self._gone = False
         guests.add(self)
@@ -105,6 +110,7 @@ class _Guest:
             case Cross():
                 self._cross(session)
             case Crossed():
+                self._is_crossing = False
                 self._crossing.close()
             case Leave(reason):
                 session.end(reason)
@@ -156,6 +162,7 @@ class _Guest:
         except SessionOver:
             self.wire.say(Ended(session.end_reason))
         else:
+            self._is_crossing = True
             self.wire.say(Granted())
 
     def _note(self, session: Session, word: Word) -> None:
@@ -182,7 +189,10 @@ class _Guest:
         """
         self._gone = True
         self._guests.discard(self)
-        self._crossing.close()
+        if (session := self._session) is not None and self._is_crossing:
+            # its supervisor keeps the display's connection; MAIN has to outlive the display
+            asyncio.get_running_loop().call_later(ORPHAN_SECONDS, self._crossing.close)
+            session.end("worker-died")
         self._held.close()
         if (last := self._open) is not None and self._session is not None:
             self._open = None

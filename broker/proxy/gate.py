@@ -6,6 +6,7 @@ Nothing here is awaited while bytes are relayed: `admit` and `join` belong to th
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 from dataclasses import dataclass, field
@@ -223,6 +224,32 @@ class Dialer(Protocol):
             NoConsole: The machine is off.
         """
         ...
+
+
+class Spares(Protocol):
+    """Keeps connections open for us if this process should be killed."""
+
+    def kept(
+        self, sock: socket.socket, *, main: bool = False
+    ) -> contextlib.AbstractContextManager[None]:
+        """While the body runs, the server does not see that connection end, come what may.
+
+        Our own closing of it is seen once the body is over; `shutdown` is seen at once.
+
+        Args:
+            main: It is a session's MAIN, which has to outlive the session's displays.
+        """
+        ...
+
+
+class NoSpares:
+    """Nobody keeps them: a process that is killed takes them along."""
+
+    def kept(
+        self, sock: socket.socket, *, main: bool = False
+    ) -> contextlib.AbstractContextManager[None]:
+        """See `Spares`."""
+        return contextlib.nullcontext()
 
 
 class HandOver(Protocol):

@@ -210,23 +210,16 @@ class LaterChannel:
 
         There is no time-out here on purpose: closing early is what kills the VM.
         """
-        first = b""
         async with seat.crossing():
             try:
-                await backend.present(then)
-                await backend.result()
-                length = Header.length(mini=mini)
-                while len(first) < length:
-                    first += await backend.leg.receive(length - len(first))
-                # Over TLS a server writes header and body one after the other.
-                length += min(Header.decode(first, mini=mini).size, FIRST_BODY_MAX)
-                while len(first) < length:
-                    first += await backend.leg.receive(length - len(first))
+                with self._steps.spares.kept(backend.leg.sock):
+                    await backend.present(then)
+                    await backend.result()
+                    return await _first_message(backend, mini=mini)
             except (BrokerError, LegClosed) as exc:
                 raise TurnedAway(
                     getattr(exc, "reason", "backend-closed"), f"the channel did not open: {exc}"
                 ) from exc
-        return first
 
     async def _read_to_end(self, session: Session, backend: Backend) -> None:
         """VM rule 2: the server closes this channel once MAIN is closed."""
@@ -236,3 +229,14 @@ class LaterChannel:
                 await backend.leg.drop_to_end()
         except TimeoutError:
             pass
+
+
+async def _first_message(backend: Backend, *, mini: bool) -> bytes:
+    """What the server says first, whole; over TLS it writes header and body one after the other."""
+    first, length = b"", Header.length(mini=mini)
+    while len(first) < length:
+        first += await backend.leg.receive(length - len(first))
+    length += min(Header.decode(first, mini=mini).size, FIRST_BODY_MAX)
+    while len(first) < length:
+        first += await backend.leg.receive(length - len(first))
+    return first

@@ -149,6 +149,12 @@ class Leg:
         """Close at once, without another word. Not for a viewer that is owed an answer."""
         self.sock.close()
 
+    def hang_up(self) -> None:
+        """Close at once, also if somebody keeps a copy of the descriptor."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+        self.sock.close()
+
     # -- awaited, for the link stage
 
     async def handshake(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from broker import logs
@@ -110,6 +111,7 @@ class MainChannel:
                 raise TurnedAway("backend-headers", "the hypervisor knows long headers only")
             await self._steps.present(session, backend, None)
             await viewer.accept()
+            session.keep_main = partial(self._steps.spares.kept, backend.leg.sock, main=True)
         except BaseException:
             backend.leg.close()
             raise
@@ -151,5 +153,6 @@ class MainChannel:
                 if session.is_crossing:  # a frozen machine must not keep the viewer waiting
                     await viewer.leg.finish(self._steps.limits.close_seconds)
                 await session.calm()  # VM rule 2
+                backend.leg.hang_up()
             finally:
-                backend.leg.close()
+                backend.leg.close()  # when that was broken off, whoever keeps it goes on

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Sequence
 from broker.model import SessionId
 from broker.proxy.channel import Channels
 from broker.proxy.desk import open_desk
-from broker.proxy.gate import Dialer, Gate, Traffic
+from broker.proxy.gate import Dialer, Gate, NoSpares, Spares, Traffic
 from broker.proxy.judging import judged
 from broker.proxy.limits import Limits
 from broker.proxy.listener import Door, Listener
@@ -32,6 +32,7 @@ class Proxy:
         gate: Who may reach what, and who is told.
         dialer: Usually `dial.TargetDialer`.
         place: Which of the workers on one port this is; None where it is the only one.
+        spares: Who looks after opening displays if this process is killed; None where nobody does.
     """
 
     name = "proxy"
@@ -45,6 +46,7 @@ class Proxy:
         *,
         limits: Limits | None = None,
         place: Place | None = None,
+        spares: Spares | None = None,
     ) -> None:
         self._limits = limits or Limits()
         self._place = place
@@ -52,6 +54,7 @@ class Proxy:
         self._tls = tls
         self._gate = gate
         self._dialer = dialer
+        self._spares = spares or NoSpares()
         number = place.number if place else 0
         self._sessions = Sessions(lambda: connection_id(number))
         self._seats = Seats(self._sessions, gate, place, self._limits.link_seconds)
@@ -64,7 +67,7 @@ class Proxy:
     async def run(self, ready: asyncio.Event) -> None:
         """Serve; returns only when cancelled, after ending every session in the safe order."""
         key = await asyncio.to_thread(TicketKey.generate)
-        steps = Steps(self._seats, self._dialer, self._limits, self._sessions)
+        steps = Steps(self._seats, self._dialer, self._spares, self._limits, self._sessions)
         channels = self._channels = Channels(steps, self._seats, key)
         async with contextlib.AsyncExitStack() as held, asyncio.TaskGroup() as group:
 

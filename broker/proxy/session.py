@@ -38,6 +38,11 @@ class Session:
         self._on_main_closed: set[Callable[[], None]] = set()
         self._empty = asyncio.Event()
         self._empty.set()
+        self.keep_main: Callable[[], contextlib.AbstractContextManager[None]] = (
+            contextlib.nullcontext
+        )
+        """Entered while a display is crossing: MAIN must not end then even if we are killed."""
+        self._kept = contextlib.ExitStack()
         self._crossing = 0
         self._calm = asyncio.Event()
         self._calm.set()
@@ -105,13 +110,19 @@ class Session:
         """
         if self.end_reason:
             raise SessionOver(self.end_reason)
+        if not self._crossing:
+            self._kept.enter_context(self.keep_main())
         self._crossing += 1
         self._calm.clear()
         try:
             yield
+        except asyncio.CancelledError:
+            self._kept.pop_all()  # we end by force: MAIN stays for as long as the display does
+            raise
         finally:
             self._crossing -= 1
             if not self._crossing:
+                self._kept.close()
                 self._calm.set()
 
     @contextlib.contextmanager

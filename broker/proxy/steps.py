@@ -17,6 +17,7 @@ from broker.proxy.gate import (
     Dialer,
     Gate,
     Peer,
+    Spares,
 )
 from broker.proxy.judging import judged
 from broker.proxy.leg import LegClosed
@@ -34,8 +35,11 @@ MINI = caps_of(CommonCap.MINI_HEADER)
 class Steps:
     """What the channels of this worker share, and what they do alike."""
 
-    def __init__(self, gate: Gate, dialer: Dialer, limits: Limits, sessions: Sessions) -> None:
+    def __init__(
+        self, gate: Gate, dialer: Dialer, spares: Spares, limits: Limits, sessions: Sessions
+    ) -> None:
         self.gate = gate
+        self.spares = spares
         self.limits = limits
         self.sessions = sessions
         self.relays: dict[tuple[SessionId, str], Relay] = {}

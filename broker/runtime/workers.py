@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from broker.clock import Clock
 from broker.errors import BrokerError
 from broker.runtime import announce
+from broker.runtime.spares import SpareHolder
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class Workers:
         self._changed = changed
         self._log_format = log_format
         self._processes: dict[int, asyncio.subprocess.Process] = {}
+        self._spares = SpareHolder()
         self._ending = False
         self.first_ready = asyncio.Event()
         """Set once viewers can connect and `changed` has been told so."""
@@ -111,6 +113,8 @@ class Workers:
                     log.error("relay worker %d did not end and is killed", process.pid)
                     with contextlib.suppress(ProcessLookupError):
                         process.kill()
+                    await process.wait()
+        await self._spares.let_go()
 
     async def _start(self, number: int) -> asyncio.subprocess.Process:
         ready_read, ready_write = os.pipe()
@@ -119,12 +123,13 @@ class Workers:
         command += ["--ready-fd", str(ready_write), "--number", str(number)]
         command += ["--log-format", self._log_format]
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.PIPE,  # its end tells the worker that we have gone
-                pass_fds=(*self._descriptors, ready_write),
-                start_new_session=True,
-            )
+            with self._spares.line() as line:
+                process = await asyncio.create_subprocess_exec(
+                    *(*command, "--spare-fd", str(line.fileno())),
+                    stdin=asyncio.subprocess.PIPE,  # its end tells the worker that we have gone
+                    pass_fds=(*self._descriptors, ready_write, line.fileno()),
+                    start_new_session=True,
+                )
         finally:
             os.close(ready_write)
         document = await announce.hear(ready_read)

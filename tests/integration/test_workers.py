@@ -24,6 +24,8 @@ from broker.service.port import ExportRequest, Service
 from broker.spice.client import ChannelClient, ChannelsListed, Linked, MainReady, SurfaceCreated
 from broker.spice.constants import ChannelType
 from broker.store.store import Store
+from tests.adversary.link import Link
+from tests.adversary.plays import BEGIN
 from tests.broker.proxy.qemu import PASSWORD, Qemu, free_port, running_qemu
 from tests.broker.proxy.rig import SECONDS, Connection
 from tests.integration.test_serving import hosted, until
@@ -42,7 +44,7 @@ class House:
     proxy: LeasedProxy
     qemu: Qemu
     tls: ssl.SSLContext
-    connections: list[Connection] = field(default_factory=list)
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     @property
     def status(self) -> ProxyStatus:
@@ -58,14 +60,18 @@ class House:
     async def open(
         self, kind: ChannelType, token: str, *, session: int = 0, channel: int = 0
     ) -> Connection:
+        reader, writer = await self.connect()
+        client = ChannelClient(kind, token.encode(), connection_id=session, channel_id=channel)
+        connection = Connection(client, reader, writer)
+        await connection.flush()
+        return connection
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", self.status.tls_port, ssl=self.tls, server_hostname="localhost"
         )
-        client = ChannelClient(kind, token.encode(), connection_id=session, channel_id=channel)
-        connection = Connection(client, reader, writer)
-        self.connections.append(connection)
-        await connection.flush()
-        return connection
+        self.writers.append(writer)
+        return reader, writer
 
     async def viewer(self, policy: LinkPolicy | None = None) -> Viewer:
         """MAIN, display and inputs, wherever they land."""
@@ -212,10 +218,10 @@ async def house(locations: Locations, monkeypatch: pytest.MonkeyPatch) -> AsyncI
         try:
             yield house
         finally:
-            for each in house.connections:
-                each.writer.transport.abort()
+            for writer in house.writers:
+                writer.transport.abort()
                 with contextlib.suppress(OSError):
-                    await each.writer.wait_closed()
+                    await writer.wait_closed()
 
 
 async def test_channels_land_in_both_workers_and_are_one_session(house: House) -> None:
@@ -330,4 +336,32 @@ async def test_a_session_lasts_as_long_as_its_file_said(house: House) -> None:
     await viewer.closed()
     await house.ended()
     assert reasons() == ["session-ttl"]
+    await house.fresh_viewer()
+
+
+@pytest.mark.parametrize("victim", ["owner", "other"])
+async def test_a_worker_is_killed_while_a_display_opens_and_the_machine_lives(
+    house: House, victim: str
+) -> None:
+    """The supervisor has a copy of MAIN and of the display, whichever worker holds them."""
+    one, two = house.status.workers
+    token = await house.token()
+    with stopped(two):
+        main = await house.open(ChannelType.MAIN, token)
+        session = (await main.until(MainReady)).init.session_id
+    with stopped(one):
+        link = Link(*await house.connect())
+    await link.request(ChannelType.DISPLAY, session)
+    await link.say(await link.sealed(token))
+    assert not await link.result()
+    supervisor = house.status.pid or 0
+    before = len(inodes(supervisor))
+    with stopped(house.qemu.process.pid):
+        await link.say(BEGIN)
+        await until(lambda: len(inodes(supervisor)) == before + 2)
+        os.kill(one if victim == "owner" else two, signal.SIGKILL)
+        await until(lambda: set(house.status.workers) != {one, two})
+    assert await house.qemu.is_alive()
+    await house.ended()
+    await until(lambda: len(house.status.workers) == 2)
     await house.fresh_viewer()

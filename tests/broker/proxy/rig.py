@@ -18,7 +18,7 @@ from broker.errors import Refused, StoreError
 from broker.model import SessionId, Target
 from broker.proxy import engines
 from broker.proxy.dial import TargetDialer
-from broker.proxy.gate import Admission, Dialer, Notice, Peer, Policy
+from broker.proxy.gate import Admission, Dialer, Notice, Peer, Policy, Spares
 from broker.proxy.limits import Limits
 from broker.proxy.listener import Door
 from broker.proxy.neighbours import Place
@@ -224,6 +224,7 @@ async def proxying(
     limits: Limits | None = None,
     tls: Callable[[Path], TlsServer] = engines.server,
     place: Place | None = None,
+    spares: Spares | None = None,
 ) -> AsyncIterator[Rig]:
     """A proxy until the body ends; then it ends every session and lets go."""
     identity = pki.ensure_identity(directory / "pki", ["localhost"], SystemClock())
@@ -237,6 +238,7 @@ async def proxying(
         dialer or TargetDialer(),
         limits=limits,
         place=place,
+        spares=spares,
     )
     with secured, plain:
         async with asyncio.TaskGroup() as group:
