@@ -8,14 +8,22 @@ complete enumeration: `machines()` is complete or an error, never a part.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol, Self, runtime_checkable
 
 from broker.clock import Clock, SystemClock
 from broker.guest import Guest
-from broker.model import Console, Machine, MachineId, MachineSpec, SourceName
+from broker.model import (
+    CarriedOver,
+    Console,
+    FoundQemu,
+    Machine,
+    MachineId,
+    MachineSpec,
+    SourceName,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +259,55 @@ class KeptConsoles(Protocol):
 
     def kept_tickets(self) -> Mapping[MachineId, str]:
         """Tickets of the machines last listed; a machine without one needs none."""
+        ...
+
+
+@runtime_checkable
+class AskedEachTime(Protocol):
+    """A driver that keeps its consoles, but for some whose ticket is made when a viewer arrives."""
+
+    def asked_each_time(self) -> Collection[MachineId]:
+        """Those of the machines last listed that `console` is to be asked for."""
+        ...
+
+
+@runtime_checkable
+class Adopter(Protocol):
+    """A driver that takes in machines which somebody else started."""
+
+    async def scan(self) -> Sequence[FoundQemu]:
+        """Every QEMU of this user on this host; of all users for root. Nothing is asked of them."""
+        ...
+
+    async def adopt(self, reference: str, *, name: str | None = None) -> MachineId:
+        """Make one of them a machine of this source. One that is, is not an error.
+
+        Args:
+            reference: Its process id, name or uuid.
+            name: What to call it; None takes its own name.
+
+        Raises:
+            NotFound: No QEMU is called so.
+            Ambiguous: Several are.
+            Refused: Something else looks after it.
+            UsageError: That name is taken.
+        """
+        ...
+
+    async def forget(self, machine_id: MachineId) -> None:
+        """It is no machine of this source any more; its process is not touched.
+
+        Raises:
+            NotFound: No adopted machine has that id.
+        """
+        ...
+
+    async def as_definition(self, machine_id: MachineId) -> CarriedOver:
+        """The best definition that its command line makes.
+
+        Raises:
+            NotFound: No adopted machine has that id, or it has ended.
+        """
         ...
 
 

@@ -30,6 +30,8 @@ class Kind(StrEnum):
     MACHINE_CRASHED = "machine.crashed"
     MACHINE_RENAMED = "machine.renamed"
     MACHINE_DELETED = "machine.deleted"
+    MACHINE_ADOPTED = "machine.adopted"
+    MACHINE_FORGOTTEN = "machine.forgotten"
     SOURCE_FAILED = "source.failed"
     SOURCE_RECOVERED = "source.recovered"
     PROXY_STARTED = "proxy.started"

@@ -136,6 +136,7 @@ class Machine:
         started_at: When that process started.
         target: Where its screen is, as far as the source knows without being asked for a ticket.
         defined: True for VMs this broker can start, stop and delete.
+        adopted: Somebody else started it; it is seen, stopped when asked, and never started.
     """
 
     key: MachineKey
@@ -149,6 +150,7 @@ class Machine:
     started_at: datetime | None = None
     target: Target | None = None
     defined: bool = False
+    adopted: bool = False
 
     @property
     def full_name(self) -> str:
@@ -400,6 +402,53 @@ class MachineSpec:
     allow_insecure: bool = False
     restart: Restart = Restart.NEVER
     autostart: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FoundQemu:
+    """A QEMU that runs on this host, whoever started it, and what can be done with it.
+
+    Attributes:
+        user: Whose process it is.
+        uuid: Empty when it was given none.
+        owner: `hand`, `broker`, `adopted`, `libvirt`, `proxmox` or `other-broker`.
+        machine: What it is called here when it is ours or adopted; else empty.
+        monitor: `qmp PATH`, `hmp HOST:PORT` or `none`.
+        held: Another program is at that monitor.
+        screen: How its screen is reached, or why it is not; for people.
+        target: Where; None when it is not.
+        ticket: `none`, `known` or `fresh` (each session sets a new one).
+        why_not: Why it cannot be adopted; empty when it can.
+        command: Its command line, secrets hidden.
+    """
+
+    pid: int
+    started_at: datetime
+    user: str
+    program: str
+    name: str
+    uuid: str
+    owner: str
+    machine: str
+    monitor: str
+    held: bool
+    screen: str
+    target: Target | None
+    ticket: str
+    why_not: str
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedOver:
+    """A QEMU's command line as a definition of ours.
+
+    Attributes:
+        lost: What of it the definition does not say, one sentence each.
+    """
+
+    spec: MachineSpec
+    lost: tuple[str, ...]
 
 
 # --- tokens and sessions ------------------------------------------------------------------------

@@ -22,6 +22,8 @@ def why_not(verb: str, info: ConsoleInfo) -> str:
         if verb == "open" and info.startable and machine.state is State.STOPPED:
             return f"{machine.name} is off; s starts it"
         return ""
+    if machine.adopted:
+        return _why_not_adopted(verb, info)
     if not info.startable:
         return f"{machine.name} is not a VM of this broker: {machine.key.source} runs it"
     if verb == "start" and machine.state in _LIVE:
@@ -39,3 +41,12 @@ def why_not(verb: str, info: ConsoleInfo) -> str:
     if verb == "delete" and machine.state not in _OFF:
         return f"{machine.name} is {state_word(machine.state)}; shut it down first"
     return ""
+
+
+def _why_not_adopted(verb: str, info: ConsoleInfo) -> str:
+    """For one that somebody else started: it is seen, opened, and stopped when asked."""
+    machine = info.machine
+    if verb in ("stop", "kill", "pause", "resume", "reset"):
+        off = machine.state in _OFF
+        return f"{machine.name} has ended; broker vm forget lets it go" if off else ""
+    return f"{machine.name} was adopted: somebody else started it"

@@ -85,7 +85,8 @@ def state_cell(info: ConsoleInfo, glyphs: Glyphs = UNICODE) -> Cell:
     if info.stale:
         return Cell(f"{glyphs.faint} stale ({word})", "dim")
     tone = _TONES[state]
-    return Cell(f"{_mark(tone, glyphs, state)} {word}", tone)
+    seen = " (seen)" if info.machine.adopted else ""
+    return Cell(f"{_mark(tone, glyphs, state)} {word}{seen}", tone)
 
 
 def protocol_cell(info: ConsoleInfo) -> Cell:

@@ -67,8 +67,8 @@ class Command(NamedTuple):
         target: `module:NAME` of its `args.Verb`.
         help: One sentence, no final period.
         options: Its own long options.
-        takes: What its positionals are, for completion, a word each: `console`, `vm`, `file` (any
-            number, so the last), `shell`, or words to choose from with `|` between them.
+        takes: What its positionals are, for completion, a word each: `console`, `vm`, `qemu`,
+            `file` (any number, so the last), `shell`, or words to choose from with `|` between.
     """
 
     words: str
@@ -168,6 +168,17 @@ COMMANDS: tuple[Command, ...] = (
         "vm",
     ),
     Command("vm rename", "broker.cli.vm:RENAME", "Call a VM something else", (), "vm"),
+    Command(
+        "vm scan", "broker.cli.vm_adopt:SCAN", "List the QEMUs that run here, and whose they are"
+    ),
+    Command(
+        "vm adopt",
+        "broker.cli.vm_adopt:ADOPT",
+        "Take in a QEMU that somebody started by hand",
+        ("--name", "--write"),
+        "qemu",
+    ),
+    Command("vm forget", "broker.cli.vm_adopt:FORGET", "Let an adopted VM go", (), "vm"),
     Command(
         "vm log",
         "broker.cli.vm:LOG",

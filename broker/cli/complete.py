@@ -35,6 +35,7 @@ _TAKES_FILE = (
     "--kernel",
     "--initrd",
     "--cloud-init",
+    "--write",
 )
 _TAKES_VALUE = (
     *_TAKES_FILE,
@@ -171,6 +172,10 @@ def _positional(command: commands.Command, given: int) -> Iterable[Candidate]:
             return _machines(only_vms=False)
         case "vm":
             return _machines(only_vms=True)
+        case "qemu":
+            from broker.cli.vm_adopt import candidates
+
+            return candidates()
         case _:
             return []
 
@@ -196,5 +201,5 @@ def _machines(*, only_vms: bool) -> Iterable[Candidate]:
             f"{machine.state.value} in {machine.key.source}",
         )
         for machine in machines
-        if machine.defined or not only_vms
+        if machine.defined or machine.adopted or not only_vms
     ]

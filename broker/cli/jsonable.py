@@ -12,7 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from broker.events import Event
-    from broker.model import LinkPolicy, MachineSpec, ProxyStatus, Session, SourceStatus, Target
+    from broker.model import (
+        FoundQemu,
+        LinkPolicy,
+        MachineSpec,
+        ProxyStatus,
+        Session,
+        SourceStatus,
+        Target,
+    )
     from broker.service.port import ConsoleInfo, Exported
 
 Document = dict[str, object]
@@ -38,6 +46,7 @@ def console(info: ConsoleInfo) -> Document:
         "stale": info.stale,
         "sessions": info.sessions,
         "startable": info.startable,
+        "adopted": machine.adopted,
         "pid": machine.pid,
         "started_at": moment(machine.started_at),
         "seen_at": moment(info.seen_at),
@@ -88,8 +97,31 @@ def vm(machine: Machine) -> Document:
         "state": machine.state.value,
         "pid": machine.pid,
         "reason": machine.reason,
+        "adopted": machine.adopted,
         "started_at": moment(machine.started_at),
         "source": machine.key.source,
+    }
+
+
+def found(qemu: FoundQemu) -> Document:
+    """One row of `vm scan --json`."""
+    return {
+        "pid": qemu.pid,
+        "started_at": moment(qemu.started_at),
+        "user": qemu.user,
+        "program": qemu.program,
+        "name": qemu.name,
+        "uuid": qemu.uuid,
+        "owner": qemu.owner,
+        "machine": qemu.machine,
+        "monitor": qemu.monitor,
+        "monitor_held": qemu.held,
+        "screen": qemu.screen,
+        "target": None if qemu.target is None else _target(qemu.target),
+        "ticket": qemu.ticket,
+        "adoptable": not qemu.why_not,
+        "why_not": qemu.why_not,
+        "command": list(qemu.command),
     }
 
 

@@ -69,7 +69,8 @@ def _consoles(call: Call, *, refresh: bool) -> Sequence[ConsoleInfo]:
 
 def _row(info: ConsoleInfo) -> tuple[str, ...]:
     machine = info.machine
-    state = f"{machine.state.value} (stale)" if info.stale else machine.state.value
+    seen = f"{machine.state.value} (seen)" if machine.adopted else machine.state.value
+    state = f"{machine.state.value} (stale)" if info.stale else seen
     return (
         machine.name,
         machine.key.source,

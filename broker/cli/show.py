@@ -46,6 +46,7 @@ def _run(call: Call, args: Namespace) -> Exit:
             ("source", machine.key.source),
             ("uuid", machine.key.uuid),
             ("state", f"{machine.state.value}{' (stale)' if info.stale else ''}"),
+            ("kind", "seen: adopted, never started from here" if machine.adopted else ""),
             ("reason", machine.reason),
             ("protocol", machine.protocol.value),
             ("hypervisor", machine.hypervisor),

@@ -29,8 +29,14 @@ def no_arguments(parser: Parser) -> None:
     del parser
 
 
-def _vm(parser: Parser) -> None:
+def vm_argument(parser: Parser) -> None:
+    """The positional that names a VM."""
     parser.add_argument("vm", metavar="NAME", help="name, source/name or uuid")
+
+
+def is_here(machine: Machine) -> bool:
+    """Whether it is a VM of this host: defined here, or adopted."""
+    return machine.defined or machine.adopted
 
 
 async def find_vm(service: Service, reference: str) -> ConsoleInfo:
@@ -43,12 +49,12 @@ async def find_vm(service: Service, reference: str) -> ConsoleInfo:
     own = [
         info
         for info in await service.consoles()
-        if info.machine.defined and info.machine.name == reference
+        if is_here(info.machine) and info.machine.name == reference
     ]
     if len(own) == 1:
         return own[0]
     info = await service.find(reference)
-    if not info.machine.defined:
+    if not is_here(info.machine):
         raise UsageError(
             f"{info.machine.full_name} is not a VM of this host and is not switched from here",
             fix="See those that can: broker vm list",
@@ -66,7 +72,7 @@ def _list(call: Call, args: Namespace) -> Exit:
         return await service.consoles()
 
     known = call.quickly(lambda quick: quick.consoles(), ask)
-    machines = [info.machine for info in known if info.machine.defined]
+    machines = [info.machine for info in known if is_here(info.machine)]
     if call.out.json:
         call.out.document([jsonable.vm(machine) for machine in machines])
     elif machines:
@@ -80,7 +86,9 @@ def _list(call: Call, args: Namespace) -> Exit:
 def _row(machine: Machine) -> tuple[str, ...]:
     since = machine.started_at
     up = age((SystemClock().now() - since).total_seconds()) if since and machine.pid else ""
-    state = f"{machine.state.value}: {machine.reason}" if machine.reason else machine.state.value
+    state = f"{machine.state.value} (seen)" if machine.adopted else machine.state.value
+    if machine.reason:
+        state = f"{state}: {machine.reason}"
     return (machine.name, state, str(machine.pid or ""), up, machine.key.uuid)
 
 
@@ -97,7 +105,7 @@ def say_machine(call: Call, machine: Machine) -> None:
 
 
 def _log_arguments(parser: Parser) -> None:
-    _vm(parser)
+    vm_argument(parser)
     parser.add_argument("--serial", action="store_true", help="the guest's serial port")
 
 
@@ -120,7 +128,7 @@ def _log(call: Call, args: Namespace) -> Exit:
 
 
 def _rename_arguments(parser: Parser) -> None:
-    _vm(parser)
+    vm_argument(parser)
     parser.add_argument("name", metavar="NEW-NAME", help="what to call it from now on")
 
 

@@ -10,6 +10,7 @@ import asyncio
 import sys
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Sequence
+from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 from broker.cli import jsonable
@@ -222,7 +223,14 @@ def _gone(machine: Machine) -> jsonable.Document:
 
 
 def _deletable(name: str, what: Machine | BrokerError) -> Result:
-    if isinstance(what, BrokerError) or what.state in OFF:
+    if isinstance(what, BrokerError):
+        return name, what
+    if what.adopted:
+        return name, UsageError(
+            f"{what.name} was adopted, so there is no definition to delete",
+            fix=f"Let it go, and its process be: broker vm forget {quote(what.name)}",
+        )
+    if what.state in OFF:
         return name, what
     return name, UsageError(
         f"{what.name} is {what.state.value}, so it is not deleted",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -56,6 +56,7 @@ class InventoryStore(Protocol):
         *,
         tickets: Mapping[MachineId, str],
         kept: bool,
+        asked: Collection[MachineId] = (),
     ) -> set[MachineKey]: ...
 
     def put_machine(self, machine: Machine) -> bool: ...
@@ -315,12 +316,13 @@ class Inventory:
     def _write_listing(
         self, entry: SourceEntry, driver: Driver, machines: Sequence[Machine]
     ) -> None:
-        from broker.driver import KeptConsoles
+        from broker.driver import AskedEachTime, KeptConsoles
 
         before = self._status(entry.name)
         kept = isinstance(driver, KeptConsoles)
         tickets = driver.kept_tickets() if isinstance(driver, KeptConsoles) else {}
-        self._store.put_machines(entry.name, machines, tickets=tickets, kept=kept)
+        asked = driver.asked_each_time() if isinstance(driver, AskedEachTime) else ()
+        self._store.put_machines(entry.name, machines, tickets=tickets, kept=kept, asked=asked)
         status = SourceStatus(
             name=entry.name,
             type=entry.type,

@@ -7,6 +7,7 @@ has its process. Otherwise the caller takes the full service, which is slower an
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,4 +111,16 @@ def _is_alive(machine: Machine) -> bool:
         line = Path(f"/proc/{machine.pid}/cmdline").read_bytes()
     except OSError:
         return False
-    return machine.key.uuid.encode() in line
+    return machine.key.uuid.encode() in line or (machine.adopted and _began_then(machine))
+
+
+def _began_then(machine: Machine) -> bool:
+    """Whether the process of an adopted VM is the one that was seen; not all were given a uuid."""
+    try:
+        stat = Path(f"/proc/{machine.pid}/stat").read_text(encoding="ascii", errors="replace")
+        boot = Path("/proc/stat").read_text(encoding="ascii").partition("\nbtime ")[2]
+        ticks = int(stat[stat.rindex(")") + 2 :].split()[19])
+    except (OSError, ValueError):
+        return False
+    began = int(boot.partition("\n")[0]) + ticks / os.sysconf("SC_CLK_TCK")
+    return machine.started_at is not None and abs(machine.started_at.timestamp() - began) < 1

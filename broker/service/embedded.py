@@ -35,6 +35,7 @@ from broker.model import (
     SourceStatus,
     WhenOccupied,
 )
+from broker.service.adopting import Adopting, AdoptingVerbs
 from broker.service.consoles import Consoles
 from broker.service.port import VIEWER_LABEL, ConsoleInfo, Exported, ExportRequest, Opened
 from broker.service.viewer import see_that_it_is_free
@@ -100,7 +101,7 @@ class Viewers(Protocol):
         ...
 
 
-class EmbeddedService:
+class EmbeddedService(AdoptingVerbs):
     """The whole port. See `broker.service.port.Service` for what each call gives.
 
     Args:
@@ -135,6 +136,7 @@ class EmbeddedService:
         self._stop_timeout = stop_timeout
         self._worker_alive = worker_alive
         self._poll_every = poll_every
+        super().__init__(Adopting(store, inventory, clock, self._local_source))
         self.notes = notes
 
     # -- consoles
@@ -224,6 +226,11 @@ class EmbeddedService:
 
     async def delete(self, key: MachineKey, *, keep_disks: bool = True) -> None:
         machine = await asyncio.to_thread(self._store.machine, key)
+        if machine.adopted:
+            raise UsageError(
+                f"{machine.full_name} was adopted, so there is no definition to delete",
+                fix=f"Let it go, and its process be: broker vm forget {machine.name}",
+            )
         await (await self._provisioner(key)).delete(key.uuid, keep_disks=keep_disks)
         await asyncio.to_thread(self._store.drop_wanted, key)
         if revoked := await asyncio.to_thread(self._store.revoke_tokens, key):
@@ -257,7 +264,9 @@ class EmbeddedService:
         grace: float,
         tell: Callable[[str], None] | None = None,
     ) -> Machine:
-        await asyncio.to_thread(self._want, key, power)
+        machine = await asyncio.to_thread(self._want, key, power)
+        if machine.adopted:
+            return await self._adopting.switch(machine, power, gently, grace, tell)
         return await self._reconciler.reconcile(key, gently=gently, grace=grace, tell=tell)
 
     async def _is_asked_to_stop(self, key: MachineKey) -> bool:
@@ -282,15 +291,18 @@ class EmbeddedService:
             await self._inventory.refresh_machine(key)
         return await asyncio.to_thread(self._store.machine, key)
 
-    def _want(self, key: MachineKey, power: Power) -> None:
+    def _want(self, key: MachineKey, power: Power) -> Machine:
         """Write down what is wanted; in one go, for every hop to a thread delays a start."""
         machine = self._store.machine(key)
+        if machine.adopted:
+            return machine
         if not machine.defined:
             raise UsageError(
                 f"{machine.full_name} cannot be switched from here",
                 fix="Only VMs that broker defined can; see: broker vm list",
             )
         self._store.put_wanted(key, power)
+        return machine
 
     async def _provisioner(self, key: MachineKey) -> Provisioner:
         driver = await self._inventory.driver(key.source)

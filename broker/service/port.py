@@ -14,6 +14,8 @@ from typing import Protocol
 from broker.events import Event
 from broker.guest import Guest
 from broker.model import (
+    CarriedOver,
+    FoundQemu,
     LinkPolicy,
     Machine,
     MachineKey,
@@ -206,6 +208,32 @@ class Service(Protocol):
         Raises:
             UsageError: It is no VM of this host.
         """
+        ...
+
+    # -- machines that somebody else started
+    async def scan(self) -> Sequence[FoundQemu]:
+        """Every QEMU of this user on this host (for root: of all users), asked nothing."""
+        ...
+
+    async def adopt(self, reference: str, *, name: str | None = None) -> Machine:
+        """Make a QEMU that runs a machine of ours to see, open and stop; never to start.
+
+        Args:
+            reference: Its process id, name or uuid. One that was adopted is not an error.
+            name: What to call it; None takes its own name.
+
+        Raises:
+            NotFound: There is none.
+            Refused: Something else looks after it.
+        """
+        ...
+
+    async def forget(self, key: MachineKey) -> None:
+        """Undo `adopt`; the process is not touched."""
+        ...
+
+    async def as_definition(self, key: MachineKey) -> CarriedOver:
+        """The best definition that an adopted machine's command line makes."""
         ...
 
     # -- sessions

@@ -5,7 +5,7 @@ Only what is different is written, because every write wakes every reader.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
@@ -75,6 +75,7 @@ def put_machines(
     *,
     tickets: Mapping[MachineId, str],
     kept: bool,
+    asked: Collection[MachineId],
     sealer: Sealer,
     now: datetime,
 ) -> set[MachineKey]:
@@ -89,7 +90,7 @@ def put_machines(
         sealed = row["sealed_ticket"] if row is not None else None
         values = rows.from_machine(machine) | {
             "source": source,
-            "kept": kept,
+            "kept": kept and uuid not in asked,
             "stale": False,
             "sealed_ticket": _seal(sealer, machine.key, tickets.get(uuid), sealed),
         }

@@ -115,6 +115,7 @@ def to_machine(row: Row) -> Machine:
         started_at=moment(row["started_at"]),
         target=to_target(row["target"]),
         defined=bool(row["defined"]),
+        adopted=bool(row["adopted"]),
     )
 
 
@@ -149,6 +150,7 @@ def from_machine(machine: Machine) -> Values:
         "started_at": seconds(machine.started_at),
         "target": from_target(machine.target),
         "defined": machine.defined,
+        "adopted": machine.adopted,
     }
 
 

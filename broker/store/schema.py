@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 """Kept in SQLite's `user_version`; the last migration's revision is this number."""
 
 TABLES: Final = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Self
@@ -127,12 +127,14 @@ class Store:
         *,
         tickets: Mapping[MachineId, str],
         kept: bool,
+        asked: Collection[MachineId] = (),
     ) -> set[MachineKey]:
         """A complete listing of one source: what is not in it is forgotten, nothing is stale.
 
         Args:
             tickets: Tickets by machine; sealed before they are stored.
             kept: The consoles are told whole by `target` and ticket, so that no driver is asked.
+            asked: Those whose driver is asked all the same.
 
         Returns:
             The machines that are new, changed or gone. Nothing is written when there are none.
@@ -148,6 +150,7 @@ class Store:
                 machines,
                 tickets=tickets,
                 kept=kept,
+                asked=asked,
                 sealer=self._sealer,
                 now=self._clock.now(),
             )

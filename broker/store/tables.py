@@ -53,6 +53,7 @@ class MachineRow(SQLModel, table=True):
     started_at: float | None = None
     target: str | None = None
     defined: bool = False
+    adopted: bool = False
     kept: bool = False
     sealed_ticket: str | None = None
     stale: bool = False

@@ -11,7 +11,9 @@ from datetime import UTC, datetime, timedelta
 from broker.errors import BrokerError, NoConsole, NotFound, VmStartFailed
 from broker.events import Event, Kind
 from broker.model import (
+    CarriedOver,
     ChannelInfo,
+    FoundQemu,
     HandOverTarget,
     Health,
     Machine,
@@ -149,6 +151,8 @@ class FakeService:
     guests: FakeGuest = field(default_factory=FakeGuest)
     """Whichever machine is asked for."""
     closed: bool = False
+    found: list[FoundQemu] = field(default_factory=list)
+    """What runs on this host."""
 
     def __post_init__(self) -> None:
         self._news: list[asyncio.Event] = []
@@ -299,6 +303,27 @@ class FakeService:
     async def guest(self, key: MachineKey) -> FakeGuest:
         await self._ask("guest", key)
         return self.guests
+
+    async def scan(self) -> Sequence[FoundQemu]:
+        await self._ask("scan")
+        return list(self.found)
+
+    async def adopt(self, reference: str, *, name: str | None = None) -> Machine:
+        await self._ask("adopt", reference, name)
+        row = console(name or reference, "here", 90)
+        machine = replace(row.machine, defined=False, adopted=True)
+        self.rows.append(replace(row, machine=machine, startable=False))
+        self.changed()
+        return machine
+
+    async def forget(self, key: MachineKey) -> None:
+        await self._ask("forget", key)
+        self.rows.remove(self._row(key))
+        self.changed()
+
+    async def as_definition(self, key: MachineKey) -> CarriedOver:
+        await self._ask("as_definition", key)
+        return CarriedOver(await self.spec(key), ("-device foo: not carried over",))
 
     async def sessions(self) -> Sequence[Session]:
         return list(self.live)

@@ -85,6 +85,8 @@ def facts(info: ConsoleInfo, now: datetime) -> Iterator[tuple[str, str]]:
         yield "up", human.age((now - machine.started_at).total_seconds())
     if info.seen_at is not None:
         yield "seen", f"{human.age((now - info.seen_at).total_seconds())} ago"
+    if machine.adopted:
+        yield "kind", "seen: adopted, never started from here"
     yield "uuid", machine.key.uuid
 
 

@@ -3,12 +3,13 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from broker.model import MachineKey, SourceName
+from broker.model import FoundQemu, MachineKey, SourceName, TcpTarget
 from tests.broker.cli.calling import called
-from tests.fakes.service import FakeService, console
+from tests.fakes.service import NOW, FakeService, console
 
 
 def test_the_list_holds_local_vms_only() -> None:
@@ -123,3 +124,69 @@ def test_what_is_wrong_is_said_with_the_way_out(words: str, said: str) -> None:
     assert (ran.code, ran.out) == (2, "")
     assert said in ran.err
     assert service.asked == []
+
+
+FOUND = FoundQemu(
+    pid=4711,
+    started_at=NOW,
+    user="ana",
+    program="/usr/bin/qemu-system-x86_64",
+    name="by hand",
+    uuid="",
+    owner="hand",
+    machine="",
+    monitor="qmp /run/vm.sock",
+    held=True,
+    screen="port 127.0.0.1:5910",
+    target=TcpTarget("127.0.0.1", port=5910),
+    ticket="known",
+    why_not="",
+    command=("qemu-system-x86_64", "-spice", "port=5910,password=***"),
+)
+
+
+def test_a_scan_says_whose_each_qemu_is_and_how_it_is_reached() -> None:
+    theirs = replace(FOUND, pid=4712, name="win", owner="libvirt", why_not="libvirt looks after it")
+    service = FakeService(found=[FOUND, theirs])
+    table = called("vm scan", service).out
+    assert "nobody's: adopt it" in table
+    assert "qmp /run/vm.sock (held)" in table
+    assert "libvirt's" in table
+    rows = json.loads(called("vm scan --json", service).out)
+    assert [(row["pid"], row["adoptable"], row["why_not"]) for row in rows] == [
+        (4711, True, ""),
+        (4712, False, "libvirt looks after it"),
+    ]
+    assert rows[0]["target"] == {
+        "kind": "tcp", "host": "127.0.0.1", "port": 5910, "tls_port": None,
+        "host_subject": None, "verified": False, "proxy": None,
+    }  # fmt: skip
+
+
+def test_an_adopted_vm_is_listed_as_seen_and_let_go_again() -> None:
+    service = FakeService()
+    adopted = called("vm adopt 4711 --name found --json", service)
+    assert (adopted.code, json.loads(adopted.out)["adopted"]) == (0, True)
+    assert "running (seen)" in called("vm list", service).out
+    assert "running (seen)" in called("list", service).out
+    deleted = called("vm delete found --yes", service)
+    assert (deleted.code, "broker vm forget found" in deleted.err) == (2, True)
+    assert called("vm forget found", service).code == 0
+    assert [what[0] for what in service.asked] == ["adopt", "forget"]
+    assert "found" not in called("vm list", service).out
+
+
+def test_only_what_was_adopted_is_forgotten() -> None:
+    ran = called("vm forget demo", FakeService())
+    assert (ran.code, "broker vm delete demo" in ran.err) == (2, True)
+
+
+def test_a_definition_is_written_with_what_it_lost(tmp_path: Path) -> None:
+    service, file = FakeService(), tmp_path / "vm.yaml"
+    assert called(f"vm adopt 4711 --name found --write {file}", service).code == 0
+    text = file.read_text()
+    assert text.startswith("# Made from a running QEMU. Not carried over:\n# -device foo")
+    assert "name: found" in text
+    assert called("vm adopt 1 --name two --write - ", service).out.endswith("autostart: false\n")
+    both = called("vm adopt 1 --name three --json --write -", service)
+    assert (both.code, service.asked[-1][0]) == (2, "as_definition")

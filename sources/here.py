@@ -1,0 +1,159 @@
+"""The local source as it is used: the VMs that are defined, and those that were adopted.
+
+What is not said here is as `sources.local` has it; that knows nothing of adopted VMs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Self
+
+from broker.driver import DriverContext
+from broker.model import (
+    CarriedOver,
+    Console,
+    FoundQemu,
+    Machine,
+    MachineId,
+    MachineSpec,
+    SourceName,
+)
+from sources.adopting import AdoptedVms
+from sources.local import LocalDriver
+
+
+class HereDriver(LocalDriver):
+    """VMs of this host; a driver that also takes in those that somebody else started."""
+
+    def __init__(self, name: SourceName, context: DriverContext, *, qemu: str) -> None:
+        super().__init__(name, context, qemu=qemu)
+        self._adopted = AdoptedVms(name, context)
+
+    @classmethod
+    def from_options(
+        cls, name: SourceName, options: Mapping[str, object], context: DriverContext
+    ) -> Self:
+        """The driver of one entry of sources.yaml; see `sources.local`."""
+        return super().from_options(name, options, context)
+
+    async def machines(self) -> Sequence[Machine]:
+        """All VMs that are defined, then those adopted; those that run are asked all at once."""
+        adopted = asyncio.ensure_future(self._adopted.machines(self._definitions.all()))
+        try:
+            own = await super().machines()
+        except BaseException:
+            adopted.cancel()
+            raise
+        return [*own, *await adopted]
+
+    async def machine(self, machine_id: MachineId) -> Machine:
+        """One VM as it is now, without a look at the others."""
+        if self._adopted.has(machine_id):
+            return await self._adopted.machine(machine_id)
+        return await super().machine(machine_id)
+
+    async def console(self, machine_id: MachineId) -> Console:
+        """A hand-over by the VM's control monitor, without a ticket; what one adopted has."""
+        if self._adopted.has(machine_id):
+            return await self._adopted.console(machine_id)
+        return await super().console(machine_id)
+
+    # -- consoles are told whole by `machines`, but for some
+
+    def kept_tickets(self) -> Mapping[MachineId, str]:
+        """Those of adopted VMs; ours need none."""
+        return {**super().kept_tickets(), **self._adopted.kept_tickets()}
+
+    def asked_each_time(self) -> Collection[MachineId]:
+        """Adopted VMs whose ticket nobody can read."""
+        return self._adopted.asked_each_time()
+
+    # -- power
+
+    async def start(self, machine_id: MachineId) -> None:
+        """Have it running; one that was adopted is never started."""
+        if self._adopted.has(machine_id):
+            self._adopted.refuse_to_start(machine_id)
+        await super().start(machine_id)
+
+    async def stop(self, machine_id: MachineId, *, timeout: float) -> None:
+        """Switch it off; one that was adopted is only asked to go."""
+        if self._adopted.has(machine_id):
+            await self._adopted.stop(machine_id, timeout=timeout)
+        else:
+            await super().stop(machine_id, timeout=timeout)
+
+    async def stop_visibly(
+        self, machine_id: MachineId, *, timeout: float, tell: Callable[[str], None]
+    ) -> None:
+        """Switch it off and say how; one that was adopted is only asked to go."""
+        if self._adopted.has(machine_id):
+            tell(f"pressing the power button, and nothing harder, for {timeout:g} s")
+            await self._adopted.stop(machine_id, timeout=timeout)
+        else:
+            await super().stop_visibly(machine_id, timeout=timeout, tell=tell)
+
+    async def ask_to_stop(self, machine_id: MachineId) -> bool:
+        """Press its power button."""
+        if self._adopted.has(machine_id):
+            return await self._adopted.press_power_button(machine_id)
+        return await super().ask_to_stop(machine_id)
+
+    async def kill(self, machine_id: MachineId) -> None:
+        """Switch it off at once."""
+        if self._adopted.has(machine_id):
+            await self._adopted.kill(machine_id)
+        else:
+            await super().kill(machine_id)
+
+    async def pause(self, machine_id: MachineId) -> None:
+        """Hold its CPUs."""
+        if self._adopted.has(machine_id):
+            await self._adopted.tell(machine_id, "stop")
+        else:
+            await super().pause(machine_id)
+
+    async def resume(self, machine_id: MachineId) -> None:
+        """Let it go on."""
+        if self._adopted.has(machine_id):
+            await self._adopted.tell(machine_id, "cont")
+        else:
+            await super().resume(machine_id)
+
+    async def reset(self, machine_id: MachineId) -> None:
+        """Press its reset button."""
+        if self._adopted.has(machine_id):
+            await self._adopted.tell(machine_id, "system_reset")
+        else:
+            await super().reset(machine_id)
+
+    # -- definitions
+
+    async def define(self, spec: MachineSpec) -> None:
+        """Store a VM, unless one that was adopted has its name or uuid; it is not started."""
+        self._adopted.see_that_it_is_free(spec.name, spec.uuid)
+        await super().define(spec)
+
+    async def rename(self, machine_id: MachineId, name: str) -> None:
+        """Call a VM that is off something else, unless one that was adopted is called so."""
+        self._adopted.see_that_it_is_free(name)
+        await super().rename(machine_id, name)
+
+    # -- adopted
+
+    async def scan(self) -> Sequence[FoundQemu]:
+        """Every QEMU of this user; see `broker.driver.Adopter`."""
+        return await self._adopted.scan(self._definitions.all())
+
+    async def adopt(self, reference: str, *, name: str | None = None) -> MachineId:
+        """Take one of them in; see `broker.driver.Adopter`."""
+        return await self._adopted.adopt(reference, name, self._definitions.all())
+
+    async def forget(self, machine_id: MachineId) -> None:
+        """Let one go; see `broker.driver.Adopter`."""
+        await self._adopted.forget(machine_id)
+
+    async def as_definition(self, machine_id: MachineId) -> CarriedOver:
+        """See `broker.driver.Adopter`."""
+        return await self._adopted.as_definition(machine_id)
