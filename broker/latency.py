@@ -67,6 +67,11 @@ def upper_bound(bucket: int) -> float:
     return LOWEST * math.exp2(bucket / PER_DOUBLING)
 
 
+def middle(bucket: int) -> float:
+    """A time in seconds that stands for all in that bucket."""
+    return LOWEST * math.exp2((bucket - 0.5) / PER_DOUBLING)
+
+
 def merged(*several: Counts) -> dict[int, int]:
     """All of them as one."""
     total: dict[int, int] = {}

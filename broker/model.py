@@ -591,6 +591,7 @@ class ProxyStatus:
         host: What a .vv file names: `public_host`, or the address it listens on.
         pid: The process that supervises the relay workers.
         workers: Process ids of the relay workers.
+        metrics_port: Where /metrics is answered on the loopback, if it is.
         ours: It is there because the face that asks hosts it, and goes with that face.
     """
 
@@ -600,3 +601,4 @@ class ProxyStatus:
     pid: int | None = None
     workers: tuple[int, ...] = ()
     ours: bool = False
+    metrics_port: int | None = None

@@ -248,4 +248,5 @@ def proxy(status: ProxyStatus) -> Document:
         "tls_port": status.tls_port,
         "pid": status.pid,
         "workers": list(status.workers),
+        "metrics_port": status.metrics_port,
     }

@@ -82,6 +82,9 @@ class ProxySettings:
     firewall: Literal["enforce", "warn"] = "enforce"
     """What becomes of a message outside of the tables: `enforce` ends its channel; `warn` lets it
     by and writes it down, unless it could harm a machine or lead a viewer elsewhere."""
+    metrics_port: Annotated[int, _PORTS] | None = None
+    """Port on 127.0.0.1 that answers `/metrics` for Prometheus while a proxy serves; none answers
+    nowhere, 0 takes a free one (`broker status` says which)."""
     token_ttl: Annotated[float, Bounds(1, 31_536_000)] = 120.0
     """Seconds a .vv file is good for opening a session; the session may outlast it."""
     token_ttl_max: Annotated[float, Bounds(1, 31_536_000)] = 604_800.0

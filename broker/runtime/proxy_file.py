@@ -42,6 +42,7 @@ def read_status(path: Path) -> ProxyStatus:
             tls_port=int(document["tls_port"]),
             pid=int(document["pid"]),
             workers=tuple(int(pid) for pid in document["workers"]),
+            metrics_port=document.get("metrics_port"),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return NOT_SERVING

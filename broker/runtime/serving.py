@@ -91,6 +91,7 @@ class Supervisor:
         self._listen = listen
         self._log_format = log_format
         self._port = 0
+        self._metrics_port: int | None = None
         self._stopping = asyncio.Event()
         self._at_once = asyncio.Event()
         self._renew = asyncio.Event()
@@ -122,6 +123,7 @@ class Supervisor:
                 changed=self._on_worker,
                 log_format=self._log_format,
             )
+            self._metrics_port = opened.enter_context(self._metrics())
             await self._serve(self._workers, lease_fd, ready)
             await self._end_orphans()
             await self._event(Kind.PROXY_STOPPED, "The proxy stopped")
@@ -200,7 +202,27 @@ class Supervisor:
             tls_port=self._port,
             pid=os.getpid(),
             workers=self._workers.pids if self._workers else (),
+            metrics_port=self._metrics_port,
         )
+
+    @contextlib.contextmanager
+    def _metrics(self) -> Iterator[int | None]:
+        """Answer /metrics while the body runs, where that is wanted; the port."""
+        port = self._house.settings.proxy.metrics_port
+        if port is None:
+            yield None
+            return
+        from broker.runtime.exporter import exporting
+        from broker.runtime.metrics import Metrics
+
+        def processes() -> dict[str, int]:
+            workers = self._workers.by_number if self._workers else {}
+            named = {f"worker-{number}": pid for number, pid in workers.items()}
+            return {"supervisor": os.getpid(), **named}
+
+        store = self._house.store
+        with exporting(port, Metrics(store.counts, store.sessions, processes)) as bound:
+            yield bound
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

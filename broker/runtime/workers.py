@@ -59,6 +59,12 @@ class Workers:
         """Process ids of the workers that live."""
         return tuple(sorted(p.pid for p in self._processes.values() if p.returncode is None))
 
+    @property
+    def by_number(self) -> dict[int, int]:
+        """The same by the workers' numbers."""
+        alive = {n: p.pid for n, p in self._processes.items() if p.returncode is None}
+        return dict(sorted(alive.items()))
+
     async def keep(self, number: int) -> None:
         """Have worker `number` running until `end` is called.
 

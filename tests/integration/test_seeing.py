@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import urllib.request
+from collections import defaultdict
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from broker.events import Event
 from broker.spice.client import ChannelsListed, Linked, MainReady, SurfaceCreated
@@ -18,6 +21,22 @@ from tests.integration.test_workers import House, Viewer, house, stopped
 pytestmark = pytest.mark.qemu
 
 __all__ = ["house"]
+
+
+@pytest.fixture(autouse=True)
+def metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BROKER_PROXY_METRICS_PORT", "0")
+
+
+def scraped(port: int | None) -> dict[str, float]:
+    """Samples by name, those of one name together, as Prometheus reads them."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=SECONDS) as answer:
+        text = answer.read().decode()
+    found: defaultdict[str, float] = defaultdict(float)
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found[sample.name] += sample.value
+    return found
 
 
 async def spread(house: House) -> Viewer:
@@ -52,6 +71,7 @@ async def test_latency_of_a_session_is_seen_wherever_its_channels_are(house: Hou
         row: dict[str, Any] = said.rows[0]
         whole = await asyncio.to_thread(broker, "sessions", session.id[:6])
         once = await asyncio.to_thread(broker, "top", "--once")
+        told = await asyncio.to_thread(scraped, house.status.metrics_port)
     finally:
         for each in reading:
             each.cancel()
@@ -59,9 +79,9 @@ async def test_latency_of_a_session_is_seen_wherever_its_channels_are(house: Hou
             with contextlib.suppress(asyncio.CancelledError):
                 await each
     for name in ("ping", "draw", "proxy"):
-        told = row["latency_ms"][name]
-        assert told["count"] >= 1
-        assert 0 < told["p50"] <= told["p95"]
+        shares = row["latency_ms"][name]
+        assert shares["count"] >= 1
+        assert 0 < shares["p50"] <= shares["p95"]
     assert row["latency_ms"]["draw"]["p95"] <= 2000
     assert all(row["split_ms"][part] > 0 for part in ("network", "proxy", "guest", "server"))
     by_name = {each["name"]: each for each in row["channel_details"]}
@@ -71,6 +91,12 @@ async def test_latency_of_a_session_is_seen_wherever_its_channels_are(house: Hou
     assert "key to drawing" in whole.out
     assert "felt" in whole.out
     assert session.id in once.out
+    assert (told["broker_sessions"], told["broker_channels"]) == (1, 3)
+    assert told["broker_sessions_opened_total"] == 1
+    assert told["broker_bytes_total"] >= row["bytes_to_client"]
+    for histogram in ("ping", "key_to_draw", "relay"):
+        assert told[f"broker_{histogram}_seconds_count"] >= 1
+    assert told["broker_process_open_fds"] > 10
 
 
 async def test_who_came_to_a_console_in_use_is_in_the_log_with_the_machine(house: House) -> None:
