@@ -12,6 +12,7 @@ import socket
 from typing import Final
 
 from broker.proxy.tls import TlsEnded, TlsEngine, TlsFailed
+from broker.proxy.watch import Watch, watch_of
 
 CHUNK_BYTES: Final = 256 * 1024
 """Read at once; the most that a channel keeps for a peer that does not read, and its records."""
@@ -37,7 +38,7 @@ class LegClosed(Exception):
 class Leg:
     """A socket and perhaps a TLS engine. Owns the socket."""
 
-    __slots__ = ("engine", "fd", "sock", "unsent")
+    __slots__ = ("_gone", "_reader", "_watch", "engine", "fd", "sock", "unsent")
 
     def __init__(self, sock: socket.socket, engine: TlsEngine | None = None) -> None:
         self.sock = sock
@@ -47,6 +48,11 @@ class Leg:
         self.engine = engine
         self.unsent: bytes = b""
         """What the socket did not take yet, already encrypted."""
+        self._gone = False  # the peer has closed: nobody reads what we would say
+        self._watch: Watch | None = (
+            None  # from the first wait for bytes until the relay, or the end
+        )
+        self._reader: asyncio.Future[None] | None = None
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -85,6 +91,7 @@ class Leg:
                     break
                 filled += count
         except TlsEnded as exc:
+            self._gone = True
             raise LegClosed(self, "closed") from exc
         except TlsFailed as exc:
             raise LegClosed(self, "tls", str(exc)) from exc
@@ -96,8 +103,10 @@ class Leg:
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as exc:
+            self._gone = True
             raise LegClosed(self, "reset", str(exc)) from exc
         if not count:
+            self._gone = True
             raise LegClosed(self, "closed")
         return count
 
@@ -131,6 +140,7 @@ class Leg:
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError as exc:
+            self._gone = True
             raise LegClosed(self, "reset", str(exc)) from exc
         if sent < len(data):
             self.unsent = bytes(data[sent:])
@@ -147,13 +157,20 @@ class Leg:
 
     def close(self) -> None:
         """Close at once, without another word. Not for a viewer that is owed an answer."""
+        self.hand_over()
         self.sock.close()
 
     def hang_up(self) -> None:
         """Close at once, also if somebody keeps a copy of the descriptor."""
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
-        self.sock.close()
+        self.close()
+
+    def hand_over(self) -> None:
+        """Stop waiting for bytes here: the relay begins, or the end has come."""
+        if self._watch is not None:
+            self._watch.remove_reader(self.fd)
+            self._watch = None
 
     # -- awaited, for the link stage
 
@@ -185,13 +202,19 @@ class Leg:
         Raises:
             LegClosed: The peer is gone.
         """
-        try:
-            data = await asyncio.get_running_loop().sock_recv(self.sock, limit)
-        except OSError as exc:
-            raise LegClosed(self, "reset", str(exc)) from exc
-        if not data:
-            raise LegClosed(self, "closed")
-        return data
+        while True:
+            try:
+                data = self.sock.recv(limit)
+            except (BlockingIOError, InterruptedError):
+                await self._readable()
+                continue
+            except OSError as exc:
+                self._gone = True
+                raise LegClosed(self, "reset", str(exc)) from exc
+            if not data:
+                self._gone = True
+                raise LegClosed(self, "closed")
+            return data
 
     async def receive(self, limit: int) -> bytes:
         """What comes next, 1 to `limit` bytes; nothing behind them is taken from the peer's view.
@@ -207,13 +230,19 @@ class Leg:
         return bytes(view[:count])
 
     async def _readable(self) -> None:
+        """Wait for bytes. The descriptor stays watched: in the link stage more always follow."""
         loop = asyncio.get_running_loop()
-        ready: asyncio.Future[None] = loop.create_future()
-        loop.add_reader(self.fd, _resolve, ready)
-        try:
-            await ready
-        finally:
-            loop.remove_reader(self.fd)
+        self._reader = ready = loop.create_future()
+        if self._watch is None:
+            self._watch = watch_of(loop)
+            self._watch.add_reader(self.fd, self._on_readable)
+        await ready
+
+    def _on_readable(self) -> None:
+        if self._reader is None or self._reader.done():
+            self.hand_over()  # nobody waits now; who does next, watches again
+        else:
+            self._reader.set_result(None)
 
     async def send(self, data: bytes) -> None:
         """Send all of it; in one write when the socket takes it.
@@ -244,6 +273,9 @@ class Leg:
 
         A socket that is closed with unread input resets, and a reset can overtake the last bytes.
         """
+        if self._gone:
+            self.close()
+            return
         try:
             async with asyncio.timeout(seconds):
                 await self.drain()
@@ -256,7 +288,7 @@ class Leg:
         except (TimeoutError, LegClosed, OSError):
             pass
         finally:
-            self.sock.close()
+            self.close()
 
     async def drop_to_end(self) -> None:
         """Read and forget until the peer closes; the caller sets the time-out."""

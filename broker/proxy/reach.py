@@ -15,6 +15,7 @@ from itertools import chain, zip_longest
 from typing import Final, cast
 
 from broker.proxy.gate import BackendUnreachable
+from broker.proxy.watch import watch_of
 
 Address = tuple[int, object]
 """A family, and an address as getaddrinfo gives it."""
@@ -35,10 +36,12 @@ async def connect(family: int, address: object, where: str) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, cast("str", address))
+        try:
+            sock.connect(cast("str", address))
+        except (BlockingIOError, InterruptedError):
+            await _connected(sock)
     except OSError as exc:
         sock.close()
-        # asyncio puts the address where the kernel's words belong
         words = os.strerror(exc.errno) if exc.errno else str(exc)
         raise BackendUnreachable(
             f"The SPICE server at {where} cannot be reached ({words})",
@@ -50,12 +53,30 @@ async def connect(family: int, address: object, where: str) -> socket.socket:
     return sock
 
 
+async def _connected(sock: socket.socket) -> None:
+    """Wait for what `connect` began.
+
+    Raises:
+        OSError: It came to nothing.
+    """
+    watch, done = watch_of(asyncio.get_running_loop()), asyncio.Event()
+    watch.add_writer(sock.fileno(), done.set)
+    try:
+        await done.wait()
+    finally:
+        watch.remove_writer(sock.fileno())
+    if problem := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        raise OSError(problem, os.strerror(problem))
+
+
 async def first_to_answer(addresses: Sequence[Address], where: str) -> socket.socket:
     """A socket to whichever address answers first; the others are let go.
 
     Raises:
         BackendUnreachable: None does.
     """
+    if len(addresses) == 1:
+        return await connect(*addresses[0], where)
     waiting = list(in_turn(addresses))
     trying: set[asyncio.Future[socket.socket]] = set()
     failure = BackendUnreachable(f"{where} has no address")

@@ -161,6 +161,8 @@ class Relay:
 
         The legs are left open, and nothing of ours listens to them any more.
         """
+        for leg in (self._client, self._backend):
+            leg.hand_over()
         try:
             for pump in self._pumps:
                 if not self._done.done():
