@@ -13,7 +13,6 @@ The rules that keep spice-server 0.15 alive, each marked VM where it is obeyed:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import Final
 
@@ -106,20 +105,20 @@ class Channels:
     async def _serve_later(
         self, viewer: Viewer, mess: LinkMess, name: str, admitted: Callable[[], None]
     ) -> None:
-        async with contextlib.AsyncExitStack() as held:
-            seat = await held.enter_async_context(
-                self._seats.find(mess.connection_id, name, viewer.peer)
-            )
+        seat = await self._seats.find(mess.connection_id, name, viewer.peer)
+        if seat is not None:
+            logs.about(session=seat.session.admission.session)
+        try:
+            await self._later.serve(viewer, mess, name, seat, admitted)
+        except TurnedAway as exc:
+            if seat is not None and not exc.told:
+                session = seat.session.admission.session
+                seat.record(ConnectionRefused(viewer.peer, exc.reason, exc.text, session, name))
+                exc.told = True
+            raise
+        finally:
             if seat is not None:
-                logs.about(session=seat.session.admission.session)
-            try:
-                await self._later.serve(viewer, mess, name, seat, admitted)
-            except TurnedAway as exc:
-                if seat is not None and not exc.told:
-                    session = seat.session.admission.session
-                    seat.record(ConnectionRefused(viewer.peer, exc.reason, exc.text, session, name))
-                    exc.told = True
-                raise
+                seat.close()
 
     async def refuse_plain(self, leg: Leg, peer: Peer, *, early: bytes = b"") -> None:
         """Tell a viewer without TLS to come back with it; closes the leg."""

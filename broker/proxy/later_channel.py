@@ -90,17 +90,18 @@ class LaterChannel:
             mess.channel_caps & ~gl,
         )
         backend = await self._steps.open(session, admission, asked, LinkError.CHANNEL_NOT_AVAILABLE)
-        async with contextlib.AsyncExitStack() as held:
-            held.callback(backend.leg.close)
+        try:
             await viewer.offer(
                 AUTH_CAPS | backend.reply.common_caps & MINI, backend.reply.channel_caps & ~gl
             )
             await self._check_token(session, viewer)
-            await held.enter_async_context(seat.claimed())
-            relay = await self._link_later(seat, viewer, kind, backend, admitted)
-            ending = await self._steps.relay(session, name, viewer.peer, relay)
-            if session.end_reason and ending.reason == session.end_reason:
-                await self._read_to_end(session, backend)
+            async with seat.claimed():
+                relay = await self._link_later(seat, viewer, kind, backend, admitted)
+                ending = await self._steps.relay(session, name, viewer.peer, relay)
+                if session.end_reason and ending.reason == session.end_reason:
+                    await self._read_to_end(session, backend)
+        finally:
+            backend.leg.close()
 
     async def _join(self, seat: Seat) -> Admission:
         try:

@@ -83,9 +83,10 @@ class Seats:
         self._answer_seconds = answer_seconds
         self._away: dict[tuple[SessionId, str], _FarSeat] = {}
 
-    @contextlib.asynccontextmanager
-    async def find(self, number: int, name: str, peer: Peer) -> AsyncIterator[Seat | None]:
+    async def find(self, number: int, name: str, peer: Peer) -> Seat | None:
         """A seat for channel `name` in the session with that connection id; None: none such.
+
+        Who gets it must close it.
 
         Raises:
             TurnedAway: Its owner refused, or does not answer.
@@ -93,14 +94,8 @@ class Seats:
         owner = number >> _DRAWN_BITS
         if self._place is None or owner == self._place.number:
             session = self._sessions.find(number)
-            yield OwnSeat(session, name, peer, self._gate) if session else None
-            return
-        seat = await self._ask(owner, Join(number, name, peer))
-        try:
-            yield seat
-        finally:
-            if seat is not None:
-                seat.close()
+            return OwnSeat(session, name, peer, self._gate) if session else None
+        return await self._ask(owner, Join(number, name, peer))
 
     async def _ask(self, owner: int, join: Join) -> _FarSeat | None:
         assert self._place is not None

@@ -51,6 +51,10 @@ class Seat(Protocol):
         """Tell the session's gate."""
         ...
 
+    def close(self) -> None:
+        """The channel has ended."""
+        ...
+
 
 class OwnSeat:
     """In a session whose MAIN this worker holds."""
@@ -65,13 +69,9 @@ class OwnSeat:
         """See `Seat`."""
         return await self._gate.join(self.session.admission, self._name, self._peer)
 
-    @contextlib.asynccontextmanager
-    async def claimed(self) -> AsyncIterator[None]:
+    def claimed(self) -> _Claimed:
         """See `Seat`."""
-        if self._name in self.session.channels:
-            raise taken(self._name)
-        with self.session.channel(self._name):
-            yield
+        return _Claimed(self.session, self._name)
 
     @contextlib.asynccontextmanager
     async def crossing(self) -> AsyncIterator[None]:
@@ -82,6 +82,27 @@ class OwnSeat:
     def record(self, notice: Notice) -> None:
         """See `Seat`."""
         self._gate.record(notice)
+
+    def close(self) -> None:
+        """See `Seat`."""
+
+
+class _Claimed:
+    """See `Seat.claimed`. It lives as long as the channel does: a generator would take a kB."""
+
+    __slots__ = ("_name", "_session")
+
+    def __init__(self, session: Session, name: str) -> None:
+        self._session = session
+        self._name = name
+
+    async def __aenter__(self) -> None:
+        if self._name in self._session.channels:
+            raise taken(self._name)
+        self._session.channel_begins(self._name)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._session.channel_ends(self._name)
 
 
 def taken(name: str) -> TurnedAway:

@@ -57,20 +57,23 @@ class Session:
         for tell in tuple(self._on_end):
             tell(reason)
 
-    @contextlib.contextmanager
-    def on_end(self, tell: Callable[[str], None]) -> Iterator[None]:
+    def on_end(self, tell: Callable[[str], None]) -> _Telling:
         """Have `tell` called when the session ends while the body runs.
 
         Raises:
-            SessionOver: It has ended already.
+            SessionOver: On entering, when it has ended already.
         """
+        return _Telling(self, tell)
+
+    def tell_of_end(self, tell: Callable[[str], None]) -> None:
+        """The same until `tell_no_more`; raises at once."""
         if self.end_reason:
             raise SessionOver(self.end_reason)
         self._on_end.add(tell)
-        try:
-            yield
-        finally:
-            self._on_end.discard(tell)
+
+    def tell_no_more(self, tell: Callable[[str], None]) -> None:
+        """It does not matter any more."""
+        self._on_end.discard(tell)
 
     def main_has_closed(self) -> None:
         """MAIN's backend connection is closed, or never was."""
@@ -125,17 +128,20 @@ class Session:
                 self._kept.close()
                 self._calm.set()
 
-    @contextlib.contextmanager
-    def channel(self, name: str) -> Iterator[None]:
-        """A channel beside MAIN is being linked or relayed."""
+    def channel(self, name: str) -> _Named:
+        """A channel beside MAIN is being linked or relayed while the body runs."""
+        return _Named(self, name)
+
+    def channel_begins(self, name: str) -> None:
+        """The same until `channel_ends`."""
         self.channels.add(name)
         self._empty.clear()
-        try:
-            yield
-        finally:
-            self.channels.discard(name)
-            if not self.channels:
-                self._empty.set()
+
+    def channel_ends(self, name: str) -> None:
+        """It is gone."""
+        self.channels.discard(name)
+        if not self.channels:
+            self._empty.set()
 
     async def emptied(self, seconds: float) -> None:
         """Wait until all channels beside MAIN are gone, or for `seconds`."""
@@ -151,6 +157,38 @@ class Session:
     async def calm(self) -> None:
         """Wait until no display is crossing."""
         await self._calm.wait()
+
+
+class _Telling:
+    """See `Session.on_end`. It lives as long as a channel does: a generator would take a kB."""
+
+    __slots__ = ("_session", "_tell")
+
+    def __init__(self, session: Session, tell: Callable[[str], None]) -> None:
+        self._session = session
+        self._tell = tell
+
+    def __enter__(self) -> None:
+        self._session.tell_of_end(self._tell)
+
+    def __exit__(self, *_: object) -> None:
+        self._session.tell_no_more(self._tell)
+
+
+class _Named:
+    """See `Session.channel`."""
+
+    __slots__ = ("_name", "_session")
+
+    def __init__(self, session: Session, name: str) -> None:
+        self._session = session
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._session.channel_begins(self._name)
+
+    def __exit__(self, *_: object) -> None:
+        self._session.channel_ends(self._name)
 
 
 class Sessions:

@@ -1,10 +1,6 @@
-"""What every connection's life is made of: the backend's link stage, the relay, breaking off."""
+"""What every connection's life is made of: the backend's link stage, and the relay."""
 
 from __future__ import annotations
-
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 
 from broker.errors import BrokerError, Refused
 from broker.model import SessionId
@@ -23,7 +19,8 @@ from broker.proxy.judging import judged
 from broker.proxy.leg import LegClosed
 from broker.proxy.limits import Limits
 from broker.proxy.relay import Ending, Relay
-from broker.proxy.session import Session, SessionOver, Sessions
+from broker.proxy.session import Session, Sessions
+from broker.proxy.stage import Stage
 from broker.proxy.timing import ChannelTimes
 from broker.proxy.viewer import TurnedAway
 from broker.spice.constants import CommonCap, LinkError, caps_of
@@ -112,27 +109,10 @@ class Steps:
                 )
         return ending
 
-    @contextlib.asynccontextmanager
-    async def stage(self, session: Session, seconds: float | None = None) -> AsyncIterator[None]:
-        """Something that may be broken off when the session ends, or takes too long.
-
-        Raises:
-            SessionOver: The session ended.
-            TimeoutError: It took longer than `seconds`.
-        """
-        try:
-            async with asyncio.timeout(seconds) as limit:
-
-                def cut(_reason: str) -> None:
-                    if not limit.expired():
-                        limit.reschedule(asyncio.get_running_loop().time())
-
-                with session.on_end(cut):
-                    yield
-        except TimeoutError as exc:
-            if session.end_reason:
-                raise SessionOver(session.end_reason) from exc
-            raise
+    @staticmethod
+    def stage(session: Session, seconds: float | None = None) -> Stage:
+        """Something that may be broken off when the session ends, or takes too long."""
+        return Stage(session, seconds)
 
 
 def turned_away(exc: BrokerError, error: LinkError | None) -> TurnedAway:

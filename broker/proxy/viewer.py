@@ -152,8 +152,10 @@ class Viewer:
             TurnedAway: It closed, or does not read.
         """
         try:
-            async with asyncio.timeout(self._seconds):
-                await self.leg.send(data)
+            self.leg.write(data)
+            if self.leg.unsent:
+                async with asyncio.timeout(self._seconds):
+                    await self.leg.drain()
         except (TimeoutError, LegClosed) as exc:
             raise self._lost(exc, "answer") from exc
 

@@ -37,6 +37,7 @@ class TicketReceived:
     """128 bytes under the key that was offered."""
 
 
+_CHANNEL_TYPES = frozenset(ChannelType)
 ServerEvent = LinkRequested | TicketReceived
 
 
@@ -146,7 +147,7 @@ class ServerLink:
                 f"link message of {header.size} bytes, expected {LinkMess.SIZE} to {MAX_LINK_BYTES}"
             )
         mess = LinkMess.decode((yield from self._stream.exactly(header.size)))
-        if mess.channel_type not in ChannelType.__members__.values():
+        if mess.channel_type not in _CHANNEL_TYPES:
             raise RemoteProtocolError(
                 f"channel type {mess.channel_type} does not exist", LinkError.CHANNEL_NOT_AVAILABLE
             )

@@ -17,12 +17,11 @@ from broker.spice.errors import LocalProtocolError, RemoteProtocolError
 KEY_BITS: Final = 1024
 
 
-def _oaep() -> padding.OAEP:
-    return padding.OAEP(
-        mgf=padding.MGF1(hashes.SHA1()),  # noqa: S303 - the protocol knows no other
-        algorithm=hashes.SHA1(),  # noqa: S303 - the protocol knows no other
-        label=None,
-    )
+_OAEP: Final = padding.OAEP(
+    mgf=padding.MGF1(hashes.SHA1()),  # noqa: S303 - the protocol knows no other
+    algorithm=hashes.SHA1(),  # noqa: S303 - the protocol knows no other
+    label=None,
+)
 
 
 class TicketKey:
@@ -50,7 +49,7 @@ class TicketKey:
     def open(self, sealed: bytes) -> bytes | None:
         """The password inside, cut at its first NUL; None when it was not sealed for this key."""
         try:
-            return self._private.decrypt(sealed, _oaep()).split(b"\0", 1)[0]
+            return self._private.decrypt(sealed, _OAEP).split(b"\0", 1)[0]
         except ValueError:
             return None
 
@@ -70,4 +69,4 @@ def seal(password: bytes, public_key: bytes) -> bytes:
         raise RemoteProtocolError("the server's ticket key cannot be read") from exc
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size != SEALED_TICKET_BYTES * 8:
         raise RemoteProtocolError("the server's ticket key is not an RSA key of 1024 bits")
-    return key.encrypt(password + b"\0", _oaep())
+    return key.encrypt(password + b"\0", _OAEP)
