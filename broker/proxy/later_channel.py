@@ -16,7 +16,7 @@ from broker import tokens
 from broker.errors import BrokerError, Refused
 from broker.proxy.backend import Backend
 from broker.proxy.gate import Admission
-from broker.proxy.leg import LegClosed
+from broker.proxy.leg import Leg, LegClosed
 from broker.proxy.relay import Relay
 from broker.proxy.seats import Seat
 from broker.proxy.session import Session
@@ -90,6 +90,7 @@ class LaterChannel:
             mess.channel_caps & ~gl,
         )
         backend = await self._steps.open(session, admission, asked, LinkError.CHANNEL_NOT_AVAILABLE)
+        leg = backend.leg
         try:
             await viewer.offer(
                 AUTH_CAPS | backend.reply.common_caps & MINI, backend.reply.channel_caps & ~gl
@@ -97,11 +98,12 @@ class LaterChannel:
             await self._check_token(session, viewer)
             async with seat.claimed():
                 relay = await self._link_later(seat, viewer, kind, backend, admitted)
+                del backend, asked, admission  # the channel may live for hours
                 ending = await self._steps.relay(session, name, viewer.peer, relay)
                 if session.end_reason and ending.reason == session.end_reason:
-                    await self._read_to_end(session, backend)
+                    await self._read_to_end(session, leg)
         finally:
-            backend.leg.close()
+            leg.close()
 
     async def _join(self, seat: Seat) -> Admission:
         try:
@@ -222,12 +224,12 @@ class LaterChannel:
                     getattr(exc, "reason", "backend-closed"), f"the channel did not open: {exc}"
                 ) from exc
 
-    async def _read_to_end(self, session: Session, backend: Backend) -> None:
+    async def _read_to_end(self, session: Session, leg: Leg) -> None:
         """VM rule 2: the server closes this channel once MAIN is closed."""
         await session.main_closed.wait()
         try:
             async with asyncio.timeout(self._steps.limits.close_seconds):
-                await backend.leg.drop_to_end()
+                await leg.drop_to_end()
         except TimeoutError:
             pass
 

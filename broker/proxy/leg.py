@@ -170,7 +170,7 @@ class Leg:
         """Stop waiting for bytes here: the relay begins, or the end has come."""
         if self._watch is not None:
             self._watch.remove_reader(self.fd)
-            self._watch = None
+            self._watch = self._reader = None
 
     # -- awaited, for the link stage
 

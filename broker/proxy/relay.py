@@ -139,6 +139,9 @@ class Pump:
 class Relay:
     """Both directions of one channel, from the end of the link stage on."""
 
+    __slots__ = ("_backend", "_client", "_done", "_pumps", "_watch", "dropped",
+                 "to_client", "to_server")  # fmt: skip
+
     def __init__(
         self, client: Leg, backend: Leg, to_client: Inspector, to_server: Inspector
     ) -> None:

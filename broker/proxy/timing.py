@@ -35,6 +35,9 @@ faster, and other workers are told too."""
 class ChannelTimes:
     """One channel's histograms."""
 
+    __slots__ = ("_answer", "_draw", "_now", "_ping", "_pings", "_pressed_at", "_proxy",
+                 "_relay", "_session", "_told")  # fmt: skip
+
     def __init__(self, relay: Relay, session: Session) -> None:
         self._relay = relay
         self._session = session

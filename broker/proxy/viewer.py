@@ -36,6 +36,8 @@ class TurnedAway(Exception):
 class Viewer:
     """A viewer on the other end of a leg."""
 
+    __slots__ = ("_early", "_key", "_link", "_pending", "_seconds", "leg", "peer")
+
     def __init__(
         self, leg: Leg, peer: Peer, key: TicketKey, seconds: float, *, early: bytes = b""
     ) -> None:

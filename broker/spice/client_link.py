@@ -6,6 +6,7 @@ never be dropped before the server has answered its INIT, or QEMU dies.
 Source: spice-gtk 0.42 `spice-channel.c`; trials on spice-server 0.15.1.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from broker.spice.constants import (
@@ -18,7 +19,7 @@ from broker.spice.constants import (
     Mechanism,
 )
 from broker.spice.errors import LocalProtocolError, RemoteProtocolError
-from broker.spice.stream import ByteStream, Steps
+from broker.spice.stream import NO_STEPS, ByteStream, Steps
 from broker.spice.wire import U32, LinkHeader, LinkMess, LinkReply
 
 
@@ -64,7 +65,7 @@ class ClientLink:
         self._outgoing = bytearray(mess.encode())
         self._reply: LinkReply | None = None
         self._presented = False
-        self._steps = self._handshake()
+        self._steps: Iterator[None] = self._handshake()
         next(self._steps)
 
     @property
@@ -124,6 +125,8 @@ class ClientLink:
             except RemoteProtocolError as exc:
                 self.failure = exc
                 self.done = True
+        if self.done:
+            self._steps = NO_STEPS  # a channel keeps this object for hours
         events, self._events = self._events, []
         return events
 

@@ -71,7 +71,7 @@ class Inspector:
         self._smallest = rules.smallest
         self._watched: Mapping[int, int] = {}
         self._tell: Tell = _nobody
-        self._slow = frozenset(rules.checks) | frozenset(rules.rewrites) | rules.swallow
+        self._slow = rules.slow
         self._left = 0
         self._swallowing = False
         self.held = held
@@ -148,8 +148,7 @@ class Inspector:
         """
         self._watched = kinds
         self._tell = tell
-        allowed = self._rules.largest
-        self._largest = {kind: allowed[kind] for kind in allowed if kind not in kinds}
+        self._largest = self._rules.largest_without(kinds)
 
     def insert(self, kind: int, body: bytes) -> bytes:
         """A message of ours into this direction, between two that pass.

@@ -9,7 +9,7 @@ Source: spice-common `spice.proto`; trials on spice-server 0.15.1.
 """
 
 import struct
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -83,6 +83,23 @@ class Rules:
     viewer round the broker."""
     ceiling: int = 0
     """The largest body that a firewall which only warns lets by."""
+    slow: frozenset[int] = field(init=False, repr=False, compare=False)
+    """Types that need more than a look at the header."""
+    _views: dict[tuple[int, ...], Mapping[int, int]] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
+
+    def __post_init__(self) -> None:
+        slow = frozenset(self.checks) | frozenset(self.rewrites) | self.swallow
+        object.__setattr__(self, "slow", slow)
+
+    def largest_without(self, kinds: Iterable[int]) -> Mapping[int, int]:
+        """`largest` without these types; the same one each time, for thousands of channels."""
+        key = tuple(kinds)
+        if (view := self._views.get(key)) is None:
+            view = {kind: size for kind, size in self.largest.items() if kind not in key}
+            self._views[key] = view
+        return view
 
 
 CLIENT_BASE: Final[Mapping[int, int]] = {

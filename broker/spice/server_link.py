@@ -5,6 +5,7 @@ It decides nothing: which capabilities to offer, and whether a ticket is good, i
 Source: spice-server 0.15.1 `reds.cpp`; "Spice protocol", section Link.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from broker.spice.constants import (
@@ -18,7 +19,7 @@ from broker.spice.constants import (
     Mechanism,
 )
 from broker.spice.errors import LocalProtocolError, RemoteProtocolError
-from broker.spice.stream import ByteStream, Steps
+from broker.spice.stream import NO_STEPS, ByteStream, Steps
 from broker.spice.wire import U32, LinkHeader, LinkMess, LinkReply
 
 
@@ -58,7 +59,7 @@ class ServerLink:
         self._offered = False
         self._ticket_seen = False
         self._asked = False
-        self._steps = self._handshake()
+        self._steps: Iterator[None] = self._handshake()
         next(self._steps)
 
     @property
@@ -96,6 +97,7 @@ class ServerLink:
             raise LocalProtocolError("only a ticket can be accepted")
         self._outgoing += U32.pack(LinkError.OK)
         self.done = True
+        self._steps = NO_STEPS
 
     def refuse(self, error: LinkError) -> None:
         """Say no in the form this step has for it: a reply before the offer, a result after it.
@@ -128,6 +130,8 @@ class ServerLink:
                 self.failure = exc
                 self.done = True
                 self._outgoing += LinkReply(exc.reply).encode()
+        if self.done:
+            self._steps = NO_STEPS  # a channel keeps this object for hours
         events, self._events = self._events, []
         return events
 

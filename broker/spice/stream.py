@@ -4,14 +4,18 @@ A step says `yield from stream.exactly(16)`; it is resumed by `next()` whenever 
 The caller checks every length against a named limit before it asks for it here.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 Steps = Generator[None, None, None]
 """A protocol's script: it pauses whenever it needs bytes or a decision."""
+NO_STEPS: Iterator[None] = iter(())
+"""Stands for a script that has ended, and does not keep what it knew."""
 
 
 class ByteStream:
     """Bytes as they came, handed out in the sizes the protocol has."""
+
+    __slots__ = ("_buffer", "missing")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
