@@ -13,7 +13,7 @@ from broker.model import SessionId, TcpTarget
 from broker.proxy.gate import ChannelClosed, ConnectionRefused, SessionClosed, Traffic
 from broker.proxy.limits import Limits
 from broker.proxy.tls import TlsEngine
-from broker.spice.client import Linked, MainReady, MessageReceived
+from broker.spice.client import AgentChanged, Linked, MainReady, MessageReceived
 from broker.spice.client_link import LinkRefused
 from broker.spice.constants import AUTH_CAPS, COMMON_CAPS, ChannelType, LinkError
 from broker.spice.wire import Header, LinkHeader, LinkMess, LinkReply, MainInit, message
@@ -596,7 +596,7 @@ async def test_a_connection_that_ends_by_a_bug_of_ours_ends_alone(
         while "did not foresee" not in caplog.text:  # noqa: ASYNC110 - a log has no event
             await asyncio.sleep(0)
     await served.say(message(107))
-    await main.until(MessageReceived, lambda event: event.type == 107)
+    await main.until(AgentChanged)
 
 
 async def test_the_ticket_key_is_renewed(tmp_path: Path, fake: FakeServer) -> None:
@@ -620,4 +620,4 @@ async def test_another_certificate_serves_those_who_come_later(rig: Rig, fake: F
     with pytest.raises((ConnectionError, ssl.SSLError)):
         await rig.raw()
     await served.say(message(107))
-    await main.until(MessageReceived, lambda event: event.type == 107)
+    await main.until(AgentChanged)

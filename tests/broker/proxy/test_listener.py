@@ -13,7 +13,7 @@ import pytest
 
 from broker.proxy.gate import ConnectionRefused, Peer
 from broker.proxy.limits import Limits
-from broker.spice.client import Linked, MessageReceived
+from broker.spice.client import AgentChanged, Linked
 from broker.spice.constants import COMMON_CAPS, ChannelType, LinkError
 from broker.spice.wire import LinkMess, LinkReply
 from tests.broker.proxy.fake_server import FakeServer
@@ -140,7 +140,7 @@ async def test_a_proxy_that_stopped_accepting_lets_sessions_go_on(
     await opening
     rig.proxy.stop_accepting()
     await served.say(b"\x6b\0\0\0\0\0")
-    await main.until(MessageReceived, lambda event: event.type == 107)
+    await main.until(AgentChanged)
     await main.close()
     async with asyncio.timeout(SECONDS):
         await rig.proxy.drained()
