@@ -33,6 +33,7 @@ logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
 
 DISCONNECT_SECONDS: Final = 1.0
 BUSY_SECONDS: Final = 0.02
+HEAR_OUT_SECONDS: Final = 2.0
 MAX_ANSWER_BYTES: Final = 1024 * 1024
 _BUSY: Final = frozenset({errno.EINVAL, errno.EAGAIN})
 """What connecting gives when more clients wait for the monitor than its backlog holds."""
@@ -161,11 +162,30 @@ async def ask(
             try:
                 return [await lines.answer(n) for n in range(len(commands) + 1)][1:]
             except CommandRefused:
-                if undo is not None:
-                    end.sendmsg([undo.line(len(commands) + 1)])
-                    with contextlib.suppress(CommandRefused):
-                        await lines.answer(len(commands) + 1)
+                await _undone(end, lines, undo, len(commands) + 1)
                 raise
+            except asyncio.CancelledError:
+                # QEMU forgets the rest when we hang up now, and what `getfd` gave it stays open.
+                if fd is not None:
+                    await _heard_out(end, lines, undo, len(commands))
+                raise
+
+
+async def _undone(end: socket.socket, lines: _Lines, undo: Command | None, number: int) -> None:
+    if undo is not None:
+        end.sendmsg([undo.line(number)])
+        with contextlib.suppress(CommandRefused):
+            await lines.answer(number)
+
+
+async def _heard_out(end: socket.socket, lines: _Lines, undo: Command | None, last: int) -> None:
+    """Wait a little until QEMU has answered our last command, though nobody needs it any more."""
+    with contextlib.suppress(TimeoutError, MonitorGone, OSError):
+        async with asyncio.timeout(HEAR_OUT_SECONDS):
+            try:
+                await lines.answer(last)
+            except CommandRefused:
+                await _undone(end, lines, undo, last + 1)
 
 
 class _Lines:

@@ -1,12 +1,14 @@
 """A SPICE channel handed over to a real QEMU; links are left before the ticket: no harm in that."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -46,6 +48,27 @@ async def test_the_end_is_what_a_relay_needs(demo_guest: Guest) -> None:
         assert end.family is socket.AF_INET
         assert end.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert end.getpeername()[0] == "127.0.0.1"
+
+
+def descriptors(pid: int | None) -> int:
+    """How many files that process has open."""
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+
+
+async def test_one_that_is_broken_off_leaves_nothing_in_the_machine(demo_guest: Guest) -> None:
+    """QEMU has 1024 descriptors, and a viewer may leave at any moment."""
+    control = str(demo_guest.paths.ctl)
+    pid = (await demo_guest.instance.look()).pid
+    before, draw = descriptors(pid), Random("broken off")
+    for _ in range(80):
+        asking = asyncio.ensure_future(handover.hand_over(control))
+        await asyncio.sleep(draw.uniform(0, 0.004))  # the moment is what is drawn
+        asking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            (await asking).close()
+    async with asyncio.timeout(20):
+        while descriptors(pid) > before:  # noqa: ASYNC110 - QEMU tells nobody
+            await asyncio.sleep(0.01)
 
 
 async def test_twenty_at_once_queue_and_all_get_their_own(demo_guest: Guest) -> None:
