@@ -251,6 +251,29 @@ class Renaming(Protocol):
 
 
 @runtime_checkable
+class ForOneViewer(Protocol):
+    """A driver that can open a console of this host to one viewer, round the proxy."""
+
+    async def direct(self, machine_id: MachineId, *, seconds: float) -> Console:
+        """A port of the machine's own, with a new ticket that is good for so many seconds.
+
+        Raises:
+            NotFound: No such machine.
+            NoConsole: It is off, or listens on no port.
+        """
+        ...
+
+    async def door(self, machine_id: MachineId) -> Console:
+        """A port of 127.0.0.1 for one viewer of a machine that the proxy cannot serve (VNC).
+
+        Raises:
+            NotFound: No such machine.
+            NoConsole: It is off, or has no such console.
+        """
+        ...
+
+
+@runtime_checkable
 class KeptConsoles(Protocol):
     """A driver whose consoles are told whole by `machines()` and these tickets.
 

@@ -130,6 +130,13 @@ class NoConsole(BrokerError):
     code = "no-console"
 
 
+def speaks_vnc(name: str) -> NoConsole:
+    """The proxy speaks SPICE, and that machine does not."""
+    return NoConsole(
+        f"{name} speaks VNC, which the proxy does not", fix=f"Open it here: broker open {name}"
+    )
+
+
 class VmStartFailed(BrokerError):
     """QEMU did not start; `what` carries its own last words."""
 

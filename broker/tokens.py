@@ -23,6 +23,11 @@ def mint() -> str:
     return _pick(_LETTERS, LENGTH)
 
 
+def password(length: int) -> str:
+    """A new password of so many ASCII letters and digits, for protocols that know short ones."""
+    return _pick(_LETTERS, length)
+
+
 def digest(token: str) -> bytes:
     """SHA-256 of a token, 32 bytes; any text has one."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

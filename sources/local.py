@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 from broker.driver import DriverContext
-from broker.errors import BrokerError, ConfigError, NoConsole
+from broker.errors import BrokerError, ConfigError, NoConsole, speaks_vnc
 from broker.human import did_you_mean
 from broker.model import (
     Console,
@@ -24,6 +24,8 @@ from broker.model import (
     Protocol,
     SourceName,
     State,
+    Target,
+    UnixTarget,
 )
 
 if TYPE_CHECKING:  # what these import is only needed once something is asked
@@ -108,7 +110,7 @@ class LocalDriver:
 
         Raises:
             NotFound: No such VM.
-            NoConsole: It is off, or has no display.
+            NoConsole: It is off, has no display, or speaks VNC.
         """
         definition = self._definitions.find(machine_id)
         machine = await self._look(definition)
@@ -117,12 +119,29 @@ class LocalDriver:
                 f"{machine.name} has no display",
                 fix="Define it with a display, or read its serial port: broker vm log --serial",
             )
+        if machine.protocol is Protocol.VNC:
+            raise speaks_vnc(machine.name)
         if machine.state in _OFF or machine.pid is None:
             raise NoConsole(
                 f"{machine.name} is {machine.state}",
                 fix=f"Start it: broker vm start {machine.name}",
             )
         return Console(machine.target)
+
+    async def direct(self, machine_id: MachineId, *, seconds: float) -> Console:
+        """The VM's own port for SPICE, with a new ticket; see `broker.vm.ticket.issue`."""
+        from broker.vm.ticket import issue
+
+        definition = self._definitions.find(machine_id)
+        spec = definition.spec or self._definitions.spec(machine_id)
+        return await issue(spec, self._paths(definition), seconds=seconds)
+
+    async def door(self, machine_id: MachineId) -> Console:
+        """A port for one viewer of the VM's VNC socket; see `broker.vm.vnc.open_door`."""
+        from broker.vm.vnc import open_door
+
+        definition = self._definitions.find(machine_id)
+        return await open_door(definition.name, self._paths(definition))
 
     async def aclose(self) -> None:
         """Nothing is kept open."""
@@ -339,7 +358,6 @@ class LocalDriver:
 
     def _machine(self, definition: Definition, paths: VmPaths, seen: Seen) -> Machine:
         spec, problem = definition.spec, definition.problem
-        screen = spec is None or spec.display is not Display.NONE
         broken = problem is not None and seen.state is State.STOPPED
         return Machine(
             MachineKey(self._name, definition.uuid),
@@ -347,10 +365,28 @@ class LocalDriver:
             State.ERROR if broken else seen.state,
             hypervisor=HYPERVISOR,
             hypervisor_ip="127.0.0.1",
-            protocol=Protocol.SPICE if screen else Protocol.NONE,
+            protocol=_protocol(spec),
             reason=str(problem) if problem is not None else seen.reason,
             pid=seen.pid,
             started_at=seen.started_at,
-            target=HandOverTarget(str(paths.ctl)) if screen else None,
+            target=_target(spec, paths),
             defined=True,
         )
+
+
+def _protocol(spec: MachineSpec | None) -> Protocol:
+    if spec is None:
+        return Protocol.SPICE
+    if spec.display is Display.NONE:
+        return Protocol.NONE
+    return Protocol.VNC if spec.vnc else Protocol.SPICE
+
+
+def _target(spec: MachineSpec | None, paths: VmPaths) -> Target | None:
+    match _protocol(spec):
+        case Protocol.SPICE:
+            return HandOverTarget(str(paths.ctl))
+        case Protocol.VNC:
+            return UnixTarget(str(paths.vnc))
+        case Protocol.NONE:
+            return None

@@ -13,7 +13,7 @@ from broker.cli.diagnostics import Exit
 from broker.cli.link_options import add_label, add_policy, add_turn, policy_of
 from broker.cli.show import add_console
 from broker.errors import NoConsole, Unreachable, ViewerMissing
-from broker.model import State, WhenOccupied
+from broker.model import Protocol, State, WhenOccupied
 from broker.service.port import VIEWER_LABEL, ExportRequest
 from broker.service.viewer import ended, from_elsewhere, has_display, see_that_it_is_free
 
@@ -75,7 +75,8 @@ async def open_console(
             "There is no display here: neither DISPLAY nor WAYLAND_DISPLAY is set",
             fix=from_elsewhere(machine.name),
         )
-    ours = not (await service.proxy_status()).serving
+    needs_proxy = machine.protocol is not Protocol.VNC
+    ours = needs_proxy and not (await service.proxy_status()).serving
     if ours:
         await service.host_proxy()
     opened = await service.open_viewer(machine.key, request)

@@ -69,6 +69,11 @@ class ConsolePath:
         machine = self._machine
         if machine.protocol is Protocol.NONE:
             return broken("it has no graphical console", "Give the machine a SPICE display")
+        if machine.protocol is Protocol.VNC:
+            return broken(
+                "it speaks VNC, which the proxy does not",
+                f"Open it on this host: broker open {machine.name}",
+            )
         if machine.state in (State.STOPPED, State.SHUTDOWN, State.CRASHED):
             fix = f"Start it: broker vm start {machine.name}" if machine.defined else "Start it"
             return broken(f"the machine is {machine.state.value}", fix)

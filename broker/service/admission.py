@@ -14,7 +14,7 @@ from typing import Protocol
 
 from broker import tokens
 from broker.clock import Clock
-from broker.errors import NoConsole, NotFound, Occupied, Refused
+from broker.errors import NoConsole, NotFound, Occupied, Refused, speaks_vnc
 from broker.events import Event, Kind
 from broker.model import (
     Console,
@@ -211,6 +211,8 @@ class Admission:
         try:
             if machine.protocol is Spoken.NONE:
                 raise NoConsole(f"{machine.full_name} has no graphical console")
+            if machine.protocol is Spoken.VNC:
+                raise speaks_vnc(machine.name)
             console = self._store.kept_console(token.key)
         except NoConsole as none:
             self._store.close_session(session.id, "no-console", now)

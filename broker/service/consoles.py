@@ -14,19 +14,17 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from broker import human, tokens, vv
-from broker.errors import Ambiguous, NoConsole, NotFound, UsageError
+from broker.errors import Ambiguous, NoConsole, NotFound, UsageError, speaks_vnc
 from broker.events import Event, Kind
 from broker.model import (
     Console,
-    HandOverTarget,
     Machine,
     MachineKey,
     ProxyStatus,
-    TcpTarget,
     Token,
-    UnixTarget,
 )
 from broker.model import Protocol as Spoken
+from broker.service.direct import is_loopback, of_kept, see_that_all_is_allowed, title
 from broker.service.port import ConsoleInfo, Exported, ExportRequest
 
 if TYPE_CHECKING:
@@ -35,10 +33,6 @@ if TYPE_CHECKING:
 
 NO_PROXY = (
     "No proxy is serving now, so nobody can connect with this file yet; start one: broker serve"
-)
-REAL_TICKET = (
-    "This file holds the hypervisor's own ticket and goes round the proxy; "
-    "whoever has it can open the console"
 )
 
 
@@ -160,19 +154,19 @@ class Consoles:
                 f"{machine.full_name} has no graphical console",
                 fix="Give it a display, or read its serial port: broker vm log --serial",
             )
+        if machine.protocol is Spoken.VNC:
+            raise speaks_vnc(machine.name)
         if not request.direct:
             return self._proxied(machine, request)
-        if request.policy.words:
-            raise UsageError(
-                f"A direct file goes round the proxy, so it cannot be {request.policy.words[0]}",
-                fix="Leave out --direct, or allow everything",
-            )
-        return self._direct(machine, request)
+        see_that_all_is_allowed(request)
+        return of_kept(machine, request, self._kept_console(machine.key))
 
-    def _proxied(self, machine: Machine, request: ExportRequest) -> Exported:
-        status = self._proxy_status()
-        host = self._host_for(request)
-        tls_port = status.tls_port if status.serving else self._settings.tls_port
+    def life_of(self, request: ExportRequest) -> float:
+        """How long a new token or ticket shall open a session, in seconds.
+
+        Raises:
+            UsageError: That is longer than is allowed.
+        """
         ttl = self._settings.token_ttl if request.ttl is None else request.ttl
         if not 0 < ttl <= self._settings.token_ttl_max:
             longest = self._settings.token_ttl_max
@@ -180,6 +174,13 @@ class Consoles:
                 f"A token cannot live {ttl:g} seconds; up to {longest:g} are allowed",
                 fix="Ask for less, or raise proxy.token_ttl_max",
             )
+        return ttl
+
+    def _proxied(self, machine: Machine, request: ExportRequest) -> Exported:
+        status = self._proxy_status()
+        host = self._host_for(request)
+        tls_port = status.tls_port if status.serving else self._settings.tls_port
+        ttl = self.life_of(request)
         if not tls_port:
             raise UsageError(
                 "proxy.tls_port is 0 and no proxy is serving, so the port is not known yet",
@@ -222,7 +223,7 @@ class Consoles:
                 password=secret,
                 ca=certificate.ca_pem,
                 host_subject=certificate.host_subject,
-                title=_title(machine, view_only=policy.view_only),
+                title=title(machine, view_only=policy.view_only),
                 valid_until=expires_at,
                 usbredir=policy.usb,
             ),
@@ -238,55 +239,13 @@ class Consoles:
             notes=() if status.serving else (NO_PROXY,),
         )
 
-    def _direct(self, machine: Machine, request: ExportRequest) -> Exported:
-        console = self._kept_console(machine.key)
-        if console is None:
-            raise NoConsole(
-                f"{machine.full_name} has no console that a file could point at",
-                fix="Leave out --direct: the proxy asks its source when the viewer arrives",
-            )
-        target = console.target
-        if isinstance(target, HandOverTarget):
-            raise NoConsole(
-                f"{machine.full_name} listens on no port: its console is handed over by the proxy",
-                fix="Leave out --direct",
-            )
-        host, port, tls_port, path, ca, subject = "", None, None, None, None, None
-        if isinstance(target, TcpTarget):
-            host, port, tls_port = request.host or target.host, target.port, target.tls_port
-            ca, subject = target.ca_pem, target.host_subject
-        elif isinstance(target, UnixTarget):
-            path = target.path
-        text = vv.render(
-            vv.VvFile(
-                host=host,
-                port=None if tls_port else port,
-                tls_port=tls_port,
-                unix_path=path,
-                password=console.ticket or "",
-                ca=ca,
-                host_subject=subject,
-                title=_title(machine),
-            ),
-            profile=request.profile,
-        )
-        return Exported(
-            text=text,
-            key=machine.key,
-            name=machine.name,
-            host=host,
-            tls_port=tls_port,
-            expires_at=None,
-            notes=(REAL_TICKET,) if console.ticket else (),
-        )
-
     def _host_for(self, request: ExportRequest) -> str:
         """The host a file names: what was asked, what is set, or where the proxy listens."""
         if request.host:
             return request.host
         host = self._settings.public_host or self._settings.listen
         wildcard = _is_wildcard(host)
-        if request.elsewhere and (wildcard or _is_loopback(host)):
+        if request.elsewhere and (wildcard or is_loopback(host)):
             raise UsageError(
                 f"The file is meant for another machine, but it would name {host}",
                 fix="Say how this host is reached: set proxy.public_host, or pass --host NAME",
@@ -359,20 +318,6 @@ def check_network(text: str) -> str:
             f"{human.one_line(text)!r} is not a network",
             fix="Write it as 192.0.2.0/24, 2001:db8::/32 or one address",
         ) from exc
-
-
-def _title(machine: Machine, *, view_only: bool = False) -> str:
-    how = "view only" if view_only else "Shift+F12 releases the cursor"
-    return f"{machine.name} ({machine.key.source}) - {how}"
-
-
-def _is_loopback(host: str) -> bool:
-    if host.lower() in ("localhost", "localhost.localdomain", "ip6-localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _is_wildcard(host: str) -> bool:

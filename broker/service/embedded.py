@@ -35,9 +35,11 @@ from broker.model import (
     SourceStatus,
     WhenOccupied,
 )
+from broker.model import Protocol as Spoken
 from broker.service.adopting import Adopting, AdoptingVerbs
 from broker.service.consoles import Consoles
 from broker.service.port import VIEWER_LABEL, ConsoleInfo, Exported, ExportRequest, Opened
+from broker.service.round_the_proxy import RoundTheProxy
 from broker.service.viewer import see_that_it_is_free
 
 if TYPE_CHECKING:
@@ -129,6 +131,7 @@ class EmbeddedService(AdoptingVerbs):
         self._store = store
         self._clock = clock
         self._consoles = consoles
+        self._round = RoundTheProxy(inventory, consoles)
         self._inventory = inventory
         self._reconciler = reconciler
         self._proxy = proxy
@@ -148,6 +151,8 @@ class EmbeddedService(AdoptingVerbs):
         return await asyncio.to_thread(self._consoles.find, reference)
 
     async def export_vv(self, key: MachineKey, request: ExportRequest) -> Exported:
+        if request.direct and (issued := await self._round.ticket(key, request)) is not None:
+            return issued
         return await asyncio.to_thread(self._consoles.export_vv, key, request)
 
     async def open_viewer(self, key: MachineKey, request: ExportRequest | None = None) -> Opened:
@@ -156,7 +161,10 @@ class EmbeddedService(AdoptingVerbs):
         request = request or ExportRequest(label=VIEWER_LABEL)
         if request.policy.occupied is WhenOccupied.REFUSE:
             see_that_it_is_free(machine, await self.sessions())
-        exported = await self.export_vv(key, request)
+        if machine.protocol is Spoken.VNC:
+            exported = await self._round.door(machine, request)
+        else:
+            exported = await self.export_vv(key, request)
         return await asyncio.to_thread(self._viewers.start, exported)
 
     # -- machines

@@ -47,7 +47,7 @@ FAILURES: Final = (
     _failure(
         r"spice support is disabled|There is no option group 'spice'|'spicevmc' is not a valid",
         "this QEMU has no SPICE",
-        INSTALL_SPICE,
+        f"{INSTALL_SPICE}; or define the VM with vnc: true",
     ),
     _failure(
         r'Failed to get (?:shared )?"write" lock[\s\S]*?the image \[(?P<image>.*)\]',

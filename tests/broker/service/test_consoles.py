@@ -24,7 +24,8 @@ from broker.model import (
     UnixTarget,
 )
 from broker.model import Protocol as Spoken
-from broker.service.consoles import NO_PROXY, REAL_TICKET, Certificate, Consoles
+from broker.service.consoles import NO_PROXY, Certificate, Consoles
+from broker.service.direct import REAL_TICKET
 from broker.service.port import ExportRequest
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
