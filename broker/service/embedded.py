@@ -35,7 +35,6 @@ from broker.model import (
     SourceStatus,
     WhenOccupied,
 )
-from broker.model import Protocol as Spoken
 from broker.service.adopting import Adopting, AdoptingVerbs
 from broker.service.consoles import Consoles
 from broker.service.port import VIEWER_LABEL, ConsoleInfo, Exported, ExportRequest, Opened
@@ -161,10 +160,7 @@ class EmbeddedService(AdoptingVerbs):
         request = request or ExportRequest(label=VIEWER_LABEL)
         if request.policy.occupied is WhenOccupied.REFUSE:
             see_that_it_is_free(machine, await self.sessions())
-        if machine.protocol is Spoken.VNC:
-            exported = await self._round.door(machine, request)
-        else:
-            exported = await self.export_vv(key, request)
+        exported = await self._round.door(machine, request) or await self.export_vv(key, request)
         return await asyncio.to_thread(self._viewers.start, exported)
 
     # -- machines
@@ -322,13 +318,10 @@ class EmbeddedService(AdoptingVerbs):
         return driver
 
     async def _local_source(self) -> SourceName:
-        for status in await asyncio.to_thread(self._store.sources):
-            if status.type == LOCAL_TYPE:
-                return status.name
-        await self._inventory.refresh()
-        for status in await asyncio.to_thread(self._store.sources):
-            if status.type == LOCAL_TYPE:
-                return status.name
+        for known in (self.sources, self.refresh):
+            for status in await known():
+                if status.type == LOCAL_TYPE:
+                    return status.name
         raise NotFound("There is no local source", fix="Add `- source: here` with `type: local`")
 
     async def _tell(self, kind: Kind, machine: Machine, text: str) -> None:

@@ -47,14 +47,16 @@ class RoundTheProxy:
         console = await driver.direct(key.uuid, seconds=self._consoles.life_of(request))
         return of_issued(machine, request, console)
 
-    async def door(self, machine: Machine, request: ExportRequest) -> Exported:
-        """A file for one viewer of a machine on this host that speaks VNC.
+    async def door(self, machine: Machine, request: ExportRequest) -> Exported | None:
+        """A file for one viewer of a machine on this host that speaks VNC; None for any other.
 
         Raises:
             UsageError: It should allow less than all.
             NoConsole: The machine is off.
             Unreachable: No port can be opened.
         """
+        if machine.protocol is not Spoken.VNC:
+            return None
         see_that_all_is_allowed(request)
         driver = await self._drivers.driver(machine.key.source)
         if not isinstance(driver, ForOneViewer):
