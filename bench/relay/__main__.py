@@ -1,7 +1,8 @@
-"""`python -m bench.relay [--quick]`: measure, print Markdown, keep the samples as JSON.
+"""`python -m bench.relay [--quick] [--write]`: measure, print Markdown, keep the samples as JSON.
 
-The full run takes about ten minutes, `--quick` about one. On a machine that others use too,
-`--nice -10` (as root) puts what is measured first; without it trust the CPU figures, not the clock.
+The full run takes about five minutes, `--quick` about one; `--write` puts what was measured into
+docs/performance.md. On a machine that others use too, `--nice -10` (as root) puts what is measured
+first; without it trust the CPU figures, not the clock.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from pathlib import Path
 
 from OpenSSL import SSL
 
-from bench.relay import cases, contenders, goals, tables
+from bench.relay import cases, contenders, goals, page, tables
 from bench.relay.build import Generator, ToolMissing, build
 from bench.relay.runs import Bench, RunFailed, layouts
 from bench.relay.watching import prefer
 from bench.report import machine
 
+PAGE = contenders.ROOT / "docs" / "performance.md"
 OUT = contenders.ROOT / "bench" / "out"
 PARTS = ("throughput", "round-trips", "handshakes", "storm", "memory", "largest", "serve")
 QUICK = ("throughput", "round-trips", "handshakes", "memory", "largest")
@@ -35,8 +37,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.relay", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all")
     parser.add_argument("--quick", action="store_true", help="one round of short runs")
-    parser.add_argument("--rounds", type=int, help="rounds (5; quick: 1)")
-    parser.add_argument("--seconds", type=float, help="of each run (1; quick: 0.4)")
+    parser.add_argument("--rounds", type=int, help="rounds (4; quick: 1)")
+    parser.add_argument("--seconds", type=float, help="of each run (0.6; quick: 0.4)")
     parser.add_argument("--nice", type=int, default=0, help="priority of all that is measured")
     parser.add_argument(
         "--also",
@@ -45,14 +47,15 @@ def _arguments() -> argparse.Namespace:
         metavar="NAME=DIR",
         help="measure the `broker` package in DIR too, beside ours",
     )
+    parser.add_argument("--write", action="store_true", help="write into docs/performance.md")
     parser.add_argument("--out", type=Path, default=OUT / "relay.json", help="the JSON file")
     options = parser.parse_args()
     for part in options.parts:
         if part not in PARTS:
             parser.error(f"{part} is not a part; there are {', '.join(PARTS)}")
     options.parts = options.parts or (QUICK if options.quick else PARTS)
-    options.rounds = options.rounds or (1 if options.quick else 5)
-    options.seconds = options.seconds or (0.4 if options.quick else 1.0)
+    options.rounds = options.rounds or (1 if options.quick else 4)
+    options.seconds = options.seconds or (0.4 if options.quick else 0.6)
     return options
 
 
@@ -79,7 +82,7 @@ class Run:
         if "storm" in self._options.parts:
             self._storm()
         if "memory" in self._options.parts:
-            for turn in range(1 if quick else min(3, self._options.rounds)):
+            for turn in range(max(1, self._options.rounds // 4)):
                 _tell(f"memory, round {turn + 1}")
                 self._memory(("64 KiB",) if quick else ("64 KiB", "1 MiB"))
         if "serve" in self._options.parts:
@@ -151,7 +154,7 @@ class Run:
             chosen += cases.round_trips(bench, self._layouts, seconds)
             # New sessions need a token each: only channels can come in a storm.
             chosen += cases.handshakes(bench, pinned, seconds)[:2]
-            for _ in range(min(3, self._options.rounds)):
+            for _ in range(max(1, self._options.rounds // 4)):
                 for case in chosen:
                     cases.attempt(case, contender, self.samples)
 
@@ -192,7 +195,10 @@ def main() -> int:
         lines += ["", f"Goals, {name}:", "", *tables.goals(judged)]
     for failure in run.samples.failed:
         lines += ["", f"Failed: {failure}"]
-    print("\n".join(lines))
+    text = "\n".join(lines)
+    print(text)
+    if options.write:
+        page.put(PAGE, text)
     document = {
         "machine": dict(facts),
         "samples": run.samples.found,

@@ -94,25 +94,19 @@ static bool get_message(struct channel *channel, uint16_t type, void *into, int 
 
 /* -- the link stage, blocking */
 
-/* The ticket under that key; servers reuse keys, so the last one is kept. */
+/* The ticket under that key, made anew for each link as a viewer does. */
 static void seal(const uint8_t *key_der, uint8_t *sealed)
 {
-    static __thread uint8_t last_key[PUBLIC_KEY], last_sealed[SEALED];
-    if (memcmp(last_key, key_der, PUBLIC_KEY)) {
-        const uint8_t *at = key_der;
-        size_t bytes = SEALED;
-        EVP_PKEY *key = d2i_PUBKEY(NULL, &at, PUBLIC_KEY);
-        EVP_PKEY_CTX *work = key ? EVP_PKEY_CTX_new(key, NULL) : NULL;
-        if (!work || EVP_PKEY_encrypt_init(work) <= 0 ||
-            EVP_PKEY_CTX_set_rsa_padding(work, RSA_PKCS1_OAEP_PADDING) <= 0 ||
-            EVP_PKEY_encrypt(work, last_sealed, &bytes, (const uint8_t *)token,
-                             strlen(token) + 1) <= 0)
-            die("the ticket cannot be sealed");
-        EVP_PKEY_CTX_free(work);
-        EVP_PKEY_free(key);
-        memcpy(last_key, key_der, PUBLIC_KEY);
-    }
-    memcpy(sealed, last_sealed, SEALED);
+    const uint8_t *at = key_der;
+    size_t bytes = SEALED;
+    EVP_PKEY *key = d2i_PUBKEY(NULL, &at, PUBLIC_KEY);
+    EVP_PKEY_CTX *work = key ? EVP_PKEY_CTX_new(key, NULL) : NULL;
+    if (!work || EVP_PKEY_encrypt_init(work) <= 0 ||
+        EVP_PKEY_CTX_set_rsa_padding(work, RSA_PKCS1_OAEP_PADDING) <= 0 ||
+        EVP_PKEY_encrypt(work, sealed, &bytes, (const uint8_t *)token, strlen(token) + 1) <= 0)
+        die("the ticket cannot be sealed");
+    EVP_PKEY_CTX_free(work);
+    EVP_PKEY_free(key);
 }
 
 /* Connect, TLS, link; on an error what failed, NULL when all is well. */

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.relay import build, cases, contenders, goals, tables
+from bench.relay import build, cases, contenders, goals, page, tables
 from bench.relay.contenders import Contender
 from bench.relay.runs import Bench, RunFailed, layouts
 from bench.relay.watching import cpu_seconds, memory
@@ -140,3 +140,23 @@ def test_tables_give_medians_spreads_and_ratios(samples: cases.Samples) -> None:
     assert "| CPU s/GB, 1 x 256 B | 1 | 1.20 (0.90-1.50) | 1.20x | 11 |" in lines
     assert any("given" in line for line in lines)
     assert tables.goals(goals.judge(samples))[2].endswith("| ≤ 1 |  | 1.20 | not met |")
+
+
+def test_the_page_keeps_what_stands_around_the_marks(tmp_path: Path) -> None:
+    written = tmp_path / "performance.md"
+    written.write_text(f"before\n{page.BEGIN}old\n{page.END}after\n")
+    page.put(written, "| new |\n")
+    assert written.read_text() == f"before\n{page.BEGIN}\n| new |\n\n{page.END}after\n"
+
+
+def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:
+    written = tmp_path / "performance.md"
+    written.write_text("nothing")
+    with pytest.raises(ValueError, match="marks"):
+        page.put(written, "x")
+    assert written.read_text() == "nothing"
+
+
+def test_our_own_page_has_the_marks() -> None:
+    text = (contenders.ROOT / "docs" / "performance.md").read_text()
+    assert text.count(page.BEGIN) == text.count(page.END) == 1
