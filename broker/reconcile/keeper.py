@@ -9,6 +9,7 @@ to that one. Only one broker at a time may run this (`runtime.keeping` holds the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
@@ -119,8 +120,10 @@ class Keeper:
         self._clock = clock
         self._grace = grace
         self._pauses = pauses
+        self._unknown = asyncio.Event()
+        """A machine was heard of that is not looked after yet."""
         self._memory: dict[MachineKey, _Memory] = {}
-        self._loop: Loop[MachineKey] = Loop(self._look, every=EVERY)
+        self._loop: Loop[MachineKey] = Loop(self.look, every=EVERY)
 
     async def run(self) -> None:
         """Look after them until cancelled."""
@@ -138,7 +141,10 @@ class Keeper:
                         task = group.create_task(self._watch(name, driver), name=f"watch {name}")
                         watching[name] = driver, task
                 await self._follow(drivers)
-                await asyncio.sleep(NEW_EVERY)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(NEW_EVERY):
+                        await self._unknown.wait()
+                self._unknown.clear()
 
     async def _kept_drivers(self) -> dict[SourceName, Driver]:
         found: dict[SourceName, Driver] = {}
@@ -171,13 +177,20 @@ class Keeper:
 
     async def _watch(self, name: SourceName, driver: Keeping) -> None:
         try:
-            await driver.watch(lambda uuid: self._loop.wake(MachineKey(name, uuid)))
+            await driver.watch(lambda uuid: self._wake(MachineKey(name, uuid)))
         except Exception:  # a driver's bug must not end the rest; it is watched anew soon
             log.exception("watching %s failed", name)
 
+    def _wake(self, key: MachineKey) -> None:
+        if key in self._loop.keys:
+            self._loop.wake(key)
+        else:
+            self._unknown.set()
+
     # -- one machine
 
-    async def _look(self, key: MachineKey) -> float | None:
+    async def look(self, key: MachineKey) -> float | None:
+        """Look at one machine and do what is due; seconds until the next look, or None."""
         driver = await self._drivers.driver(key.source)
         assert isinstance(driver, Keeping)
         if driver.is_being_switched(key.uuid):
@@ -201,11 +214,17 @@ class Keeper:
             await asyncio.to_thread(self._store.put_wanted, key, Power.ON)
             await self._start(key, memory)
             return SETTLE
-        pause = await self._keep_up(key, seen, wanted, spec)
+        pause = await self._keep_up(key, seen, wanted, spec, is_new=before is None)
         return SETTLE if pause is None and before is not seen.state else pause
 
     async def _keep_up(
-        self, key: MachineKey, seen: Machine, wanted: Power | None, spec: MachineSpec
+        self,
+        key: MachineKey,
+        seen: Machine,
+        wanted: Power | None,
+        spec: MachineSpec,
+        *,
+        is_new: bool,
     ) -> float | None:
         memory, now = self._of(key), self._clock.monotonic()
         todo = plan_upkeep(wanted, seen.state, spec.restart)
@@ -216,6 +235,8 @@ class Keeper:
         if todo is Upkeep.START_AGAIN:
             if memory.due_at is None:
                 memory.due_at = now + self._pause_before(memory, now)
+                if is_new:  # it ended before anybody looked
+                    await self._tell_of_the_end(seen, State.RUNNING, wanted)
             if now < memory.due_at:
                 return memory.due_at - now
             log.info("%s is %s and is started again", seen.full_name, seen.state)

@@ -200,8 +200,10 @@ class Instance:
         if (run := record.read(paths.running)) is not None:
             await run.outcome(paths.exit, timeout=ENDING_SECONDS)  # else it is written afterwards
         left = (paths.qmp, paths.ctl, paths.evt, paths.serial, paths.running, paths.exit, paths.pid)
-        for path in left:
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as exc:
-                raise cannot_use(path, exc) from exc
+        path = paths.pid
+        try:
+            with process.seized(paths.pid) as is_ours:
+                for path in left if is_ours else ():
+                    path.unlink(missing_ok=True)
+        except OSError as exc:
+            raise cannot_use(path, exc) from exc

@@ -87,6 +87,36 @@ def parent(process: Process) -> Process | None:
     return of_pid(stat.parent)
 
 
+@contextlib.contextmanager
+def seized(pidfile: Path) -> Iterator[bool]:
+    """Hold the lock of a pidfile, so that no QEMU can get past it; False if one has it already.
+
+    One that starts at this moment, by a broker that was killed, ends instead of being overlooked.
+
+    Raises:
+        OSError: The file cannot be made.
+    """
+    fd = -1
+    try:
+        while True:
+            fd = os.open(pidfile, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            try:
+                fcntl.fcntl(fd, fcntl.F_OFD_SETLK, asked)
+            except BlockingIOError:
+                yield False
+                return
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(fd), pidfile.stat()):
+                    break
+            os.close(fd)  # a QEMU that ended took it away
+            fd = -1
+        yield True
+    finally:
+        if fd >= 0:
+            os.close(fd)
+
+
 def with_argument(word: str) -> Process | None:
     """A process of ours that was started with that argument; reads the whole process list."""
     wanted = b"\0" + os.fsencode(word) + b"\0"

@@ -68,11 +68,10 @@ def _see_that_overlays_stay_whole(spec: MachineSpec, directory: Path) -> None:
         UsageError: A disk is an overlay of an image in the VM's directory.
     """
     for disk in spec.disks:
-        base = getattr(disk, "backing", None)
-        if base is not None and Path(base).is_relative_to(directory):
+        if disk.backing is not None and Path(disk.backing).is_relative_to(directory):
             raise UsageError(
-                f"{spec.name} is not renamed: its disk {disk.path} is an overlay of {base}, which"
-                " would move",
+                f"{spec.name} is not renamed: its disk {disk.path} is an overlay of"
+                f" {disk.backing}, which would move",
                 fix="Move that image out of the VM's directory, and rebase the disk on it"
                 " (qemu-img rebase -u)",
             )
