@@ -108,6 +108,21 @@ class Call:
         Raises:
             BrokerError: Whatever the service had to say.
         """
+
+        async def put() -> T:
+            async with self.open_service() as service:
+                for note in getattr(service, "notes", ()):
+                    self.talk.note(note)
+                return await question(service)
+
+        return self.alone(put)
+
+    def alone(self, question: Callable[[], Awaitable[T]]) -> T:
+        """Carry out what needs no service, with the signals of `ask`.
+
+        Raises:
+            BrokerError: Whatever came of it.
+        """
         import asyncio
         import signal
 
@@ -115,10 +130,7 @@ class Call:
             loop, task = asyncio.get_running_loop(), asyncio.current_task()
             assert task is not None
             loop.add_signal_handler(signal.SIGTERM, task.cancel)
-            async with self.open_service() as service:
-                for note in getattr(service, "notes", ()):
-                    self.talk.note(note)
-                return await question(service)
+            return await question()
 
         try:
             return asyncio.run(put())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -82,6 +83,9 @@ def dialer(target: Target, hand_over: HandOver | None = None) -> Dial:
 async def _dialed(ways: TargetDialer, target: Target) -> Wire:
     dialed = await ways.dial(target)
     tls = dialed.tls
+    if dialed.sock.family != socket.AF_UNIX:
+        # asyncio does so only for sockets that were made with the protocol's number
+        dialed.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         if tls is None:
             return Wire(*await asyncio.open_connection(sock=dialed.sock, limit=READ_BYTES))

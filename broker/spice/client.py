@@ -80,6 +80,11 @@ class SurfaceCreated:
 
 
 @dataclass(frozen=True, slots=True)
+class Pinged:
+    """The server sent a PING; it is answered."""
+
+
+@dataclass(frozen=True, slots=True)
 class AgentChanged:
     """The guest's agent came or went; how it is at first is in MAIN INIT."""
 
@@ -101,6 +106,7 @@ Event = (
     | SurfaceCreated
     | Painted
     | AgentChanged
+    | Pinged
     | MessageReceived
     | LinkRefused
 )
@@ -246,6 +252,7 @@ class ChannelClient:
             self.send(ClientBase.ACK)
         if header.type == Base.PING:
             self.send(ClientBase.PONG, body[:12])
+            self._events.append(Pinged())
         else:
             painted = self._screen.receive(header.type, body) if self._screen else None
             self._events.append(painted or self._understand(header, body))

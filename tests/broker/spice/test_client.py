@@ -10,6 +10,7 @@ from broker.spice.client import (
     Linked,
     MainReady,
     MessageReceived,
+    Pinged,
     SurfaceCreated,
 )
 from broker.spice.client_link import LinkRefused
@@ -69,7 +70,7 @@ def test_display_tells_of_surfaces_and_drawing(key: TicketKey) -> None:
 
 def test_answers_pings_with_twelve_bytes(key: TicketKey) -> None:
     client = linked(key, ChannelType.MAIN)
-    assert client.receive_data(message(4, b"identity-and" + bytes(256_000))) == []
+    assert client.receive_data(message(4, b"identity-and" + bytes(256_000))) == [Pinged()]
     assert client.data_to_send() == message(3, b"identity-and")
 
 
