@@ -72,7 +72,8 @@ class Parser(argparse.ArgumentParser):
         Raises:
             UsageError: An option is unknown (the nearest is offered), missing or wrong.
         """
-        args, unknown = self.parse_known_args(words, given)
+        # Intermixed: `media NAME --drive X eject` has a positional after an option that may lack.
+        args, unknown = self.parse_known_intermixed_args(words, given)
         if unknown:
             word = unknown[0]
             if not word.startswith("-") or word == "-":

@@ -223,6 +223,13 @@ COMMANDS: tuple[Command, ...] = (
         "save|load|list|delete vm",
     ),
     Command(
+        "vm monitor",
+        "broker.cli.vm_monitor:MONITOR",
+        "Ask QEMU's own monitor, beside all others",
+        ("--qmp", "--timeout"),
+        "vm",
+    ),
+    Command(
         "vm serial",
         "broker.cli.vm_serial:SERIAL",
         "Be at a VM's serial console",

@@ -205,6 +205,8 @@ class Service(Protocol):
     async def guest(self, key: MachineKey) -> Guest:
         """A VM's screen, keys, media, snapshots, monitor and serial port, to be used.
 
+        It holds nothing open, and is good for as long as the VM is.
+
         Raises:
             UsageError: It is no VM of this host.
         """

@@ -94,11 +94,12 @@ class Web:
         return self.broker("vm", "serial", "web", *words, "--timeout", "20s", stdin=stdin)
 
     @contextmanager
-    def terminal(self, *words: str) -> Iterator[Terminal]:
-        """A terminal at its console."""
-        opened = Terminal(self.home, "vm", "serial", "web", *words)
+    def terminal(self, *words: str, verb: str = "serial") -> Iterator[Terminal]:
+        """A terminal at its console, or at another verb."""
+        opened = Terminal(self.home, "vm", verb, "web", *words)
         try:
-            opened.until(BANNER)  # what was said before is shown first
+            if verb == "serial":
+                opened.until(BANNER)  # what was said before is shown first
             yield opened
         finally:
             opened.close()
@@ -205,6 +206,39 @@ def test_one_who_stands_still_holds_nobody_up(web: Web) -> None:
         os.kill(at.child(), signal.SIGCONT)
         at.press(LEAVE)
         at.until("left with 0")
+
+
+def test_the_monitor_is_shared_and_remembers_what_was_typed(web: Web) -> None:
+    with web.terminal(verb="monitor") as at:
+        at.until("web (hmp)> ")
+        at.press(b"info status\r")
+        at.until("VM status: running")
+        at.until("web (hmp)> ")
+        # A prompt that waits for its person is in nobody's way.
+        said = web.broker("vm", "monitor", "web", "--qmp", "query-status", "--json")
+        assert said.document["return"]["running"] is True  # type: ignore[index]  # an object
+        at.press(b"info ver\t\r")
+        at.until("web (hmp)> ")
+        at.press(b"nosuch\r")
+        at.until("QEMU says: unknown command")
+        at.press(b"quit\r")
+        at.until("was not sent")
+        at.press(b"\x04")
+        at.until("left with 0")
+    with web.terminal("--qmp", verb="monitor") as at:
+        at.until("web (qmp)> ")
+        at.press(b"query-na\t\r")
+        at.until('"name": "web"')
+        at.press(b"\x1b[A\x1b[A\x1b[A")  # past this one, what was typed at the other prompt
+        at.until("nosuch")
+        at.press(b"\x15\x04")
+        at.until("left with 0")
+    (history,) = web.home.rglob("monitor-history")
+    assert history.stat().st_mode & 0o777 == 0o600
+    refused = web.broker("vm", "monitor", "web", "--qmp", "eject", "id=nosuch", "--json")
+    assert (refused.code, refused.error["error"]) == (1, "vm-command-refused")
+    lost = web.broker("vm", "monitor", "web", "nosuch")
+    assert (lost.code, "unknown command" in lost.err) == (1, True)
 
 
 def test_the_vms_end_is_the_consoles_end(web: Web) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable
 
 import pytest
@@ -59,3 +59,12 @@ def test_a_value_that_is_none_is_quoted_with_what_is_allowed(
     with pytest.raises(ArgumentTypeError) as caught:
         read(text)
     assert said in str(caught.value)
+
+
+def test_options_may_stand_anywhere_among_the_words() -> None:
+    parser = args.Parser("vm x", "Try it")
+    parser.add_argument("vm")
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("--card", default="")
+    found = parser.parse(["web", "--card", "nic1", "a", "b"], Namespace())
+    assert (found.vm, found.words, found.card) == ("web", ["a", "b"], "nic1")
