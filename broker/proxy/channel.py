@@ -8,6 +8,8 @@ The rules that keep spice-server 0.15 alive, each marked VM where it is obeyed:
    read to its end.
 3. One DISPLAY INIT per link: the relay's table has none.
 4. MAIN is only ever opened with connection id 0, and migration is never offered.
+5. A channel into a device is closed for sending first and read to its end: when an answer cannot
+   be written while the server hands the device its last words, the server aborts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Every channel but MAIN: it joins a session that lives.
 
 The connection id says which machine, so the server is linked first and its own capabilities are
-shown to the viewer. VM rules (see `channel`) 1, 2 and 3 are obeyed here.
+shown to the viewer. VM rules (see `channel`) 1, 2, 3 and 5 are obeyed here.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import socket
 from collections.abc import Callable
 from typing import Final
 
@@ -24,8 +25,8 @@ from broker.proxy.steps import MINI, Steps
 from broker.proxy.viewer import TurnedAway, Viewer
 from broker.spice.constants import (
     AUTH_CAPS,
+    CLEARED_CAPS,
     COMMON_CAPS,
-    GL_CAPS,
     ChannelType,
     ClientDisplay,
     LinkError,
@@ -34,17 +35,19 @@ from broker.spice.inspector import Inspector
 from broker.spice.policy import (
     FROM_CLIENT,
     FROM_SERVER,
-    Rules,
     is_safe_display_init,
     looking_on,
     opening_bytes,
 )
+from broker.spice.usb_inspector import usb_inspectors
 from broker.spice.wire import DisplayInit, Header, LinkMess
 
 FIRST_BODY_MAX: Final = 4096
 """More of a server's first message is not waited for; SET_ACK and PORT INIT are far smaller."""
 GREETED: Final = frozenset({ChannelType.PORT, ChannelType.WEBDAV})
 """The server sends PORT INIT at once, and dies when that cannot be written: VM rule 1 for them."""
+DEVICES: Final = frozenset({ChannelType.USBREDIR, ChannelType.PORT, ChannelType.WEBDAV})
+"""What is said on these goes into a device of the machine, which may answer at once: VM rule 5."""
 
 
 class LaterChannel:
@@ -81,19 +84,19 @@ class LaterChannel:
                 "channel-forbidden", f"{name} may not be opened", LinkError.PERMISSION_DENIED
             )
         admission = await self._join(seat)
-        gl = GL_CAPS if kind is ChannelType.DISPLAY else 0
+        cleared = CLEARED_CAPS.get(kind, 0)
         asked = LinkMess(
             session.backend_id,
             kind,
             mess.channel_id,
             AUTH_CAPS | mess.common_caps & MINI,
-            mess.channel_caps & ~gl,
+            mess.channel_caps & ~cleared,
         )
         backend = await self._steps.open(session, admission, asked, LinkError.CHANNEL_NOT_AVAILABLE)
         leg = backend.leg
         try:
             await viewer.offer(
-                AUTH_CAPS | backend.reply.common_caps & MINI, backend.reply.channel_caps & ~gl
+                AUTH_CAPS | backend.reply.common_caps & MINI, backend.reply.channel_caps & ~cleared
             )
             await self._check_token(session, viewer)
             async with seat.claimed():
@@ -102,6 +105,8 @@ class LaterChannel:
                 ending = await self._steps.relay(session, name, viewer.peer, relay)
                 if session.end_reason and ending.reason == session.end_reason:
                     await self._read_to_end(session, leg)
+                elif kind in DEVICES:
+                    await self._let_end(leg)
         finally:
             leg.close()
 
@@ -134,8 +139,7 @@ class LaterChannel:
     ) -> Relay:
         session = seat.session
         mini = backend.link.mini_header
-        warns = self._steps.limits.firewall_warns
-        to_server = Inspector(self._client_rules(session, kind), mini=mini, warns=warns)
+        to_server, to_client = self._inspectors(session, kind, mini=mini)
         first = b""
         if kind is ChannelType.DISPLAY:
             await viewer.accept()
@@ -154,7 +158,6 @@ class LaterChannel:
             await self._steps.present(session, backend, LinkError.ERROR)
             await viewer.accept()
             admitted()
-        to_client = Inspector(FROM_SERVER[kind], mini=mini, warns=warns)
         if first:
             async with self._steps.stage(session):
                 with contextlib.suppress(TurnedAway):  # the relay will find it gone
@@ -163,12 +166,20 @@ class LaterChannel:
                 raise TurnedAway("firewall", f"the server's message {to_client.verdict.type}")
         return Relay(viewer.leg, backend.leg, to_client, to_server)
 
-    @staticmethod
-    def _client_rules(session: Session, kind: ChannelType) -> Rules:
+    def _inspectors(
+        self, session: Session, kind: ChannelType, *, mini: bool
+    ) -> tuple[Inspector, Inspector]:
+        """Towards the server and towards the viewer."""
+        warns = self._steps.limits.firewall_warns
+        if kind is ChannelType.USBREDIR:
+            return usb_inspectors(mini=mini, warns=warns)
         rules = FROM_CLIENT[kind]
         if kind is ChannelType.INPUTS and session.admission.policy.view_only:
-            return looking_on(rules)
-        return rules
+            rules = looking_on(rules)
+        return (
+            Inspector(rules, mini=mini, warns=warns),
+            Inspector(FROM_SERVER[kind], mini=mini, warns=warns),
+        )
 
     async def _display_init(
         self, viewer: Viewer, to_server: Inspector, *, mini: bool
@@ -223,6 +234,13 @@ class LaterChannel:
                 raise TurnedAway(
                     getattr(exc, "reason", "backend-closed"), f"the channel did not open: {exc}"
                 ) from exc
+
+    async def _let_end(self, leg: Leg) -> None:
+        """VM rule 5: say that nothing more comes, and let the server close."""
+        with contextlib.suppress(TimeoutError, OSError):
+            async with asyncio.timeout(self._steps.limits.close_seconds):
+                leg.sock.shutdown(socket.SHUT_WR)
+                await leg.drop_to_end()
 
     async def _read_to_end(self, session: Session, leg: Leg) -> None:
         """VM rule 2: the server closes this channel once MAIN is closed."""

@@ -91,6 +91,12 @@ class DisplayCap(IntEnum):
     GL_SCANOUT = 7
 
 
+class VmcCap(IntEnum):
+    """Capabilities of USBREDIR, PORT and WEBDAV."""
+
+    COMPRESS_LZ4 = 0
+
+
 class Mechanism(IntEnum):
     """Ways to authenticate; the values are capability numbers."""
 
@@ -269,5 +275,9 @@ MAIN_CAPS: Final = caps_of(MainCap.NAME_AND_UUID, MainCap.AGENT_CONNECTED_TOKENS
 """MAIN answers before the machine is known; spice-server 0.15 has both of these."""
 MIGRATION_CAPS: Final = caps_of(MainCap.SEMI_SEAMLESS_MIGRATE, MainCap.SEAMLESS_MIGRATE)
 """Cleared both ways on MAIN: a migration would lead the viewer round the broker."""
-GL_CAPS: Final = caps_of(DisplayCap.GL_SCANOUT)
-"""Cleared from a client's DISPLAY: file descriptors do not pass a relay."""
+CLEARED_CAPS: Final = {
+    ChannelType.DISPLAY: caps_of(DisplayCap.GL_SCANOUT),
+    ChannelType.USBREDIR: caps_of(VmcCap.COMPRESS_LZ4),
+}
+"""Cleared both ways on a channel: file descriptors do not pass a relay, and what a USB device says
+has to be read."""

@@ -145,14 +145,6 @@ def _is_lz4_within(limit: int) -> Callable[[bytes], bool]:
     return accepts
 
 
-def _vmc(limit: int) -> Rules:
-    return _rules(
-        {},
-        {Vmc.DATA: limit, Vmc.COMPRESSED_DATA: limit},
-        checks={Vmc.COMPRESSED_DATA: Check(_COMPRESSED.size, _is_lz4_within(limit))},
-    )
-
-
 def _port(limit: int) -> Rules:
     return _rules(
         {Vmc.CLIENT_PORT_EVENT: 1},
@@ -214,7 +206,8 @@ FROM_CLIENT: Final[Mapping[ChannelType, Rules]] = {
         {ClientRecord.START_MARK: 4},
         {ClientRecord.DATA: RECORD_BODY_MAX, ClientRecord.MODE: RECORD_BODY_MAX},
     ),
-    ChannelType.USBREDIR: _vmc(VMC_BODY_MAX),
+    # What is in these is judged too (`usb_inspector`), so it may not be compressed.
+    ChannelType.USBREDIR: _never(_rules({}, {Vmc.DATA: VMC_BODY_MAX}), Vmc.COMPRESSED_DATA),
     ChannelType.PORT: _port(PORT_BODY_MAX),
     ChannelType.WEBDAV: _port(WEBDAV_BODY_MAX),
 }
@@ -285,7 +278,7 @@ FROM_SERVER: Final[Mapping[ChannelType, Rules]] = {
     ChannelType.CURSOR: _server(*range(101, 109)),
     ChannelType.PLAYBACK: _server(*range(101, 108)),
     ChannelType.RECORD: _server(*range(101, 105)),
-    ChannelType.USBREDIR: _server(*_VMC_SERVER),
+    ChannelType.USBREDIR: _never(_server(Vmc.DATA), Vmc.COMPRESSED_DATA),
     ChannelType.PORT: _server(*_VMC_SERVER, Vmc.PORT_INIT, Vmc.PORT_EVENT),
     ChannelType.WEBDAV: _server(*_VMC_SERVER, Vmc.PORT_INIT, Vmc.PORT_EVENT),
 }

@@ -12,6 +12,9 @@ from pathlib import Path
 from tests.adversary import plays
 from tests.adversary.machines import KINDS, field_of
 from tests.adversary.trial import played
+from tests.adversary.usb_plays import USB
+
+EVERY = {**plays.ALL, **USB}
 
 
 async def outcome(how: str, play: plays.Play) -> str:
@@ -26,17 +29,17 @@ async def table(hows: list[str]) -> bool:
     say = sys.stdout.write
     lived: dict[str, list[str]] = defaultdict(list)
     say(f"| attack | {' | '.join(hows)} |\n|{' --- |' * (len(hows) + 1)}\n")
-    for name, play in plays.ALL.items():
+    for name, play in EVERY.items():
         said = [await outcome(how, play) for how in hows]
         for how, what in zip(hows, said, strict=True):
             if what == "lives":
                 lived[how].append(name)
         say(f"| {name} | {' | '.join(said)} |\n")
         sys.stdout.flush()
-    for title, those in (("the eleven", plays.ELEVEN), ("all", plays.ALL)):
+    for title, those in (("the eleven", plays.ELEVEN), ("all", EVERY)):
         counts = [f"{sum(n in those for n in lived[how])} of {len(those)} live" for how in hows]
         say(f"| {title} | {' | '.join(counts)} |\n")
-    return all(len(lived[how]) == len(plays.ALL) for how in hows if how in KINDS)
+    return all(len(lived[how]) == len(EVERY) for how in hows if how in KINDS)
 
 
 def main() -> int:

@@ -12,6 +12,7 @@ from typing import Final
 
 from broker.spice.constants import ChannelType
 from broker.spice.policy import FROM_CLIENT
+from broker.spice.usb_packets import hello
 from broker.spice.wire import DisplayInit, LinkMess, message
 from tests.adversary.link import CAPS, Assault, Link, assault
 from tests.adversary.plays import AGENT_START, FLUSH_MARK, INIT, agent, vmc
@@ -23,21 +24,12 @@ BODY_MAX: Final = 3000
 """Bodies of messages are kept small: the sizes that lie are what hurts."""
 VMC: Final = (ChannelType.USBREDIR, ChannelType.PORT, ChannelType.WEBDAV)
 
-HELLO: Final = struct.pack("<III", 0, 68, 0) + b"adversary".ljust(64, b"\0") + b"\xff\0\0\0"
-"""How a redirected USB device begins."""
-
 
 class Attack:
-    """One attack on one machine. `story` tells what it did, once it has.
+    """One attack on one machine. `story` tells what it did, once it has."""
 
-    Args:
-        usb: Speak the USB protocol badly too. QEMU 7.2 dies of that by itself (docs/security.md),
-            whoever carries it.
-    """
-
-    def __init__(self, seed: str, *, usb: bool = False) -> None:
+    def __init__(self, seed: str) -> None:
         self.seed = seed
-        self._usb = usb
         self.story: list[str] = []
         self._random = Random(seed)
 
@@ -169,14 +161,11 @@ class Attack:
         chance = draw.random()
         if chance < 0.05:
             return draw.choice((FLUSH_MARK, message(5, bytes(40)), message(draw.randrange(600))))
-        if chance < 0.1 and kind is not ChannelType.USBREDIR:
+        if chance < 0.1:
             size = draw.choice((0xFFFFFFFF, 0x80000000, 0x7FFFFFFF, 1 << 24, 70_000))
             return struct.pack("<HI", draw.choice((101, 102, 104, 107)), size) + bytes(9000)
         if chance < 0.15:
             return message(2) * draw.randrange(1, 40)
-        if kind is ChannelType.USBREDIR and not self._usb:
-            size = draw.choice((0xFFFFFFFF, 0x80000000, 0x7FFFFFFF, (1 << 24) + 1))
-            return draw.choice((vmc(len(HELLO), HELLO), vmc(size, bytes(9000)), message(9)))
         if kind is ChannelType.MAIN and chance < 0.7:
             return self._agent(draw)
         if kind in VMC and chance < 0.6:
@@ -206,12 +195,12 @@ class Attack:
 
     def _redirected(self, draw: Random) -> bytes:
         """The language of redirected USB devices, badly spoken; or nothing of the kind."""
-        said = HELLO if draw.random() < 0.5 else b""
+        said = hello(b"adversary", 0xFE) if draw.random() < 0.5 else b""
         for _ in range(draw.randrange(4)):
             data = draw.randbytes(draw.choice((0, 4, 10, 12, 64, 132, 300)))
             size = len(data) if draw.random() < 0.8 else draw.randrange(2**32)
             kind = draw.choice((*range(26), 100, 101, 102, 103, 104))
-            said += struct.pack("<III", kind, size, draw.randrange(5)) + data
+            said += struct.pack("<IIQ", kind, size, draw.randrange(5)) + data
         if draw.random() < 0.1:
             return vmc(len(said) + draw.randrange(1, 3000), said)
         return message(101, said)

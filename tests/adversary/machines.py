@@ -34,8 +34,8 @@ ANSWER_SECONDS = 8.0
 
 SECRET = ("-object", f"secret,id=pw,data={PASSWORD}")
 CHANNELS = (
-    *("-device", "qemu-xhci", "-device", "usb-tablet"),
-    *("-chardev", "spicevmc,id=usb,name=usbredir", "-device", "usb-redir,chardev=usb"),
+    *("-device", "usb-tablet"),
+    *("-chardev", "spicevmc,id=usb,name=usbredir", "-device", "usb-redir,chardev=usb,bootindex=0"),
     # a serial port opens its chardev at once: an agent, a port and a folder without a driver
     *("-chardev", "spicevmc,id=agent,name=vdagent", "-device", "isa-serial,chardev=agent"),
     *("-chardev", "spiceport,id=port,name=org.example.0", "-device", "isa-serial,chardev=port"),
@@ -80,8 +80,14 @@ class Machine:
 
 
 @contextlib.asynccontextmanager
-async def machine(kind: str, directory: Path, *more: str) -> AsyncIterator[Machine]:
-    """A machine with every channel, reached in one of the ways of `KINDS`."""
+async def machine(
+    kind: str, directory: Path, *more: str, controller: str = "qemu-xhci"
+) -> AsyncIterator[Machine]:
+    """A machine with every channel, reached in one of the ways of `KINDS`.
+
+    Args:
+        controller: What its USB devices are plugged into.
+    """
     port = free_port()
     match kind:
         case "tcp":
@@ -96,7 +102,8 @@ async def machine(kind: str, directory: Path, *more: str) -> AsyncIterator[Machi
             target = UnixTarget(f"{directory}/s")
         case _:
             spice, target = "agent-mouse=on", HandOverTarget("")
-    async with running_qemu(spice, *SECRET, *CHANNELS, *more) as qemu:
+    usb = ("-device", controller)
+    async with running_qemu(spice, *SECRET, *usb, *CHANNELS, *more) as qemu:
         if kind == "hand-over":
             yield Machine(qemu, HandOverTarget(f"{qemu.directory}/ctl"), "")
         else:
@@ -175,14 +182,22 @@ class Guarded:
 
 @contextlib.asynccontextmanager
 async def field_of(
-    how: str, directory: Path, *more: str, policy: Policy | None = None, warns: bool = False
+    how: str,
+    directory: Path,
+    *more: str,
+    policy: Policy | None = None,
+    warns: bool = False,
+    controller: str = "qemu-xhci",
 ) -> AsyncIterator[Field]:
     """A machine: `bare`, behind a `relay` that looks at nothing, or behind us in one of `KINDS`."""
     if how not in KINDS:
-        async with machine("tcp", directory, *more) as made, plain_relay(made.port) as port:
+        async with (
+            machine("tcp", directory, *more, controller=controller) as made,
+            plain_relay(made.port) as port,
+        ):
             yield Bare(made, made.port if how == "bare" else port)
         return
-    async with machine(how, directory, *more) as made:
+    async with machine(how, directory, *more, controller=controller) as made:
         limits = Limits(half_open_per_address=200, close_seconds=2.0, firewall_warns=warns)
         async with proxying(directory, dialer=TargetDialer(Ours()), limits=limits) as rig:
             yield Guarded(made, rig, policy or Policy())

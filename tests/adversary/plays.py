@@ -260,12 +260,4 @@ MORE: Final[dict[str, Play]] = {
 """What a careful reader of its sources tries next."""
 
 
-async def usb_badly_spoken(them: Assault) -> None:
-    """A packet that its parser refuses with more behind it, and then more: QEMU asserts."""
-    bad = struct.pack("<III", 9, 4, 0) + bytes(20)
-    await _vmc(them, vmc(len(bad), bad) * 2)
-
-
-BEYOND_US: Final[dict[str, Play]] = {"USB packets that make no sense": usb_badly_spoken}
-"""What gets through: nobody between viewer and QEMU understands it."""
 ALL: Final = {**ELEVEN, **MORE}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from tests.adversary.draw import THROWN_OUT, Attack
-from tests.adversary.link import Way, assault
+from tests.adversary.link import Assault, Way, assault
 from tests.adversary.machines import Field, Machine, sees_a_picture
 from tests.adversary.plays import Play
 
@@ -45,8 +47,26 @@ async def played(play: Play, way: Way, made: Machine) -> str:
     return harm or await made.harm()
 
 
+class Drawn(Protocol):
+    """An attack that was made from a seed."""
+
+    seed: str
+    story: list[str]
+
+    async def play(self, them: Assault) -> None:
+        """Once, on one machine."""
+        ...
+
+
 async def siege(
-    place: Field, seed: str, tries: int, *, seconds: float, first: int = 0, every: int = 20
+    place: Field,
+    seed: str,
+    tries: int,
+    *,
+    seconds: float,
+    first: int = 0,
+    every: int = 20,
+    draw: Callable[[str], Drawn] = Attack,
 ) -> Tally:
     """That many drawn attacks, or as many as fit into the time; at least one.
 
@@ -57,7 +77,7 @@ async def siege(
     end = loop.time() + seconds
     tally = Tally()
     for number in range(first, first + tries):
-        attack = Attack(f"{seed}/{number}")
+        attack = draw(f"{seed}/{number}")
         harm = await played(attack.play, place.way(), place.machine)
         if harm:
             raise Harmed(f"{attack.seed}: QEMU {harm}\n" + "\n".join(attack.story))
@@ -72,7 +92,7 @@ async def siege(
     return tally
 
 
-async def _quiet(place: Field, attack: Attack) -> None:
+async def _quiet(place: Field, attack: Drawn) -> None:
     """Wait until the sessions of this attack are over: they must end by themselves."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(CLOSE_SECONDS):
@@ -82,7 +102,7 @@ async def _quiet(place: Field, attack: Attack) -> None:
     raise Harmed(f"{attack.seed}: a session does not end\n" + "\n".join(attack.story))
 
 
-async def _looked_at(place: Field, attack: Attack) -> None:
+async def _looked_at(place: Field, attack: Drawn) -> None:
     try:
         await sees_a_picture(place.way())
     except (*THROWN_OUT, AssertionError) as exc:

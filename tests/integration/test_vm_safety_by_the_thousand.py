@@ -19,8 +19,10 @@ from broker.model import LinkPolicy
 from broker.proxy.gate import Policy
 from broker.proxy.link_policy import policy_for
 from tests.adversary.machines import KINDS, field_of
-from tests.adversary.plays import ALL, BEYOND_US, ELEVEN, Play
+from tests.adversary.plays import ALL, ELEVEN, Play
 from tests.adversary.trial import Harmed, Tally, played, siege
+from tests.adversary.usb_draw import UsbAttack
+from tests.adversary.usb_plays import KILL_BARE, USB
 
 pytestmark = pytest.mark.qemu
 
@@ -64,13 +66,24 @@ async def test_drawn_attacks_harm_a_machine_without_us(how: str, tmp_path: Path)
             await siege(place, "without-us", 200, seconds=40)
 
 
-@pytest.mark.xfail(strict=True, reason="QEMU's own USB redirection dies of it: --no-usb")
-@pytest.mark.parametrize("name", BEYOND_US)
-async def test_what_is_said_inside_a_redirected_device_harms_no_machine(
-    name: str, tmp_path: Path
-) -> None:
+async def test_no_known_usb_device_harms_a_machine(tmp_path: Path) -> None:
     async with field_of("hand-over", tmp_path) as place:
-        assert not await played(BEYOND_US[name], place.way(), place.machine)
+        for name, play in USB.items():
+            assert not await played(play, place.way(), place.machine), name
+
+
+async def test_no_drawn_usb_device_harms_a_machine_though_the_firewall_only_warns(
+    tmp_path: Path,
+) -> None:
+    async with field_of("tcp", tmp_path, warns=True) as place:
+        await siege(place, SEED, 40, seconds=8, draw=UsbAttack)
+
+
+async def test_drawn_usb_devices_harm_a_machine_without_us(tmp_path: Path) -> None:
+    """A check that cannot fail is none."""
+    with pytest.raises(Harmed, match=r"died of signal|froze"):
+        async with field_of("bare", tmp_path) as place:
+            await siege(place, "without-us", 200, seconds=40, draw=UsbAttack)
 
 
 @pytest.mark.slow
@@ -78,6 +91,13 @@ async def test_what_is_said_inside_a_redirected_device_harms_no_machine(
 @pytest.mark.parametrize("name", ELEVEN)
 async def test_each_of_the_eleven_harms_a_machine_without_us(name: str, tmp_path: Path) -> None:
     assert await _harm_of(ELEVEN[name], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", KILL_BARE)
+async def test_such_usb_devices_harm_a_machine_without_us(name: str, tmp_path: Path) -> None:
+    assert await _harm_of(USB[name], tmp_path)
 
 
 async def _harm_of(play: Play, directory: Path) -> str:
@@ -98,3 +118,16 @@ async def test_thousands_of_drawn_attacks_harm_no_machine(
     with capsys.disabled():
         print(f"\n{kind}, {vga}, seed {SEED}: {tally}")  # noqa: T201 - the number is the point
     assert tally.tries == tries
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("controller", ["qemu-xhci", "usb-ehci", "piix3-usb-uhci", "nec-usb-xhci"])
+async def test_thousands_of_drawn_usb_devices_harm_no_machine(
+    controller: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with field_of("hand-over", tmp_path, controller=controller) as place:
+        tally = await siege(place, f"{SEED}-usb", TRIES, seconds=1500, draw=UsbAttack)
+    with capsys.disabled():
+        print(f"\n{controller}, USB devices, seed {SEED}: {tally}")  # noqa: T201 - as above
+    assert tally.tries == TRIES

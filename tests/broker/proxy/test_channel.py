@@ -14,8 +14,9 @@ from broker.proxy.gate import ChannelClosed, ConnectionRefused, SessionClosed, T
 from broker.proxy.limits import Limits
 from broker.proxy.tls import TlsEngine
 from broker.spice.client import AgentChanged, Linked, MainReady, MessageReceived
-from broker.spice.client_link import LinkRefused
+from broker.spice.client_link import ClientLink, LinkOffered, LinkRefused
 from broker.spice.constants import AUTH_CAPS, COMMON_CAPS, ChannelType, LinkError
+from broker.spice.ticket import seal
 from broker.spice.wire import Header, LinkHeader, LinkMess, LinkReply, MainInit, message
 from tests.broker.proxy.fake_server import BACKEND_ID, FakeServer, Served
 from tests.broker.proxy.rig import SECONDS, TOKEN, Connection, Rig, proxying
@@ -260,6 +261,35 @@ async def test_a_port_that_vanished_is_closed_only_after_its_init(
     await main_served.is_closed()
 
 
+async def test_a_device_can_still_answer_a_viewer_that_is_gone(rig: Rig, fake: FakeServer) -> None:
+    """spice-server aborts when a write fails while the device takes what the viewer said last."""
+    _, session, _ = await begin(rig, fake)
+    viewer, served = await open_later(rig, fake, ChannelType.USBREDIR, session)
+    viewer.reset()
+    assert await served.is_closed() == b""
+    for _ in range(20):
+        await served.say(message(101, bytes(50_000)))
+    served.writer.close()
+    await served.writer.wait_closed()
+    closed = await rig.gate.heard(ChannelClosed)
+    assert (closed.channel, closed.reason) == ("usbredir.0", "client-reset")
+
+
+async def test_a_usb_channel_is_linked_without_compression(rig: Rig, fake: FakeServer) -> None:
+    _, session, _ = await begin(rig, fake)
+    reader, writer = await rig.raw()
+    link = ClientLink(LinkMess(session, ChannelType.USBREDIR, 0, COMMON_CAPS, 0x03))
+    writer.write(link.data_to_send())
+    async with asyncio.timeout(SECONDS):
+        (offered,) = link.receive_data(await reader.readexactly(16 + LinkReply.SIZE + 8))
+    assert isinstance(offered, LinkOffered)
+    assert offered.reply.channel_caps == fake.channel_caps & ~1
+    link.present(seal(TOKEN.encode(), offered.reply.public_key))
+    writer.write(link.data_to_send())
+    served = await fake.next()
+    assert served.mess.channel_caps == 0x02
+
+
 async def test_a_ports_init_reaches_its_viewer_though_nothing_follows(
     rig: Rig, fake: FakeServer
 ) -> None:
@@ -499,7 +529,7 @@ async def test_a_large_picture_arrives_whole_though_the_viewer_reads_late(
 
 async def test_a_flood_of_small_messages_arrives_in_order(rig: Rig, fake: FakeServer) -> None:
     _, session, _ = await begin(rig, fake)
-    viewer, served = await open_later(rig, fake, ChannelType.USBREDIR, session)
+    viewer, served = await open_later(rig, fake, ChannelType.RECORD, session)
     flood = b"".join(message(101, struct.pack("<I", n)) for n in range(50_000))
     sending = asyncio.ensure_future(viewer.writer.drain())
     viewer.writer.write(flood)

@@ -102,7 +102,7 @@ def test_preferred_compression_has_seven_values(value: int, good: bool) -> None:
     ],
     ids=["lz4", "type-0", "4G", "short"],
 )
-@pytest.mark.parametrize("channel", [ChannelType.USBREDIR, ChannelType.PORT, ChannelType.WEBDAV])
+@pytest.mark.parametrize("channel", [ChannelType.PORT, ChannelType.WEBDAV])
 def test_compressed_data_says_how_large_it_becomes(
     channel: ChannelType, start: bytes, good: bool
 ) -> None:
