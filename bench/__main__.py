@@ -14,7 +14,12 @@ from pathlib import Path
 
 from bench.report import Part, machine, markdown, save
 
-PARTS = {"startup": "bench.startup", "paint": "bench.paint", "launch": "bench.launch"}
+PARTS = {
+    "startup": "bench.startup",
+    "paint": "bench.paint",
+    "launch": "bench.launch",
+    "fleet": "bench.fleet",
+}
 ROOT = Path(__file__).parent.parent
 OUT = ROOT / "bench" / "out" / "bench.json"
 PAGE = ROOT / "docs" / "performance.md"

@@ -48,14 +48,19 @@ def environment(**changes: str) -> dict[str, str]:
     return kept | changes
 
 
-def broker(*words: str, env: Mapping[str, str] | None = None, stdin: str = "") -> Said:
+def broker(
+    *words: str,
+    env: Mapping[str, str] | None = None,
+    stdin: str = "",
+    seconds: float = SECONDS,
+) -> Said:
     """Run a command to its end."""
     ran = subprocess.run(
         [*BROKER, *words],
         capture_output=True,
         text=True,
         input=stdin,
-        timeout=SECONDS,
+        timeout=seconds,
         check=False,
         env=environment() if env is None else env,
     )
