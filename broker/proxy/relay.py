@@ -105,7 +105,9 @@ class Pump:
         tell, self.sample = self.sample, None
         before, began = self._inspector.forwarded, monotonic()
         self.run()
-        if tell is not None and self._inspector.forwarded != before and not self._sink.unsent:
+        if self._inspector.forwarded == before:
+            self.sample = tell  # woken for nothing, or for a part of a message
+        elif tell is not None and not self._sink.unsent:
             tell(monotonic() - began)
 
     def insert(self, kind: int, body: bytes) -> None:

@@ -1,7 +1,8 @@
 """Takes the times of one channel while it is relayed, without touching what passes.
 
-The inspectors tell of the few messages that matter (`spice.latency`); a run of a pump is timed
-about once a second, when the traffic report asks for it.
+The inspectors tell of the few messages that matter (`spice.latency`). Of runs of a pump and of
+presses one is taken each time that the traffic report asks for it, about once a second: then a key
+costs nothing either, and a viewer that sends floods of them keeps nobody busy.
 """
 
 from __future__ import annotations
@@ -27,16 +28,12 @@ from broker.spice.latency import (
     is_press,
 )
 
-PRESS_SECONDS = 0.02
-"""Between two presses of one channel that are told on: nobody types faster, but a viewer may send
-faster, and other workers are told too."""
-
 
 class ChannelTimes:
     """One channel's histograms."""
 
-    __slots__ = ("_answer", "_draw", "_now", "_ping", "_pings", "_pressed_at", "_proxy",
-                 "_relay", "_session", "_told")  # fmt: skip
+    __slots__ = ("_answer", "_awaits_press", "_draw", "_has_keys", "_now", "_ping", "_pings",
+                 "_proxy", "_relay", "_session", "_told")  # fmt: skip
 
     def __init__(self, relay: Relay, session: Session) -> None:
         self._relay = relay
@@ -44,7 +41,8 @@ class ChannelTimes:
         self._now = asyncio.get_running_loop().time
         self._pings = PingTimer()
         self._answer = AnswerTimer()
-        self._pressed_at = 0.0
+        self._has_keys = False
+        self._awaits_press = False
         self._ping: dict[int, int] = {}
         self._draw: dict[int, int] = {}
         self._proxy: dict[int, int] = {}
@@ -57,10 +55,11 @@ class ChannelTimes:
         Args:
             name: The channel's: `inputs.0` is watched for presses, `display.0` for drawings.
         """
-        to_client, to_server = self._relay.to_client, self._relay.to_server
         kind = name.partition(".")[0]
-        to_client.watch(PINGS, self._on_ping)
-        to_server.watch({**PONGS, **PRESSES} if kind == "inputs" else PONGS, self._on_client)
+        self._relay.to_client.watch(PINGS, self._on_ping)
+        self._relay.to_server.watch(PONGS, self._on_client)
+        self._has_keys = kind == "inputs"
+        self.sample()
         if kind == "display":
             with self._session.on_press(self._on_press):
                 yield
@@ -88,8 +87,11 @@ class ChannelTimes:
         return Timed(session, channel, timing)
 
     def sample(self) -> None:
-        """Time the next run of each pump."""
+        """Time the next run of each pump, and the next press."""
         self._relay.sample(self._on_run)
+        if self._has_keys and not self._awaits_press:
+            self._awaits_press = True
+            self._relay.to_server.watch({**PONGS, **PRESSES}, self._on_client)
 
     def _on_ping(self, _kind: int, start: bytes, size: int) -> None:
         self._pings.pinged(start, size, self._now())
@@ -98,8 +100,9 @@ class ChannelTimes:
         now = self._now()
         if kind == ClientBase.PONG:
             _count(self._ping, self._pings.ponged(start, now))
-        elif now - self._pressed_at > PRESS_SECONDS and is_press(kind, start):
-            self._pressed_at = now
+        elif is_press(kind, start):
+            self._awaits_press = False
+            self._relay.to_server.watch(PONGS, self._on_client)
             self._session.pressed(now)
 
     def _on_press(self, at: float) -> None:

@@ -182,10 +182,10 @@ class Inspector:
         """Whether a message that the loop stumbled over may go on; else it waits or is refused."""
         if not self._smallest.get(kind, 0) <= body <= self._rules.largest.get(kind, _NO_SUCH_TYPE):
             return self._lets_by(kind, body)
-        start = chunk[after : after + min(self._watched[kind], body)]
-        if len(start) < min(self._watched[kind], body):
+        need = min(self._watched[kind], body)
+        if len(chunk) - after < need:
             return False
-        self._tell(kind, bytes(start), body)
+        self._tell(kind, bytes(chunk[after : after + need]) if need else b"", body)
         return True
 
     def _lets_by(self, kind: int, body: int) -> bool:

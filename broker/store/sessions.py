@@ -24,6 +24,9 @@ from broker.model import ChannelInfo, MachineKey, Session, SessionId, Token, Whe
 from broker.store import rows, session_rows
 from broker.store.queries import ADD_TOKEN, CHANNEL, MACHINE, SESSION, TOKEN
 
+AT_ONCE = 500
+"""Sessions that one statement names; databases have a limit for parameters."""
+
 _LIVE = SESSION.c.ended_at.is_(None)
 
 
@@ -162,7 +165,14 @@ def close_session(db: Connection, session_id: SessionId, reason: str, at: dateti
 
 def put_counters(db: Connection, live: Iterable[Session]) -> None:
     """See `Store.put_counters`."""
-    stored = {one.id: one for one in sessions(db, live=True)}
+    live = tuple(live)
+    for start in range(0, len(live), AT_ONCE):
+        _put_counters(db, live[start : start + AT_ONCE])
+
+
+def _put_counters(db: Connection, live: Sequence[Session]) -> None:
+    named = SESSION.c.id.in_([one.id for one in live])
+    stored = {one.id: one for one in _read(db, and_(_LIVE, named))}
     for one in live:
         before = stored.get(one.id)
         if before is None:

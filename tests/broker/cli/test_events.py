@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from broker.cli import output
 from broker.events import Kind
+from broker.model import SessionId
 from tests.broker.cli.calling import called
 from tests.fakes.service import FakeService
 
@@ -53,3 +55,21 @@ def test_following_prints_one_object_a_line_as_things_happen(
     ran = called("events --follow --json", service)
     assert ran.code == 130
     assert [json.loads(each)["id"] for each in ran.out.splitlines()] == [1, 2, 3]
+
+
+def test_a_line_says_which_session_whose_token_and_what_was_decided() -> None:
+    service = FakeService()
+    service.say(Kind.CHANNEL_REFUSED, "no", service.rows[2])
+    service.log[-1] = replace(
+        service.log[-1],
+        session=SessionId("abcdefabcdef"),
+        label="Ada",
+        channel="display.0",
+        verdict="refused",
+        reason="channel-forbidden",
+    )
+    (row,) = json.loads(called("events --json", service).out)
+    assert {name: row[name] for name in ("session", "label", "channel", "verdict", "reason")} == {
+        "session": "abcdefabcdef", "label": "Ada", "channel": "display.0", "verdict": "refused",
+        "reason": "channel-forbidden",
+    }  # fmt: skip
