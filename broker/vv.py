@@ -44,6 +44,7 @@ class VvFile:
         password: A token, or the hypervisor's ticket in a direct file.
         ca: PEM text of the CA to trust.
         host_subject: The certificate's subject in SPICE's notation, as `pki` gives it.
+        proxy: `http://host:port` of an HTTP proxy on the way.
         valid_until: When the password stops opening a session; whole seconds are written.
         delete_this_file: The viewer removes the file once it has read it.
         usbredir: USB redirection is offered.
@@ -56,6 +57,7 @@ class VvFile:
     password: str = field(default="", repr=False)
     host_subject: str | None = None
     ca: str | None = field(default=None, repr=False)
+    proxy: str | None = None
     title: str = ""
     valid_until: datetime | None = None
     delete_this_file: bool = True
@@ -78,6 +80,7 @@ def render(file: VvFile, profile: str = "remote-viewer") -> str:
         keys["unix-path"] = file.unix_path
     else:
         keys |= {"host": file.host, "port": file.port, "tls-port": file.tls_port}
+        keys["proxy"] = file.proxy
     keys |= {
         "password": file.password or None,
         "host-subject": file.host_subject,
@@ -115,6 +118,7 @@ def parse(text: str) -> VvFile:
         password=keys.get("password", ""),
         host_subject=keys.get("host-subject"),
         ca=keys.get("ca"),
+        proxy=keys.get("proxy"),
         title=keys.get("title", ""),
         valid_until=None if until is None else _moment(until),
         delete_this_file=bool(_number(keys, "delete-this-file")),

@@ -25,7 +25,7 @@ from broker.model import Console, MachineKey
 from broker.proxy import engines
 from broker.proxy.dial import TargetDialer
 from broker.proxy.gate import NoSpares, Spares
-from broker.proxy.limits import Limits
+from broker.proxy.limits import Limits, share
 from broker.proxy.listener import Door
 from broker.proxy.neighbours import Place
 from broker.proxy.proxy import Proxy
@@ -52,8 +52,9 @@ class LocalVms:
 class Worker:
     """One proxy, its gate, and what makes it stop."""
 
-    def __init__(self, house: House, number: int, spares: Spares) -> None:
+    def __init__(self, house: House, number: int, workers: int, spares: Spares) -> None:
         self._house = house
+        self._workers = workers
         self._spares = spares
         self._place = Place(number, house.locations.runtime_dir)
         self._gate = StoreGate(
@@ -121,8 +122,8 @@ class Worker:
             bad_tokens=settings.bad_tokens,
             backoff_seconds=settings.bad_token_wait,
             firewall_warns=settings.firewall == "warn",
-            half_open=settings.half_open_max,
-            half_open_per_address=settings.half_open_per_address,
+            half_open=share(settings.half_open_max, self._workers),
+            half_open_per_address=share(settings.half_open_per_address, self._workers),
         )
 
     async def _ask_driver(self, key: MachineKey) -> Console:
@@ -183,13 +184,13 @@ class Worker:
 
 
 async def _main(
-    listen_fds: list[int], ready_fd: int | None, number: int, spare_fd: int | None
+    listen_fds: list[int], ready_fd: int | None, number: int, workers: int, spare_fd: int | None
 ) -> None:
     doors = [Door(socket.socket(fileno=descriptor)) for descriptor in listen_fds]
     spares = NoSpares() if spare_fd is None else SpareLine(socket.socket(fileno=spare_fd))
     async with open_house() as house, unwrapped():
         logging.getLogger().setLevel(house.settings.log.level.upper())
-        await Worker(house, number, spares).run(doors, ready_fd)
+        await Worker(house, number, workers, spares).run(doors, ready_fd)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -199,13 +200,22 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--ready-fd", type=int)
     parser.add_argument("--number", type=int, default=0, help="which of the workers this is")
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
+    parser.add_argument("--workers", type=int, default=1, help="how many there are")
     parser.add_argument("--spare-fd", type=int, help="line to whoever keeps opening displays")
     options = parser.parse_args(argv)
     logs.configure(1, form=options.log_format)
     descriptors = [int(each) for each in options.listen_fds.split(",")]
     try:
         with asyncio.Runner(loop_factory=new_loop) as runner:
-            runner.run(_main(descriptors, options.ready_fd, options.number, options.spare_fd))
+            runner.run(
+                _main(
+                    descriptors,
+                    options.ready_fd,
+                    options.number,
+                    options.workers,
+                    options.spare_fd,
+                )
+            )
     except BrokerError as problem:
         log.error("%s", problem)
         announce.say_failed(options.ready_fd, problem)

@@ -62,9 +62,11 @@ class ProxySettings:
     dial_timeout: Annotated[float, Bounds(0.1, 300)] = 5.0
     """Seconds a hypervisor has to accept a connection and link it."""
     half_open_max: Annotated[int, Bounds(1, 100_000)] = 512
-    """Connections, of everybody, that may be in their handshake at once."""
+    """Connections, of everybody, that may be in their handshake at once; each relay worker takes
+    its share, at least 16."""
     half_open_per_address: Annotated[int, Bounds(1, 100_000)] = 32
-    """Connections of one address in their handshake at once; a viewer opens up to ten at a time."""
+    """Connections of one address in their handshake at once; a viewer opens up to ten at a time.
+    Each relay worker takes its share, at least 16."""
     bad_tokens: Annotated[int, Bounds(0, 100_000)] = 10
     """Tokens of one address (IPv6: one /64) that may be no good before it has to wait; 0 never."""
     bad_token_wait: Annotated[float, Bounds(1, 86_400)] = 300.0

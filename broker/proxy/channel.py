@@ -83,7 +83,8 @@ class Channels:
                 await self._serve_later(viewer, mess, name, admitted)
         except TurnedAway as exc:
             if exc.reason in BAD:
-                self._backoff.failed(peer.host)
+                self.bad_token(peer.host)
+                self._seats.tell_bad_token(peer.host)
             if exc.error is not None:
                 await viewer.refuse(exc.error)
             if not exc.told:
@@ -92,6 +93,10 @@ class Channels:
             pass  # told by SessionClosed
         finally:
             await leg.finish(self._steps.limits.close_seconds)
+
+    def bad_token(self, host: str) -> None:
+        """Somebody there tried one, here or in another worker."""
+        self._backoff.failed(host)
 
     def _see_whether_it_may(self, peer: Peer) -> None:
         """Turn a new viewer away whose turn it is not."""

@@ -17,6 +17,7 @@ from broker.errors import BrokerError, Refused, StoreError
 from broker.proxy.gate import ChannelClosed, ChannelOpened, ConnectionRefused, Gate, Traffic
 from broker.proxy.session import Session, SessionOver, Sessions
 from broker.proxy.words import (
+    BadToken,
     Claim,
     Cross,
     Crossed,
@@ -41,13 +42,21 @@ ORPHAN_SECONDS: Final = 3.0
 
 @contextlib.asynccontextmanager
 async def open_desk(
-    path: Path, sessions: Sessions, gate: Gate, spawn: Callable[[Awaitable[None], str], None]
+    path: Path,
+    sessions: Sessions,
+    gate: Gate,
+    spawn: Callable[[Awaitable[None], str], None],
+    bad_token: Callable[[str], None],
 ) -> AsyncIterator[None]:
-    """Answer on that socket while the body runs; whatever lies there is replaced."""
+    """Answer on that socket while the body runs; whatever lies there is replaced.
+
+    Args:
+        bad_token: Told of each address that tried one in another worker.
+    """
     guests: set[_Guest] = set()
 
     def welcome() -> Wire:
-        guest = _Guest(sessions, gate, spawn, guests)
+        guest = _Guest(sessions, gate, spawn, bad_token, guests)
         return guest.wire
 
     server = await asyncio.get_running_loop().create_unix_server(welcome, sock=_bound(path))
@@ -82,12 +91,14 @@ class _Guest:
         sessions: Sessions,
         gate: Gate,
         spawn: Callable[[Awaitable[None], str], None],
+        bad_token: Callable[[str], None],
         guests: set[_Guest],
     ) -> None:
         self.wire = Wire(self._on_word, self._on_lost)
         self._sessions = sessions
         self._gate = gate
         self._spawn = spawn
+        self._bad_token = bad_token
         self._guests = guests
         self._session: Session | None = None
         self._name = ""
@@ -103,6 +114,8 @@ class _Guest:
         match word:
             case Join():
                 self._spawn(self._admit(word), f"{word.channel} in another worker")
+            case BadToken(host):
+                self._bad_token(host)
             case _ if session is None:
                 self.wire.close()
             case Claim():

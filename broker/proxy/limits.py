@@ -1,6 +1,7 @@
 """How much the proxy puts up with. Times are in seconds."""
 
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +36,12 @@ class Limits:
     """Connections that have not shown a good ticket yet, in all."""
     half_open_per_address: int = 32
     """... and from one address; a viewer opens about ten channels at once."""
+
+
+SHARE_MIN: Final = 16
+"""The least that a worker's share of a limit is: all channels of a viewer may land in one."""
+
+
+def share(limit: int, workers: int) -> int:
+    """What each of several workers takes of a limit that holds for all together."""
+    return max(-(-limit // workers), min(limit, SHARE_MIN))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from broker.proxy.seats import OwnSeat, Seat, taken
 from broker.proxy.session import Session, SessionOver, Sessions
 from broker.proxy.viewer import TurnedAway
 from broker.proxy.words import (
+    BadToken,
     Claim,
     Cross,
     Crossed,
@@ -37,6 +39,7 @@ from broker.proxy.words import (
     Unknown,
     Wire,
     Word,
+    encoded,
 )
 from broker.spice.constants import LinkError
 
@@ -53,6 +56,10 @@ class Place:
     """0 to `WORKERS_MAX` - 1; a worker that is started again keeps it."""
     directory: Path
     """Where each worker has its socket; nobody else can look into it."""
+
+    def others(self) -> list[Path]:
+        """Where the others listen, as far as they have come up."""
+        return [path for path in self.directory.glob("worker-*.sock") if path != self.socket()]
 
     def socket(self, number: int | None = None) -> Path:
         """Where that worker listens, or this one."""
@@ -135,6 +142,14 @@ class Seats:
         """Have the owners end every session that a channel here belongs to."""
         for seat in tuple(self._away.values()):
             seat.wire.say(Leave(reason))
+
+    def tell_bad_token(self, host: str) -> None:
+        """Have every other worker count it too: which one a connection lands in is chance."""
+        for path in self._place.others() if self._place else ():
+            with socket.socket(socket.AF_UNIX) as end, contextlib.suppress(OSError):
+                end.setblocking(False)
+                end.connect(str(path))
+                end.send(encoded(BadToken(host)))
 
     # -- the gate of this worker's connections
 

@@ -81,7 +81,9 @@ class Proxy:
             )
             if self._place is not None:
                 await held.enter_async_context(
-                    open_desk(self._place.socket(), self._sessions, self._gate, spawn)
+                    open_desk(
+                        self._place.socket(), self._sessions, self._gate, spawn, channels.bad_token
+                    )
                 )
             report = group.create_task(self._report(steps), name="traffic report")
             rotate = group.create_task(self._rotate_key(channels), name="ticket key rotation")

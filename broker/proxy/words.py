@@ -113,6 +113,13 @@ class Pressed:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class BadToken:
+    """To every other worker, alone on its connection: somebody there tried one."""
+
+    host: str
+
+
 Word = (
     Join
     | Unknown
@@ -126,6 +133,7 @@ Word = (
     | Ended
     | MainClosed
     | Leave
+    | BadToken
     | Pressed
     | Notice
 )

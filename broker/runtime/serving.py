@@ -120,6 +120,7 @@ class Supervisor:
             self._workers = Workers(
                 [bound.fileno() for bound in sockets],
                 self._house.clock,
+                count=workers_of(self._house.settings.proxy.workers),
                 changed=self._on_worker,
                 log_format=self._log_format,
             )

@@ -32,6 +32,7 @@ class Workers:
 
     Args:
         descriptors: The listening sockets, inherited by every worker.
+        count: How many there are to be.
         changed: Called when a worker came or went; with its process id when it went.
         log_format: Of the workers' log, `text` or `json`.
     """
@@ -41,10 +42,12 @@ class Workers:
         descriptors: Sequence[int],
         clock: Clock,
         *,
+        count: int,
         changed: Callable[[int | None], Awaitable[None]],
         log_format: str = "text",
     ) -> None:
         self._descriptors = tuple(descriptors)
+        self._count = count
         self._clock = clock
         self._changed = changed
         self._log_format = log_format
@@ -127,6 +130,7 @@ class Workers:
         command = [sys.executable, "-P", "-m", "broker.worker"]
         command += ["--listen-fds", ",".join(map(str, self._descriptors))]
         command += ["--ready-fd", str(ready_write), "--number", str(number)]
+        command += ["--workers", str(self._count)]
         command += ["--log-format", self._log_format]
         try:
             with self._spares.line() as line:

@@ -68,10 +68,12 @@ def see_that_all_is_allowed(request: ExportRequest) -> None:
 
 def _pointing_at(machine: Machine, request: ExportRequest, console: Console) -> Exported:
     target = console.target
-    host, port, tls_port, path, ca, subject = "", None, None, None, None, None
+    host, port, tls_port, path, ca, subject, proxy = "", None, None, None, None, None, None
     if isinstance(target, TcpTarget):
         host, port, tls_port = request.host or target.host, target.port, target.tls_port
         ca, subject = target.ca_pem, target.host_subject
+        if target.proxy is not None:  # viewers want it with its scheme
+            proxy = "http://" + target.proxy.removeprefix("http://")
     elif isinstance(target, UnixTarget):
         path = target.path
     text = vv.render(
@@ -83,6 +85,7 @@ def _pointing_at(machine: Machine, request: ExportRequest, console: Console) -> 
             password=console.ticket or "",
             ca=ca,
             host_subject=subject,
+            proxy=proxy,
             title=title(machine),
             type=console.protocol.value,
         ),

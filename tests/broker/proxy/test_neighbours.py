@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import socket
 import stat
 import struct
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from broker.model import SessionId
+from broker.proxy import backoff
+from broker.proxy.backoff import Backoff
 from broker.proxy.gate import (
     ChannelClosed,
     ChannelOpened,
@@ -24,7 +28,7 @@ from broker.proxy.gate import (
     Timed,
     Traffic,
 )
-from broker.proxy.limits import Limits
+from broker.proxy.limits import Limits, share
 from broker.proxy.neighbours import Place, connection_id
 from broker.proxy.words import Crossed, Granted, Join, Unknown, Wire, Word, decoded, encoded
 from broker.spice.client import Linked
@@ -300,3 +304,52 @@ async def test_a_press_in_one_worker_is_timed_until_a_drawing_in_another(
         await screen.say(message(304, bytes(60)))
     timed = await hearing
     assert (timed.session, timed.channel) == (SESSION, "display.0")
+
+
+async def test_a_bad_token_counts_in_every_worker(
+    tmp_path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backoff, "FIRST_SECONDS", 60.0)
+    limits = Limits(bad_tokens=2, backoff_seconds=60.0)
+    async with (
+        proxying(tmp_path, limits=limits, place=Place(1, runtime)) as one,
+        proxying(tmp_path, limits=limits, place=Place(2, runtime)) as two,
+    ):
+        counted = Counter[str]()
+        monkeypatch.setattr(Backoff, "failed", counting(Backoff.failed, counted))
+        for rig in (one, two):
+            guess = await rig.open(ChannelType.MAIN, ticket="guess")
+            assert await guess.until(LinkRefused) == LinkRefused(7, ticket_judged=True)
+        async with asyncio.timeout(SECONDS):
+            while counted["127.0.0.1"] < 4:  # noqa: ASYNC110 - the word is under way
+                await asyncio.sleep(0.01)
+        for rig in (one, two):
+            guess = await rig.open(ChannelType.MAIN, ticket="guess")
+            assert await guess.until(LinkRefused) == LinkRefused(7, ticket_judged=False)
+
+
+def counting(
+    failed: Callable[[Backoff, str], None], counted: Counter[str]
+) -> Callable[[Backoff, str], None]:
+    def count(self: Backoff, host: str) -> None:
+        counted[host] += 1
+        failed(self, host)
+
+    return count
+
+
+async def test_a_worker_that_has_died_is_told_nothing(
+    tmp_path: Path, runtime: Path, fake: FakeServer
+) -> None:
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as dead:
+        dead.bind(str(runtime / "worker-7.sock"))
+    async with proxying(tmp_path, limits=Limits(bad_tokens=3), place=Place(1, runtime)) as rig:
+        guess = await rig.open(ChannelType.MAIN, ticket="guess")
+        assert await guess.until(LinkRefused) == LinkRefused(7, ticket_judged=True)
+
+
+@pytest.mark.parametrize(
+    ("limit", "workers", "each"), [(512, 2, 256), (32, 2, 16), (32, 8, 16), (33, 2, 17), (4, 8, 4)]
+)
+def test_workers_share_what_may_be_half_open(limit: int, workers: int, each: int) -> None:
+    assert share(limit, workers) == each

@@ -222,6 +222,14 @@ def test_a_direct_file_points_at_the_backend_with_its_ticket_and_says_so() -> No
     assert shelf.tokens == []
 
 
+@pytest.mark.parametrize("proxy", ["http://gate.lab:3128", "gate.lab:3128"])
+def test_a_direct_file_names_the_http_proxy_on_the_way(proxy: str) -> None:
+    target = TcpTarget("192.0.2.9", port=5900, proxy=proxy)
+    desk, _ = consoles(WEB, kept=Console(target, ticket="their-ticket"))
+    exported = desk.export_vv(WEB.key, ExportRequest(direct=True))
+    assert vv.parse(exported.text).proxy == "http://gate.lab:3128"
+
+
 def test_a_direct_file_of_a_unix_socket_names_its_path() -> None:
     desk, _ = consoles(WEB, kept=Console(UnixTarget("/run/vm.sock")))
     exported = desk.export_vv(WEB.key, ExportRequest(direct=True))
