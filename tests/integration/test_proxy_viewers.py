@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import shutil
+import struct
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -32,7 +33,7 @@ WHITE = (255, 255, 255)
 
 EVERYTHING = (
     *("-device", "qemu-xhci", "-device", "usb-tablet"),
-    *("-chardev", "spicevmc,id=u,name=usbredir", "-device", "usb-redir,chardev=u"),
+    *("-chardev", "spicevmc,id=u,name=usbredir", "-device", "usb-redir,chardev=u,bootindex=0"),
     *("-audiodev", "spice,id=a", "-device", "intel-hda", "-device", "hda-duplex,audiodev=a"),
     *("-device", "virtio-serial", "-chardev", "spicevmc,id=v,name=vdagent"),
     *("-device", "virtserialport,chardev=v,name=com.redhat.spice.0"),
@@ -206,6 +207,43 @@ async def test_remote_viewer_opens_every_channel_it_knows(
             *("playback.0", "record.0", "usbredir.0"),
         ):
             await rig.gate.heard(ChannelOpened, lambda o, name=channel: o.channel == name)  # type: ignore[misc]
+    await assert_it_went_well(machine, rig)
+
+
+def disc(boot: bytes) -> bytes:
+    """An ISO image from which a BIOS boots those 512 bytes (El Torito, no emulation)."""
+    volume = b"\1CD001\1".ljust(2048, b"\0")
+    record = b"\0CD001\1EL TORITO SPECIFICATION".ljust(0x47, b"\0") + struct.pack("<I", 18)
+    check = bytearray(struct.pack("<BBH24sHBB", 1, 0, 0, b"", 0, 0x55, 0xAA))
+    struct.pack_into("<H", check, 0x1C, -sum(struct.unpack("<16H", check)) & 0xFFFF)
+    catalog = bytes(check) + struct.pack("<BBHBBHI", 0x88, 0, 0, 0, 0, 4, 19)
+    sectors = (volume, record, catalog, boot, bytes(40 * 2048))
+    return bytes(16 * 2048) + b"".join(sector.ljust(2048, b"\0") for sector in sectors)
+
+
+@pytest.mark.skipif(not shutil.which("remote-viewer"), reason="remote-viewer is missing")
+async def test_the_machine_boots_from_a_disc_that_remote_viewer_shares(
+    machine: Qemu, rig: Rig, screen: str, broker_home: Path
+) -> None:
+    """spice-gtk's own USB device, spoken to by QEMU: nothing of it is refused."""
+    (broker_home / "x.vv").write_text(rig.vv())
+    word = demo.BANNER.replace(b"DEMO", b"DISC")
+    (broker_home / "x.iso").write_bytes(disc(demo.image_bytes().replace(b"DEMO", b"DISC")))
+    usb = {"command-line": "info usb"}
+    async with program(
+        *("remote-viewer", f"--spice-share-cd={broker_home}/x.iso"),
+        *("--spice-usbredir-redirect-on-connect=-1,-1,-1,-1,1", str(broker_home / "x.vv")),
+        DISPLAY=screen,
+        NO_AT_BRIDGE="1",
+    ):
+        await rig.gate.heard(ChannelOpened, lambda opened: opened.channel == "usbredir.0")
+        async with asyncio.timeout(SECONDS):
+            while "480 Mb/s, Product USB Redirection" not in await machine.qmp(  # noqa: ASYNC110 - nobody tells
+                "human-monitor-command", **usb
+            ):
+                await asyncio.sleep(0.05)
+        await machine.qmp("system_reset")
+        await machine.says(word)
     await assert_it_went_well(machine, rig)
 
 
