@@ -14,7 +14,6 @@ from broker.driver import (
     CommandTeller,
     Driver,
     GradualStop,
-    GuestControl,
     LogKeeper,
     Provisioner,
     Renaming,
@@ -37,6 +36,7 @@ from broker.model import (
 )
 from broker.service.adopting import Adopting, AdoptingVerbs
 from broker.service.consoles import Consoles
+from broker.service.guests import guest_of
 from broker.service.port import VIEWER_LABEL, ConsoleInfo, Exported, ExportRequest, Opened
 from broker.service.round_the_proxy import RoundTheProxy
 from broker.service.viewer import see_that_it_is_free
@@ -251,13 +251,7 @@ class EmbeddedService(AdoptingVerbs):
 
     async def guest(self, key: MachineKey) -> Guest:
         machine = await asyncio.to_thread(self._store.machine, key)
-        driver = await self._inventory.driver(key.source)
-        if not isinstance(driver, GuestControl):
-            raise UsageError(
-                f"{machine.full_name} is not a VM of this host, so only its screen can be reached",
-                fix=f"Open that: broker open {machine.full_name}",
-            )
-        return await driver.guest(key.uuid)
+        return await guest_of(await self._inventory.driver(key.source), machine, self._tell)
 
     async def _switch(
         self,

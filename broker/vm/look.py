@@ -48,7 +48,7 @@ STATES: Final[dict[str, tuple[State, str]]] = {
     "postmigrate": (State.MIGRATING, ""),
     "colo": (State.MIGRATING, ""),
     "save-vm": (State.BUSY, ""),
-    "restore-vm": (State.BUSY, ""),
+    "restore-vm": (State.BUSY, "going back to a snapshot; if that lasts, it failed half-way"),
     "io-error": (State.ERROR, "a disk gave an error; the guest is held until it is resumed"),
     "internal-error": (State.CRASHED, "QEMU met an internal error; the guest is held"),
     "guest-panicked": (State.CRASHED, "the guest's kernel panicked"),

@@ -93,9 +93,10 @@ async def save(asker: Asker, tag: str, *, timeout: float) -> Snapshot:
     problem = await _run(asker, "snapshot-save", said, timeout)
     if problem:
         await _go_on(asker, before, "save-vm")
+        full = "No space" in problem
         raise BrokerError(
-            f"{asker.name}: QEMU could not save {tag}: {problem}",
-            fix="Its images may be on a disk that is full; the guest goes on as before",
+            f"{asker.name}: QEMU could not save {tag}: {problem}; the guest is as it was",
+            fix="Make room on the disk that its images are on" if full else "",
         )
     return next(one for one in await list_(asker) if one.tag == tag)
 
