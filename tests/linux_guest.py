@@ -82,11 +82,9 @@ def linux_spec(home: Home, name: str = "linux", **changes: Any) -> MachineSpec:
         accel=Accel.TCG,
         network=Network.NONE,
         usb_redirections=0,
-        extra_args=(
-            *("-kernel", str(PARTS / "vmlinuz")),
-            *("-initrd", str(initrd)),
-            *("-append", APPEND),
-        ),
+        kernel=str(PARTS / "vmlinuz"),
+        initrd=str(initrd),
+        append=APPEND,
     )
     return replace(spec, **changes)
 
