@@ -124,6 +124,7 @@ COMMANDS: tuple[Command, ...] = (
             "--open",
             "--print-command",
             "--rm",
+            "--serial",
             *DISK_OPTIONS,
             *MACHINE_OPTIONS,
         ),

@@ -18,6 +18,7 @@ from broker.cli.images import existing, look_at
 from broker.cli.machine_options import add_machine, disk, machine_fields
 from broker.cli.open import open_console
 from broker.cli.output import write_private
+from broker.cli.vm_serial import talk
 from broker.cli.vm_show import print_command
 from broker.errors import UsageError, ViewerMissing
 from broker.model import Disk, DiskBus, MachineId, MachineSpec, State
@@ -44,6 +45,12 @@ def _arguments(parser: Parser) -> None:
         "--print-command", action="store_true", help="start nothing; print what would be run"
     )
     parser.add_argument(
+        "--serial",
+        action="store_true",
+        dest="talk",
+        help="lead to its serial console in this terminal, instead of opening a viewer",
+    )
+    parser.add_argument(
         "--rm",
         action="store_true",
         help="stay until the VM ends, then forget it and what it kept; Ctrl+C stops it",
@@ -64,6 +71,8 @@ def _run(call: Call, args: Namespace) -> Exit:
 
     async def ask(service: Service) -> Exit:
         spec = demo_spec(args.name) if args.demo else image_spec(args)
+        if args.talk and not spec.serial:
+            raise UsageError("--serial needs the serial port that --no-serial leaves out")
         if args.print_command:
             spec = await _as_defined(service, spec) or spec
             print_command(call, spec, await service.command(spec))
@@ -72,6 +81,8 @@ def _run(call: Call, args: Namespace) -> Exit:
             return await _until_it_ends(call, service, spec, args)
         machine = await started(call, service, spec, keeps=not machine_fields(args))
         await _show(call, service, machine, args)
+        if args.talk:
+            await talk(call, service, machine)
         return Exit.DONE
 
     return call.ask(ask)
@@ -210,7 +221,9 @@ async def _until_it_ends(call: Call, service: Service, spec: MachineSpec, args: 
     try:
         machine = await service.start(machine.key)
         await _show(call, service, machine, args)
-        if machine.pid is not None:
+        if args.talk:
+            await talk(call, service, machine)
+        elif machine.pid is not None:
             call.talk.note(f"{machine.name} is forgotten when it ends; Ctrl+C stops it")
             await ended(machine.pid)
         return Exit.DONE
@@ -236,11 +249,11 @@ async def _show(call: Call, service: Service, machine: Machine, args: Namespace)
         write_private(path, made.text, may_replace=is_own_vv)
         if not call.out.json:
             call.talk.note(f"{machine.name} is running; its console: {path}")
-    if call.out.json:
+    if call.out.json and not args.talk:  # which has a document of its own
         call.out.document(jsonable.vm(machine))
     elif not args.export:
         call.talk.note(f"{machine.name} is running (process {machine.pid})")
-    if args.headless or args.export:
+    if args.headless or args.export or (args.talk and not args.open):
         return
     try:
         await open_console(call, service, machine)
@@ -255,6 +268,6 @@ RUN = Verb(
     _run,
     "What follows -- goes to QEMU as it is: broker run disk.qcow2 -m 2G -- -device virtio-rng-pci\n"
     "The VM stays defined: broker vm list. To try an image without changing it: --snapshot.\n"
-    "To forget the VM when it ends: --rm.",
+    "To forget the VM when it ends: --rm; with --serial, when its console is left.",
     takes_rest=True,
 )

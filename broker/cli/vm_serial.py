@@ -19,9 +19,12 @@ from broker.errors import Unreachable
 
 if TYPE_CHECKING:
     from broker.guest import SerialLine
+    from broker.model import Machine
     from broker.service.port import Service
 
 HISTORY_LINES = 500
+PLAIN = Namespace(no_input=False, until=None, timeout=None, history=None, after=None)
+"""No option given."""
 
 
 def _pattern(text: str) -> re.Pattern[bytes]:
@@ -51,24 +54,31 @@ def _arguments(parser: Parser) -> None:
 
 
 def _run(call: Call, args: Namespace) -> Exit:
-    at_terminal = is_terminal(sys.stdin) and is_terminal(sys.stdout)
-    for_person = at_terminal and not (args.until or args.timeout or call.out.json)
-
     async def ask(service: Service) -> None:
         from broker.cli.vm import find_vm
 
-        machine = (await find_vm(service, args.vm)).machine
-        line = (await service.guest(machine.key)).serial()
-        if not line.alive():
-            fix = f"Start it: broker vm start {machine.name}; what it said: broker vm log --serial"
-            raise Unreachable(f"{machine.name} is off", fix=fix)
-        if for_person:
-            await _for_person(call, args, line, machine.name)
-        else:
-            await _for_script(call, args, line, machine.name)
+        await talk(call, service, (await find_vm(service, args.vm)).machine, args)
 
     call.ask(ask)
     return Exit.DONE
+
+
+async def talk(call: Call, service: Service, machine: Machine, args: Namespace = PLAIN) -> None:
+    """Lead to a VM's serial console, until one side leaves.
+
+    Raises:
+        Unreachable: The VM is off, or did not say in time what was awaited.
+        BrokerError: Whatever else the line has to say.
+    """
+    line = (await service.guest(machine.key)).serial()
+    if not line.alive():
+        fix = f"Start it: broker vm start {machine.name}; what it said: broker vm log --serial"
+        raise Unreachable(f"{machine.name} is off", fix=fix)
+    at_terminal = is_terminal(sys.stdin) and is_terminal(sys.stdout)
+    if at_terminal and not (args.until or args.timeout or call.out.json):
+        await _for_person(call, args, line, machine.name)
+    else:
+        await _for_script(call, args, line, machine.name)
 
 
 async def _for_person(call: Call, args: Namespace, line: SerialLine, name: str) -> None:

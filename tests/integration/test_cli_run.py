@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import pty
+import select
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,7 +17,7 @@ import pytest
 
 from broker import demo
 from tests.guests import needs_qemu
-from tests.integration.cli import broker
+from tests.integration.cli import BROKER, broker, environment
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
 
@@ -73,3 +79,84 @@ def test_a_definition_from_a_file_is_started_by_its_name(image: Path) -> None:
     assert broker("vm", "kill", "web").out == "web is stopped\n"
     kinds = [row["kind"] for row in broker("events", "--json").rows]
     assert kinds == ["machine.defined", "machine.started", "machine.stopped"]
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, int]]:
+    """Our end of a terminal, and the program's."""
+    ours, its = pty.openpty()
+    yield ours, its
+    os.close(ours)
+
+
+def until_it_says(ours: int, expected: bytes, seconds: float = 60.0) -> bytes:
+    """What a program says on a terminal, up to and beyond that."""
+    said, end = b"", time.monotonic() + seconds
+    while expected not in said:
+        assert time.monotonic() < end, said
+        if select.select([ours], [], [], 0.5)[0]:
+            said += os.read(ours, 4096)
+    return said
+
+
+def test_a_vm_of_the_moment_is_talked_to_and_forgotten_when_its_console_is_left(
+    terminal: tuple[int, int],
+) -> None:
+    ours, its = terminal
+    env = environment(BROKER_VM_STOP_TIMEOUT="0", TERM="xterm")
+    words = ("run", "--demo", "--name", "moment", "--serial", "--rm")
+    process = subprocess.Popen(
+        [*BROKER, *words], stdin=its, stdout=its, stderr=its, env=env, start_new_session=True
+    )
+    os.close(its)
+    try:
+        until_it_says(ours, demo.BANNER.strip())
+        os.write(ours, b"a")
+        until_it_says(ours, b"K1")
+        (row,) = broker("vm", "list", "--json").rows
+        assert (row["name"], row["state"]) == ("moment", "running")
+        os.write(ours, b"\x1d")  # Ctrl-]
+        with contextlib.suppress(OSError):  # it has gone, and its end of the terminal with it
+            while os.read(ours, 4096):
+                pass
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+        broker("vm", "kill", "moment")
+    assert broker("vm", "list", "--json").rows == []
+
+
+def test_a_vm_of_the_moment_is_stopped_by_ctrl_c(image: Path) -> None:
+    env = environment(BROKER_VM_STOP_TIMEOUT="0")
+    words = ("run", str(image), "--headless", "--rm", "--accel", "tcg", "-m", "64", "--json")
+    extra = ("--disk", "size=3M")
+    process = subprocess.Popen(
+        [*BROKER, *words, *extra], stdout=subprocess.PIPE, text=True, env=env
+    )
+    assert process.stdout is not None
+    started = json.loads(process.stdout.readline())
+    directory = Path(os.environ["BROKER_HOME"]) / "data" / "vms" / "my-disk"
+    assert (directory / "disk1.qcow2").exists()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    process.stdout.close()
+    assert broker("vm", "list", "--json").rows == []
+    assert not Path(f"/proc/{started['pid']}").exists()
+    assert (directory.exists(), image.exists()) == (False, True)
+
+
+def test_the_printed_command_is_the_one_that_is_run(image: Path) -> None:
+    assert (
+        broker("vm", "define", "web", "--disk", str(image), "--accel", "tcg", "-m", "64").code == 0
+    )
+    printed = broker("vm", "show", "web", "--command").out.strip()
+    again = broker("run", str(image), "--name", "web", "--print-command").out.strip()
+    assert broker("vm", "list", "--json").rows[0]["state"] == "stopped"
+    assert broker("vm", "start", "web").code == 0
+    (line,) = [
+        line.partition("console-broker: ")[2]
+        for line in broker("vm", "log", "web").out.splitlines()
+        if "console-broker: " in line
+    ]
+    assert line.partition(" ")[2] == printed == again
