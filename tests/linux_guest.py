@@ -37,7 +37,7 @@ APPEND = "console=tty0 console=ttyS0 quiet panic=-1"
 
 MODULES = (
     *("virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng"),
-    *("evdev", "button", "isofs"),
+    *("evdev", "button", "virtio_scsi", "sr_mod", "isofs"),
 )
 """Loaded in this order, what they depend on before them."""
 
