@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol, Self, runtime_checkable
 
 from broker.clock import Clock, SystemClock
+from broker.findings import Finding
 from broker.guest import Guest
 from broker.model import (
     CarriedOver,
@@ -331,6 +332,23 @@ class Adopter(Protocol):
         Raises:
             NotFound: No adopted machine has that id, or it has ended.
         """
+        ...
+
+
+@runtime_checkable
+class SelfExamining(Protocol):
+    """A driver that can look into its machines, step by step, for `broker doctor`."""
+
+    async def examine_process(self, machine_id: MachineId) -> Finding:
+        """Whether its process lives and may run."""
+        ...
+
+    async def examine_monitor(self, machine_id: MachineId) -> Finding:
+        """Whether its monitor answers."""
+        ...
+
+    async def examine_server(self, machine_id: MachineId) -> Finding:
+        """Whether its SPICE server is on."""
         ...
 
 

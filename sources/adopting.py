@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Final
 
-from broker.errors import Ambiguous, NoConsole, NotFound, Refused, UsageError
+from broker.errors import NoConsole, NotFound, Refused, UsageError
 from broker.model import (
     CarriedOver,
     Console,
     FoundQemu,
+    HandOverTarget,
     Machine,
     MachineId,
     MachineKey,
@@ -20,23 +22,20 @@ from broker.model import (
     SourceName,
     State,
 )
+from sources.scanning import describe, the_one
 
 if TYPE_CHECKING:  # what these import is only needed where something was adopted
     from broker.driver import DriverContext
+    from broker.guest import Guest
     from broker.vm.adopted import Look
     from broker.vm.adoptions import Adoption, Adoptions
     from broker.vm.definitions import Definition
-    from broker.vm.scan import Qemu
+    from broker.vm.examine import Patient
 
 TICKET_SECONDS: Final = 5.0
 """For setting a new ticket by the monitor."""
 TICKET_BYTES: Final = 24
 """Random ones; as hexadecimal digits, for HMP takes a leading dash for an option."""
-_KEEPERS: Final = {
-    "libvirt": "libvirt looks after it: virsh console, or a source of its own",
-    "proxmox": "Proxmox looks after it",
-    "other-broker": "a broker with other directories looks after it",
-}
 
 
 class AdoptedVms:
@@ -111,6 +110,21 @@ class AdoptedVms:
         await talk.set_ticket(look.ways.monitor, ticket, name=adoption.name, timeout=TICKET_SECONDS)
         return Console(screen.target, ticket=ticket)
 
+    async def direct(self, machine_id: MachineId) -> Console:
+        """The same for a viewer without the proxy, which needs a place to connect to.
+
+        Raises:
+            NoConsole: It listens nowhere; else as `console`.
+        """
+        console = await self.console(machine_id)
+        if isinstance(console.target, HandOverTarget):
+            raise NoConsole(
+                f"{self._find(machine_id).name} listens on no port: its console is handed over by"
+                " the proxy",
+                fix="Leave out --direct",
+            )
+        return console
+
     # -- switched, when somebody asks for it
 
     def refuse_to_start(self, machine_id: MachineId) -> None:
@@ -163,6 +177,64 @@ class AdoptedVms:
         from broker.vm import adopted
 
         await adopted.kill(self._find(machine_id))
+
+    # -- looked into, and used
+
+    def patient(self, machine_id: MachineId) -> Patient:
+        """One of them as `broker.vm.examine` has it."""
+        from broker.vm.examine import Patient
+        from broker.vm.ways import Ticket, ways_of
+
+        adoption = self._find(machine_id)
+        qemu = self._adoptions.qemu(adoption)
+        ways = ways_of(qemu) if qemu is not None else None
+        monitor = ways.monitor if ways is not None else None
+        screen = ways.screen if ways is not None else None
+        return Patient(
+            adoption.name,
+            qemu.process if qemu is not None else None,
+            monitor,
+            needs_monitor=screen is not None
+            and (isinstance(screen.target, HandOverTarget) or screen.ticket is Ticket.FRESH),
+            off=f"It was adopted and is not started again: broker vm forget {quote(adoption.name)}",
+            is_held=lambda: bool(qemu and monitor and qemu.is_held(monitor)),
+        )
+
+    def guest(self, machine_id: MachineId) -> Guest:
+        """One of them to be used; only QMP on a unix socket will do.
+
+        Raises:
+            UsageError: It has none.
+        """
+        from broker.vm.asking import Asker
+        from broker.vm.cmdline import Speaks
+        from broker.vm.guest import RunningVm
+        from broker.vm.paths import make_private
+
+        adoption = self._find(machine_id)
+        qemu = self._adoptions.qemu(adoption)
+        for monitor in qemu.monitors() if qemu is not None else ():
+            if monitor.speaks is Speaks.QMP and monitor.path is not None:
+                scratch = self._context.runtime_dir / "adopted"
+                make_private(scratch)
+                asker = Asker(adoption.name, Path(monitor.path))
+                return RunningVm(asker, scratch, alive=lambda: adoption.lives)
+        raise UsageError(
+            f"{adoption.name} has no QMP on a unix socket, by which it could be used from here",
+            fix="It would have to be started with: -qmp unix:PATH,server=on,wait=off",
+        )
+
+    def refuse_a_log(self, machine_id: MachineId) -> None:
+        """Always.
+
+        Raises:
+            UsageError: It was adopted.
+        """
+        raise UsageError(
+            f"{self._find(machine_id).name} was adopted: its output went where whoever started it"
+            " wanted",
+            fix="Look there",
+        )
 
     # -- taken in and let go
 
@@ -264,41 +336,17 @@ class AdoptedVms:
     def _scan(self, defined: Mapping[MachineId, str]) -> list[FoundQemu]:
         from broker.vm import scan
 
-        return [self._found(qemu, defined) for qemu in scan.qemus(self._context.runtime_dir)]
-
-    def _found(self, qemu: Qemu, defined: Mapping[MachineId, str]) -> FoundQemu:
-        from broker.vm.options import masked
-        from broker.vm.ways import say_monitor, ways_of
-
-        ways = ways_of(qemu)
-        adoption = self._adoptions.of(qemu) if self._any else None
-        owner = "adopted" if adoption is not None else qemu.owner.value
-        ours = defined.get(MachineId(qemu.line.uuid), qemu.line.name) if owner == "broker" else ""
-        return FoundQemu(
-            pid=qemu.process.pid,
-            started_at=qemu.process.started_at,
-            user=_user(qemu.uid),
-            program=qemu.program,
-            name=qemu.line.name,
-            uuid=qemu.line.uuid,
-            owner=owner,
-            machine=adoption.name if adoption is not None else ours,
-            monitor=say_monitor(ways.monitor),
-            held=ways.monitor is not None and qemu.is_held(ways.monitor),
-            screen=ways.screen.words,
-            target=ways.screen.target,
-            ticket=ways.screen.ticket.value,
-            why_not="it is a VM of this broker" if ours else _KEEPERS.get(owner, ""),
-            command=tuple(masked(qemu.line.argv)),
-        )
+        known = self._adoptions if self._any else None
+        return [describe(qemu, known, defined) for qemu in scan.qemus(self._context.runtime_dir)]
 
     def _adopt(
         self, reference: str, name: str | None, defined: Collection[Definition]
     ) -> MachineId:
         from broker.vm import scan
 
-        qemu = _the_one(reference, scan.qemus(self._context.runtime_dir))
-        found = self._found(qemu, {each.uuid: each.name for each in defined})
+        qemu = the_one(reference, scan.qemus(self._context.runtime_dir))
+        known = self._adoptions if self._any else None
+        found = describe(qemu, known, {each.uuid: each.name for each in defined})
         if found.why_not:
             raise Refused(
                 f"{reference} is not adopted: {found.why_not}",
@@ -312,31 +360,3 @@ class AdoptedVms:
             taken={each.uuid for each in defined},
         )
         return adoption.uuid
-
-
-def _the_one(reference: str, qemus: Sequence[Qemu]) -> Qemu:
-    """The QEMU of that process id, name or uuid."""
-    wanted = reference.strip()
-    hits = [each for each in qemus if wanted == str(each.process.pid)] or [
-        each
-        for each in qemus
-        if wanted and (wanted == each.line.name or wanted.lower() == each.line.uuid)
-    ]
-    if not hits:
-        raise NotFound(
-            f"No QEMU of yours has the process id or name {wanted!r}",
-            fix="See which there are: broker vm scan",
-        )
-    if len(hits) > 1:
-        pids = tuple(str(each.process.pid) for each in hits)
-        raise Ambiguous(f"{len(hits)} QEMUs are called {wanted}", candidates=pids)
-    return hits[0]
-
-
-def _user(uid: int) -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

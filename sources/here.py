@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from broker.driver import DriverContext
+from broker.findings import Finding
 from broker.model import (
     CarriedOver,
     Console,
@@ -21,6 +22,10 @@ from broker.model import (
 )
 from sources.adopting import AdoptedVms
 from sources.local import LocalDriver
+
+if TYPE_CHECKING:
+    from broker.guest import Guest
+    from broker.vm.examine import Patient
 
 
 class HereDriver(LocalDriver):
@@ -58,6 +63,18 @@ class HereDriver(LocalDriver):
         if self._adopted.has(machine_id):
             return await self._adopted.console(machine_id)
         return await super().console(machine_id)
+
+    async def direct(self, machine_id: MachineId, *, seconds: float) -> Console:
+        """A console for one viewer without the proxy; one adopted has the port it was given."""
+        if self._adopted.has(machine_id):
+            return await self._adopted.direct(machine_id)
+        return await super().direct(machine_id, seconds=seconds)
+
+    async def door(self, machine_id: MachineId) -> Console:
+        """A port for one viewer of VNC; none for one adopted."""
+        if self._adopted.has(machine_id):
+            return await self._adopted.direct(machine_id)
+        return await super().door(machine_id)
 
     # -- consoles are told whole by `machines`, but for some
 
@@ -139,6 +156,60 @@ class HereDriver(LocalDriver):
         """Call a VM that is off something else, unless one that was adopted is called so."""
         self._adopted.see_that_it_is_free(name)
         await super().rename(machine_id, name)
+
+    # -- examined
+
+    async def examine_process(self, machine_id: MachineId) -> Finding:
+        """See `broker.vm.examine.look_at_process`."""
+        from broker.vm.examine import look_at_process
+
+        return look_at_process(self._patient(machine_id))
+
+    async def examine_monitor(self, machine_id: MachineId) -> Finding:
+        """See `broker.vm.examine.look_at_monitor`."""
+        from broker.vm.examine import look_at_monitor
+
+        return await look_at_monitor(self._patient(machine_id))
+
+    async def examine_server(self, machine_id: MachineId) -> Finding:
+        """See `broker.vm.examine.look_at_server`."""
+        from broker.vm.examine import look_at_server
+
+        return await look_at_server(self._patient(machine_id))
+
+    def _patient(self, machine_id: MachineId) -> Patient:
+        """One VM, as far as it is looked at."""
+        from broker.vm import process, scan
+        from broker.vm.cmdline import Outlet, Speaks
+        from broker.vm.examine import Patient
+
+        if self._adopted.has(machine_id):
+            return self._adopted.patient(machine_id)
+        definition = self._definitions.find(machine_id)
+        paths = self._paths(definition)
+        found = process.find(paths.pid)
+        ctl = Outlet(Speaks.QMP, path=str(paths.ctl))
+
+        def is_held() -> bool:
+            qemu = scan.read(found.pid, self._context.runtime_dir) if found is not None else None
+            return qemu is not None and qemu.is_held(ctl)
+
+        off = f"Start it: broker vm start {definition.name}"
+        return Patient(definition.name, found, ctl, needs_monitor=True, off=off, is_held=is_held)
+
+    # -- used
+
+    async def guest(self, machine_id: MachineId) -> Guest:
+        """A VM to be used; one that was adopted, as far as its QMP goes."""
+        if self._adopted.has(machine_id):
+            return self._adopted.guest(machine_id)
+        return await super().guest(machine_id)
+
+    async def log(self, machine_id: MachineId, *, serial: bool = False) -> str:
+        """QEMU's output; that of one adopted went where whoever started it wanted."""
+        if self._adopted.has(machine_id):
+            self._adopted.refuse_a_log(machine_id)
+        return await super().log(machine_id, serial=serial)
 
     # -- adopted
 

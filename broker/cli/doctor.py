@@ -9,7 +9,8 @@ from broker.cli.args import Parser, Verb
 from broker.cli.call import Call
 from broker.cli.diagnostics import Exit
 from broker.clock import SystemClock
-from broker.service.doctor import Mark, Step, examine, host_checks, path_checks
+from broker.findings import Mark, Step
+from broker.service.doctor import examine, host_checks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,11 +21,13 @@ COLOURS = {Mark.OK: "green", Mark.WARN: "yellow", Mark.FAIL: "red"}
 
 BROKEN_AT = {
     "source": Exit.UNREACHABLE,
+    "QMP": Exit.UNREACHABLE,
     "connection": Exit.UNREACHABLE,
     "SPICE": Exit.UNREACHABLE,
     "proxy": Exit.UNREACHABLE,
     "certificate": Exit.REFUSED,
     "ticket": Exit.REFUSED,
+    "proxy TLS": Exit.REFUSED,
 }
 """The exit code of a broken step on the way to a console; others are failures."""
 
@@ -65,16 +68,10 @@ def _host(call: Call) -> Sequence[Step]:
 
 
 def _walk(call: Call, reference: str) -> Sequence[Step]:
-    from broker.cli.path_probes import ConsolePath
-    from broker.config.load import load_settings
-    from broker.config.locations import Locations
-
     async def look(service: Service) -> Sequence[Step]:
         info = await service.find(reference)
-        viewer = load_settings(Locations.from_env()).settings.viewer.command
-        checks = path_checks(ConsolePath(service, info, viewer))
         steps = []
-        async for step in examine(checks, SystemClock(), stop_at_failure=True):
+        async for step in service.diagnose(info.machine.key):
             say(call, step)
             steps.append(step)
         return steps

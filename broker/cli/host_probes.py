@@ -14,11 +14,13 @@ from broker.config.load import load_settings
 from broker.config.locations import Locations
 from broker.config.settings import Settings
 from broker.errors import BrokerError, ViewerMissing
-from broker.service.doctor import Finding, broken, fine, odd
+from broker.findings import Finding, broken, fine, odd
 from broker.service.viewer import find_viewer, from_elsewhere, has_display
 from broker.vm import probe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from broker.model import ProxyStatus
 
 
@@ -102,6 +104,12 @@ class ThisHost:
         found = await asyncio.to_thread(probe.kvm)
         return fine(found.detail) if found.usable else odd(found.detail, found.fix)
 
+    async def uefi(self) -> Finding:
+        """There is firmware for UEFI guests."""
+        from broker.vm.firmware import PAIRS
+
+        return await asyncio.to_thread(_first_of, PAIRS)
+
     async def qemu_img(self) -> Finding:
         """Images can be looked at."""
         path = shutil.which("qemu-img")
@@ -144,3 +152,13 @@ class ThisHost:
             "neither DISPLAY nor WAYLAND_DISPLAY is set",
             from_elsewhere("NAME"),
         )
+
+
+def _first_of(pairs: Iterable[tuple[str, str]]) -> Finding:
+    for code, template in pairs:
+        if Path(code).is_file() and Path(template).is_file():
+            return fine(code)
+    return odd(
+        "there is no firmware for UEFI guests",
+        "Install it: apt install ovmf, dnf install edk2-ovmf",
+    )

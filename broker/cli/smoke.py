@@ -18,7 +18,8 @@ from broker.cli.diagnostics import Exit
 from broker.cli.doctor import say, step_document
 from broker.clock import SystemClock
 from broker.errors import BrokerError
-from broker.service.doctor import Mark, Step, examine
+from broker.findings import Mark, Step
+from broker.service.doctor import examine
 
 if TYPE_CHECKING:
     from broker.cli.smoke_steps import Spine

@@ -16,11 +16,12 @@ from broker.cli.run import demo_spec
 from broker.config.locations import Locations
 from broker.demo import ANSWERS, BANNER
 from broker.errors import BrokerError, Refused, Unreachable
+from broker.findings import Finding, broken, fine
 from broker.headless.session import Session, opened
 from broker.headless.wire import dialer, target_of
 from broker.model import Machine, SessionId, State
 from broker.png import encode_png
-from broker.service.doctor import Check, Finding, broken, fine
+from broker.service.doctor import Check
 from broker.service.port import ExportRequest, Service
 from broker.spice.constants import ChannelType
 from broker.spice.pixels import Pixels

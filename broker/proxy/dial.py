@@ -129,6 +129,11 @@ async def secured(dialed: Dialed) -> Leg:
     except LegClosed as exc:
         leg.close()
         if exc.reason == "tls" and "CERTIFICATE" in str(exc).upper():
+            if "expired" in str(exc):
+                raise BackendUntrusted(
+                    f"The certificate of {tls.host} has expired",
+                    fix="Renew it there; until then nobody can tell whether it is the right host",
+                ) from exc
             raise BackendUntrusted(
                 f"The certificate of {tls.host} is not from the console's CA ({exc})",
                 fix="Set the console's ca_cert to the CA that signed it",

@@ -89,6 +89,8 @@ class StdlibEngine:
             self._object.do_handshake()
         except ssl.SSLWantReadError:
             return False
+        except ssl.SSLCertVerificationError as exc:
+            raise TlsFailed(f"{exc.reason}: {exc.verify_message}") from exc
         except ssl.SSLError as exc:
             raise TlsFailed(exc.reason or str(exc)) from exc
         return True

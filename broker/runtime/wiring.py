@@ -16,7 +16,7 @@ from broker.config.settings import Settings
 from broker.config.sources_file import SourceEntry, fingerprint, read_sources
 from broker.driver import Driver, DriverContext
 from broker.errors import BrokerError
-from broker.model import ProxyStatus
+from broker.model import MachineKey, ProxyStatus
 from broker.pki import Identity
 from broker.plugins import driver_class
 from broker.reconcile.inventory import Inventory
@@ -27,7 +27,9 @@ from broker.runtime.hosting import LeasedProxy, worker_alive
 from broker.runtime.keeping import keep
 from broker.runtime.proxy_file import read_status
 from broker.service.consoles import Certificate, Consoles
+from broker.service.doctor import PathProbes
 from broker.service.embedded import EmbeddedService
+from broker.service.port import Service
 from broker.service.viewer import Viewers
 from broker.store.store import Store
 
@@ -156,6 +158,7 @@ async def open_service(
             viewers=Viewers(house.settings.viewer.command, house.locations.runtime_dir),
             stop_timeout=house.settings.vm.stop_timeout,
             worker_alive=worker_alive,
+            probes=lambda service, key: _probes(house, service, key),
             notes=(*house.store.notes, *house.loaded.warnings),
         )
         async with contextlib.AsyncExitStack() as stack:
@@ -167,6 +170,16 @@ async def open_service(
                 watcher.add_done_callback(_say_why_it_ended)
                 stack.push_async_callback(_end, watcher)
             yield service
+
+
+async def _probes(house: House, service: Service, key: MachineKey) -> PathProbes:
+    """Looks along the path to one console."""
+    from broker.runtime.console_path import ConsolePath
+
+    info = await service.find(f"{key.source}/{key.uuid}")
+    viewer = house.settings.viewer.command
+    driver = await house.inventory.driver(key.source)
+    return ConsolePath(service, info, driver, viewer=viewer, certificate=house.certificate)
 
 
 def consoles_of(house: House) -> Consoles:

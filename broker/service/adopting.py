@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from broker.driver import Adopter, Driver, GradualStop, PowerControl
 from broker.errors import UsageError
-from broker.events import Event, Kind
+from broker.events import Kind
 from broker.model import (
     CarriedOver,
     FoundQemu,
@@ -22,7 +22,6 @@ from broker.model import (
 )
 
 if TYPE_CHECKING:
-    from broker.clock import Clock
     from broker.store.store import Store
 
 
@@ -42,6 +41,7 @@ class Adopting:
     """The use cases of adopted machines; see `broker.service.port.Service` for what each gives.
 
     Args:
+        tell: Writes into the audit log.
         local_source: The source that takes them in.
     """
 
@@ -49,12 +49,12 @@ class Adopting:
         self,
         store: Store,
         inventory: Inventory,
-        clock: Clock,
+        tell: Callable[[Kind, Machine, str], Awaitable[None]],
         local_source: Callable[[], Awaitable[SourceName]],
     ) -> None:
         self._store = store
         self._inventory = inventory
-        self._clock = clock
+        self._tell = tell
         self._local_source = local_source
 
     async def scan(self) -> Sequence[FoundQemu]:
@@ -129,17 +129,6 @@ class Adopting:
                 fix="Only a local source does; see: broker sources",
             )
         return driver
-
-    async def _tell(self, kind: Kind, machine: Machine, text: str) -> None:
-        event = Event(
-            at=self._clock.now(),
-            kind=kind,
-            text=text,
-            source=machine.key.source,
-            key=machine.key,
-            console=machine.name,
-        )
-        await asyncio.to_thread(self._store.add_event, event)
 
 
 class AdoptingVerbs:

@@ -193,29 +193,16 @@ class Consoles:
         secret = tokens.mint()
         now = self._clock.now()
         expires_at = now + timedelta(seconds=ttl)
-        self._store.add_token(
-            Token(
-                digest=tokens.digest(secret),
-                key=machine.key,
-                created_at=now,
-                expires_at=expires_at,
-                label=request.label,
-                policy=policy,
-            )
+        token = Token(
+            digest=tokens.digest(secret),
+            key=machine.key,
+            created_at=now,
+            expires_at=expires_at,
+            label=request.label,
+            policy=policy,
         )
-        self._store.add_event(
-            Event(
-                at=now,
-                kind=Kind.TOKEN_ISSUED,
-                text=f"Token {human.hint(secret)} issued for {machine.full_name}"
-                + (f" to {request.label}" if request.label else "")
-                + (f": {', '.join(policy.words)}" if policy.words else ""),
-                source=machine.key.source,
-                key=machine.key,
-                console=machine.name,
-                label=request.label,
-            )
-        )
+        if not request.draft:
+            self._keep(token, machine, secret)
         text = vv.render(
             vv.VvFile(
                 host=host,
@@ -237,6 +224,23 @@ class Consoles:
             tls_port=tls_port,
             expires_at=expires_at,
             notes=() if status.serving else (NO_PROXY,),
+        )
+
+    def _keep(self, token: Token, machine: Machine, secret: str) -> None:
+        """From now on the token opens a session; who may see the log reads its first letters."""
+        self._store.add_token(token)
+        self._store.add_event(
+            Event(
+                at=token.created_at,
+                kind=Kind.TOKEN_ISSUED,
+                text=f"Token {human.hint(secret)} issued for {machine.full_name}"
+                + (f" to {token.label}" if token.label else "")
+                + (f": {', '.join(token.policy.words)}" if token.policy.words else ""),
+                source=machine.key.source,
+                key=machine.key,
+                console=machine.name,
+                label=token.label,
+            )
         )
 
     def _host_for(self, request: ExportRequest) -> str:

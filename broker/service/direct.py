@@ -44,8 +44,7 @@ def of_issued(machine: Machine, request: ExportRequest, console: Console) -> Exp
         UsageError: The file would name a host that its reader cannot reach.
     """
     target = console.target
-    assert isinstance(target, TcpTarget)
-    if request.elsewhere and is_loopback(target.host):
+    if isinstance(target, TcpTarget) and request.elsewhere and is_loopback(target.host):
         raise UsageError(
             f"The file is meant for another machine, but it would name {target.host}",
             fix="Leave out --direct, or set spice.tcp.address in the VM's definition",

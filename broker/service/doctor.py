@@ -9,52 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Protocol
 
 from broker.clock import Clock
 from broker.errors import BrokerError
+from broker.findings import Finding, Mark, Step, broken
+from broker.model import MachineKey
 
 STEP_SECONDS = 15.0
 """How long one step may take before it counts as broken."""
-
-
-class Mark(StrEnum):
-    """How a step went."""
-
-    OK = "ok"
-    WARN = "warn"
-    """Odd, or missing, but nothing is broken by it."""
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a look showed.
-
-    Attributes:
-        words: The fact, without a final period.
-        fix: What to do about it; empty when all is well.
-    """
-
-    mark: Mark
-    words: str
-    fix: str = ""
-
-
-def fine(words: str) -> Finding:
-    """All is well."""
-    return Finding(Mark.OK, words)
-
-
-def odd(words: str, fix: str) -> Finding:
-    """Something is missing that one can do without."""
-    return Finding(Mark.WARN, words, fix)
-
-
-def broken(words: str, fix: str) -> Finding:
-    """No viewer gets past this."""
-    return Finding(Mark.FAIL, words, fix)
 
 
 Look = Callable[[], Coroutine[Any, Any, Finding]]
@@ -66,19 +29,6 @@ class Check:
 
     name: str
     look: Look
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step that was taken.
-
-    Attributes:
-        seconds: How long the look took.
-    """
-
-    name: str
-    finding: Finding
-    seconds: float
 
 
 async def examine(
@@ -149,6 +99,10 @@ class HostProbes(Protocol):
         """Guests can run at full speed."""
         ...
 
+    async def uefi(self) -> Finding:
+        """There is firmware for UEFI guests."""
+        ...
+
     async def qemu_img(self) -> Finding:
         """Images can be looked at."""
         ...
@@ -177,6 +131,7 @@ def host_checks(probes: HostProbes) -> tuple[Check, ...]:
         Check("QEMU", probes.qemu),
         Check("SPICE", probes.spice),
         Check("KVM", probes.kvm),
+        Check("UEFI", probes.uefi),
         Check("qemu-img", probes.qemu_img),
         Check("proxy", probes.port),
         Check("viewer", probes.viewer),
@@ -199,6 +154,18 @@ class PathProbes(Protocol):
         """The machine runs and has a screen."""
         ...
 
+    async def process(self) -> Finding:
+        """Its QEMU lives, where it is of this host."""
+        ...
+
+    async def monitor(self) -> Finding:
+        """Its monitor answers."""
+        ...
+
+    async def server(self) -> Finding:
+        """Its SPICE server is on."""
+        ...
+
     async def reach(self) -> Finding:
         """Something accepts a connection there."""
         ...
@@ -219,6 +186,10 @@ class PathProbes(Protocol):
         """A proxy serves."""
         ...
 
+    async def proxy_certificate(self) -> Finding:
+        """It shows the certificate that .vv files name."""
+        ...
+
     async def file(self) -> Finding:
         """A .vv file can be made."""
         ...
@@ -234,11 +205,35 @@ def path_checks(probes: PathProbes) -> tuple[Check, ...]:
         Check("name", probes.known),
         Check("source", probes.source),
         Check("screen", probes.screen),
+        Check("process", probes.process),
+        Check("QMP", probes.monitor),
+        Check("server", probes.server),
         Check("connection", probes.reach),
         Check("certificate", probes.certificate),
         Check("SPICE", probes.link),
         Check("ticket", probes.ticket),
         Check("proxy", probes.proxy),
+        Check("proxy TLS", probes.proxy_certificate),
         Check(".vv file", probes.file),
         Check("viewer", probes.viewer),
     )
+
+
+class DiagnosingVerbs:
+    """The port's verb for it; see `broker.service.port.Service`.
+
+    Args:
+        probes: Looks along the path to one console.
+    """
+
+    def __init__(
+        self, clock: Clock, probes: Callable[[MachineKey], Coroutine[Any, Any, PathProbes]]
+    ) -> None:
+        self._diagnosing_clock = clock
+        self._probes = probes
+
+    async def diagnose(self, key: MachineKey) -> AsyncIterator[Step]:
+        """The steps of a viewer's way, up to the first that is broken."""
+        checks = path_checks(await self._probes(key))
+        async for step in examine(checks, self._diagnosing_clock, stop_at_failure=True):
+            yield step

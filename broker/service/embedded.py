@@ -7,8 +7,8 @@ rooms it must not know (drivers' reconcilers, the proxy's host) come in as small
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from broker.driver import (
     CommandTeller,
@@ -36,9 +36,11 @@ from broker.model import (
 )
 from broker.service.adopting import Adopting, AdoptingVerbs
 from broker.service.consoles import Consoles
+from broker.service.doctor import DiagnosingVerbs, PathProbes
 from broker.service.guests import guest_of
-from broker.service.port import VIEWER_LABEL, ConsoleInfo, Exported, ExportRequest, Opened
+from broker.service.port import VIEWER_LABEL, ConsoleInfo, Exported, ExportRequest, Opened, Service
 from broker.service.round_the_proxy import RoundTheProxy
+from broker.service.telling import Teller
 from broker.service.viewer import see_that_it_is_free
 
 if TYPE_CHECKING:
@@ -102,12 +104,13 @@ class Viewers(Protocol):
         ...
 
 
-class EmbeddedService(AdoptingVerbs):
+class EmbeddedService(AdoptingVerbs, DiagnosingVerbs):
     """The whole port. See `broker.service.port.Service` for what each call gives.
 
     Args:
         stop_timeout: Seconds a guest has to power off by itself, unless asked otherwise.
         worker_alive: Whether a process is a relay worker that lives; sessions of dead ones end.
+        probes: Looks along the path to one console.
         poll_every: Seconds between looks at the store's change counter.
         notes: What was odd about opening the store; said once by a face.
     """
@@ -124,6 +127,7 @@ class EmbeddedService(AdoptingVerbs):
         viewers: Viewers,
         stop_timeout: float,
         worker_alive: Callable[[int], bool],
+        probes: Callable[[Service, MachineKey], Coroutine[Any, Any, PathProbes]],
         poll_every: float = 0.25,
         notes: tuple[str, ...] = (),
     ) -> None:
@@ -138,7 +142,9 @@ class EmbeddedService(AdoptingVerbs):
         self._stop_timeout = stop_timeout
         self._worker_alive = worker_alive
         self._poll_every = poll_every
-        super().__init__(Adopting(store, inventory, clock, self._local_source))
+        self._tell = Teller(store, clock).tell
+        AdoptingVerbs.__init__(self, Adopting(store, inventory, self._tell, self._local_source))
+        DiagnosingVerbs.__init__(self, clock, lambda key: probes(self, key))
         self.notes = notes
 
     # -- consoles
@@ -317,17 +323,6 @@ class EmbeddedService(AdoptingVerbs):
                 if status.type == LOCAL_TYPE:
                     return status.name
         raise NotFound("There is no local source", fix="Add `- source: here` with `type: local`")
-
-    async def _tell(self, kind: Kind, machine: Machine, text: str) -> None:
-        event = Event(
-            at=self._clock.now(),
-            kind=kind,
-            text=text,
-            source=machine.key.source,
-            key=machine.key,
-            console=machine.name,
-        )
-        await asyncio.to_thread(self._store.add_event, event)
 
     # -- sessions
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Protocol
 
 from broker.events import Event
+from broker.findings import Step
 from broker.guest import Guest
 from broker.model import (
     CarriedOver,
@@ -59,6 +60,7 @@ class ExportRequest:
         direct: Point at the backend with its real ticket instead of at the proxy.
         elsewhere: The file is meant for another machine, so a loopback host is refused.
         policy: What whoever has the file may do.
+        draft: Its token is kept nowhere, so that it opens nothing; for looking at the file.
     """
 
     profile: str = "remote-viewer"
@@ -68,6 +70,7 @@ class ExportRequest:
     direct: bool = False
     elsewhere: bool = False
     policy: LinkPolicy = field(default_factory=LinkPolicy)
+    draft: bool = field(default=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,13 @@ class Service(Protocol):
 
         Raises:
             ViewerMissing: No viewer or no display; `fix` says what to do from elsewhere.
+        """
+        ...
+
+    def diagnose(self, key: MachineKey) -> AsyncIterator[Step]:
+        """The steps from a console to its picture, as they are taken, up to the first broken one.
+
+        Nobody is thrown off the screen by it, no machine is put at risk, nothing is written down.
         """
         ...
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
 from broker.errors import Occupied, StoreError, ViewerMissing
@@ -42,7 +43,7 @@ _POLL_SECONDS = 0.2
 def from_elsewhere(name: str) -> str:
     """What to type on another machine to see this console there."""
     host = os.uname().nodename or "HOST"
-    return f"From another machine: ssh {host} broker export-vv {name} -o - | remote-viewer -"
+    return f"From another machine: ssh {host} broker export-vv {quote(name)} -o - | remote-viewer -"
 
 
 def find_viewer(

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from broker.errors import BrokerError, NoConsole, NotFound, VmStartFailed
 from broker.events import Event, Kind
+from broker.findings import Step, fine
 from broker.model import (
     CarriedOver,
     ChannelInfo,
@@ -151,6 +152,8 @@ class FakeService:
     guests: FakeGuest = field(default_factory=FakeGuest)
     """Whichever machine is asked for."""
     closed: bool = False
+    steps: list[Step] = field(default_factory=lambda: [Step("name", fine("here/demo"), 0.0)])
+    """What the doctor finds."""
     found: list[FoundQemu] = field(default_factory=list)
     """What runs on this host."""
 
@@ -222,6 +225,11 @@ class FakeService:
         text = f"[virt-viewer]\ntype=spice\npassword={SECRET}\n"
         later = NOW + timedelta(minutes=2)
         return Exported(text, key, row.machine.name, "127.0.0.1", 5443, later)
+
+    async def diagnose(self, key: MachineKey) -> AsyncIterator[Step]:
+        await self._ask("diagnose", key)
+        for step in self.steps:
+            yield step
 
     async def open_viewer(self, key: MachineKey, request: ExportRequest | None = None) -> Opened:
         await self._ask("open_viewer", key, *([request] if request else []))

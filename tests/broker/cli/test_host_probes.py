@@ -10,7 +10,8 @@ from broker.cli import host_probes
 from broker.cli.host_probes import ThisHost
 from broker.config.locations import Locations
 from broker.errors import ConfigError
-from broker.service.doctor import Mark, examine, host_checks
+from broker.findings import Mark
+from broker.service.doctor import examine, host_checks
 from broker.vm import probe
 from tests.conftest import FakeClock
 

@@ -7,19 +7,8 @@ import pytest
 
 from broker.clock import SystemClock
 from broker.errors import BrokerError
-from broker.service.doctor import (
-    Check,
-    Finding,
-    Look,
-    Mark,
-    Step,
-    broken,
-    examine,
-    fine,
-    host_checks,
-    odd,
-    path_checks,
-)
+from broker.findings import Finding, Mark, Step, broken, fine, odd
+from broker.service.doctor import Check, Look, examine, host_checks, path_checks
 
 FINE = fine("all is well")
 ODD = odd("no KVM", "Guests run slower")
@@ -90,13 +79,13 @@ async def test_a_host_is_looked_at_in_the_order_a_person_would_mend_it() -> None
     steps = await take(host_checks(Probes()))
     assert [step.finding.words for step in steps] == [
         "directories", "settings", "database", "clock", "certificate", "qemu", "spice", "kvm",
-        "qemu_img", "port", "viewer", "display",
+        "uefi", "qemu_img", "port", "viewer", "display",
     ]  # fmt: skip
 
 
 async def test_a_path_is_walked_from_the_name_to_the_picture() -> None:
     steps = await take(path_checks(Probes()))
     assert [step.finding.words for step in steps] == [
-        "known", "source", "screen", "reach", "certificate", "link", "ticket", "proxy", "file",
-        "viewer",
+        "known", "source", "screen", "process", "monitor", "server", "reach", "certificate",
+        "link", "ticket", "proxy", "proxy_certificate", "file", "viewer",
     ]  # fmt: skip

@@ -11,11 +11,12 @@ import secrets
 from typing import TYPE_CHECKING
 
 from broker import vv
+from broker.driver import AskedEachTime, Driver, SelfExamining
 from broker.errors import BrokerError, NoConsole, Unreachable, ViewerMissing
+from broker.findings import Finding, broken, fine, odd
 from broker.model import HandOverTarget, Health, Protocol, State, TcpTarget, UnixTarget
 from broker.proxy.dial import TargetDialer, secured
 from broker.proxy.leg import Leg, LegClosed
-from broker.service.doctor import Finding, broken, fine, odd
 from broker.service.port import ConsoleInfo, ExportRequest
 from broker.service.viewer import find_viewer, from_elsewhere, has_display
 from broker.spice.client_link import ClientEvent, ClientLink, LinkOffered, LinkRefused
@@ -25,28 +26,40 @@ from broker.spice.wire import LinkMess
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from broker.service.consoles import Certificate
     from broker.service.port import Service
 
 DIAL_SECONDS = 5.0
 _READ_BYTES = 4096
+NOT_HERE = "not of this host, so not looked at"
 
 
 class ConsolePath:
     """The path to one console.
 
     Args:
+        driver: Of its source.
         viewer: The setting `viewer.command`.
+        certificate: What our .vv files say of our proxy's certificate; blocks.
     """
 
     def __init__(
-        self, service: Service, info: ConsoleInfo, viewer: Sequence[str] | None = None
+        self,
+        service: Service,
+        info: ConsoleInfo,
+        driver: Driver,
+        *,
+        viewer: Sequence[str] | None,
+        certificate: Callable[[], Certificate],
     ) -> None:
         self._service = service
         self._info = info
         self._machine = info.machine
+        self._driver = driver
         self._viewer = viewer
+        self._certificate = certificate
 
     async def known(self) -> Finding:
         """The name is that of one console."""
@@ -68,7 +81,13 @@ class ConsolePath:
         """The machine runs and has a screen."""
         machine = self._machine
         if machine.protocol is Protocol.NONE:
-            return broken("it has no graphical console", "Give the machine a SPICE display")
+            why = machine.reason if machine.adopted else ""
+            return broken(
+                why or "it has no graphical console",
+                "Start it with: -spice and -qmp unix:PATH,server=on,wait=off"
+                if machine.adopted
+                else "Give the machine a SPICE display",
+            )
         if machine.protocol is Protocol.VNC:
             return broken(
                 "it speaks VNC, which the proxy does not",
@@ -86,6 +105,24 @@ class ConsolePath:
                 return fine(f"{machine.state.value}, handed over by QEMU")
             case None:
                 return odd("its source tells where it is only to a viewer", "Nothing to do")
+
+    async def process(self) -> Finding:
+        """Its QEMU lives, where it is of this host."""
+        if not isinstance(self._driver, SelfExamining):
+            return fine(NOT_HERE)
+        return await self._driver.examine_process(self._machine.key.uuid)
+
+    async def monitor(self) -> Finding:
+        """Its monitor answers."""
+        if not isinstance(self._driver, SelfExamining):
+            return fine(NOT_HERE)
+        return await self._driver.examine_monitor(self._machine.key.uuid)
+
+    async def server(self) -> Finding:
+        """Its SPICE server is on."""
+        if not isinstance(self._driver, SelfExamining):
+            return fine(NOT_HERE)
+        return await self._driver.examine_server(self._machine.key.uuid)
 
     async def reach(self) -> Finding:
         """Something accepts a connection there."""
@@ -115,6 +152,9 @@ class ConsolePath:
         target = self._machine.target
         if target is None or isinstance(target, HandOverTarget):
             return fine("none is needed" if target else "it is asked of the source by the proxy")
+        driver = self._driver
+        if isinstance(driver, AskedEachTime) and self._machine.key.uuid in driver.asked_each_time():
+            return fine("a new one is set by the monitor for each session")
         try:
             direct = await self._service.export_vv(self._machine.key, ExportRequest(direct=True))
         except NoConsole:
@@ -150,12 +190,33 @@ class ConsolePath:
             )
         return fine(f"serving on {status.host}:{status.tls_port}")
 
-    async def file(self) -> Finding:
-        """A .vv file can be made."""
-        made = await self._service.export_vv(
-            self._machine.key, ExportRequest(label="doctor", ttl=1.0)
+    async def proxy_certificate(self) -> Finding:
+        """It shows the certificate that .vv files name."""
+        status = await self._service.proxy_status()
+        ours = await asyncio.to_thread(self._certificate)
+        if not status.serving:
+            return fine(f"{ours.host_subject}, once a proxy serves")
+        host = _dialable(status.host)
+        target = TcpTarget(
+            host, tls_port=status.tls_port, ca_pem=ours.ca_pem, host_subject=ours.host_subject
         )
+        try:
+            async with asyncio.timeout(DIAL_SECONDS):
+                (await secured(await TargetDialer().dial(target))).close()
+        except (BrokerError, TimeoutError) as exc:
+            why = exc.what if isinstance(exc, BrokerError) else "it says nothing"
+            return broken(
+                f"what answers at {host}:{status.tls_port} is not our proxy: {why}",
+                "Start it anew, which renews its certificate: broker serve",
+            )
+        return fine(ours.host_subject)
+
+    async def file(self) -> Finding:
+        """A .vv file can be made, and read again."""
+        made = await self._service.export_vv(self._machine.key, ExportRequest(draft=True))
         parsed = vv.parse(made.text)
+        if not (parsed.host and parsed.tls_port and parsed.password and parsed.ca):
+            return broken("it lacks its host, port, token or CA", "Look at: broker config show")
         return fine(f"names {parsed.host}:{parsed.tls_port}")
 
     async def viewer(self) -> Finding:
