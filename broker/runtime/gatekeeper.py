@@ -111,7 +111,7 @@ class StoreGate:
             raise
         self._in_turn.pop(peer, None)
         session = admitted.session
-        self._live[session.id] = Live(session)
+        self._live[session.id] = Live(session, self._clock.monotonic())
         self._counters.add("opened")
         try:
             console = admitted.console or await self._ask_driver(session.key)
@@ -319,10 +319,9 @@ class StoreGate:
 
     def _outlived(self) -> list[SessionId]:
         """Sessions that have lasted as long as their token allows."""
-        now = self._clock.now()
+        now = self._clock.monotonic()  # the time of day may be set meanwhile
         return [
             key
             for key, live in self._live.items()
-            if (most := live.session.policy.session_ttl) is not None
-            and (now - live.session.started_at).total_seconds() >= most
+            if (most := live.session.policy.session_ttl) is not None and now - live.began >= most
         ]

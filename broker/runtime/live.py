@@ -18,6 +18,8 @@ class Live:
     """One session: its live channels, and what those that have closed leave."""
 
     session: Session
+    began: float
+    """When, by the clock that never jumps."""
     channels: dict[str, ChannelInfo] = field(default_factory=dict)
     _to_client: int = 0
     _to_server: int = 0

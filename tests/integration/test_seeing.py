@@ -16,7 +16,7 @@ from broker.spice.client import ChannelsListed, Linked, MainReady, SurfaceCreate
 from broker.spice.constants import ChannelType
 from tests.broker.proxy.rig import SECONDS
 from tests.integration.cli import broker
-from tests.integration.test_workers import House, Viewer, house, stopped
+from tests.integration.house import House, Viewer, house, stopped
 
 pytestmark = pytest.mark.qemu
 

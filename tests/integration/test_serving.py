@@ -25,9 +25,11 @@ pytestmark = pytest.mark.qemu
 
 
 @asynccontextmanager
-async def hosted(locations: Locations) -> AsyncIterator[tuple[LeasedProxy, ProxyStatus]]:
+async def hosted(
+    locations: Locations, log_file: Path | None = None
+) -> AsyncIterator[tuple[LeasedProxy, ProxyStatus]]:
     """A proxy of our own; ended, whatever the test did."""
-    proxy = LeasedProxy(locations.proxy_json, locations.logs_dir / "proxy.log")
+    proxy = LeasedProxy(locations.proxy_json, log_file or locations.logs_dir / "proxy.log")
     try:
         yield proxy, await proxy.host()
     finally:

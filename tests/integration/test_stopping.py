@@ -15,8 +15,8 @@ from broker.config.locations import Locations
 from broker.spice.client import Linked, MainReady
 from broker.spice.client_link import LinkRefused
 from broker.spice.constants import ChannelType
+from tests.integration.house import House, Viewer, house, reasons
 from tests.integration.test_serving import gone
-from tests.integration.test_workers import House, Viewer, house, reasons
 
 __all__ = ["house"]
 pytestmark = pytest.mark.qemu

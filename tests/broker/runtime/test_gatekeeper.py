@@ -36,7 +36,7 @@ from broker.proxy.gate import (
     Timed,
     Traffic,
 )
-from broker.runtime import ledger
+from broker.runtime import gatekeeper, ledger
 from broker.runtime.gatekeeper import REFUSALS_PER_SECOND, StoreGate
 from broker.service.admission import Admission as Decisions
 from broker.spice.constants import ChannelType
@@ -406,6 +406,34 @@ async def test_a_session_somebody_asked_to_end_is_ended(
         assert await ended == (admission.session, "disconnected")
     task.cancel()
     await asyncio.wait([task])
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=9), timedelta(hours=-9)])
+async def test_a_clock_that_is_set_ends_no_session_and_loses_nothing(
+    store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, jump: timedelta
+) -> None:
+    gate = gate_over(store, clock)
+    monkeypatch.setattr(gatekeeper, "LOOK_EVERY", 0.0)
+    admission = await gate.admit(issue(store, clock, LinkPolicy(session_ttl=3600.0)), PEER)
+    ended: list[object] = []
+    looking = asyncio.ensure_future(gate.watch_ends(lambda *said: ended.append(said)))
+    async with writing(gate):
+        gate.record(ChannelOpened(admission.session, "main", PEER))
+        gate.record(Traffic(admission.session, "main", 10, 1))
+        clock.time += jump
+        for _ in range(20):
+            await asyncio.sleep(0.001)  # it looks, and finds nobody whose time is up
+        assert not ended
+        gate.record(Traffic(admission.session, "main", 30, 3))
+    (session,) = store.sessions()
+    assert (session.bytes_to_client, session.bytes_to_server) == (30, 3)
+    clock.seconds += 3600  # as long as it was allowed, by the clock that never jumps
+    async with asyncio.timeout(5):
+        while not ended:  # noqa: ASYNC110 - it calls again and again
+            await asyncio.sleep(0.001)
+    assert ended[0] == (admission.session, "session-ttl")
+    looking.cancel()
+    await asyncio.wait([looking])
 
 
 async def test_a_worker_that_is_full_spends_no_token(store: Store, clock: FakeClock) -> None:
