@@ -90,9 +90,12 @@ def linux_spec(home: Home, name: str = "linux", **changes: Any) -> MachineSpec:
 
 
 @contextlib.asynccontextmanager
-async def running_linux(home: Home, spec: MachineSpec | None = None) -> AsyncIterator[Guest]:
+async def running_linux(
+    home: Home, spec: MachineSpec | None = None, *, qemu: str | None = None
+) -> AsyncIterator[Guest]:
     """The guest, up and at its prompt on COM1; killed at the end."""
     instance = home.instance(spec or linux_spec(home))
+    instance = replace(instance, qemu=qemu or instance.qemu)
     try:
         await instance.start()
         async with serial_of(instance.paths.serial) as serial:
