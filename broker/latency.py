@@ -26,14 +26,22 @@ class Tcp:
     """The kernel's word on one TCP connection (Linux: TCP_INFO).
 
     Attributes:
-        rtt: Seconds from sending to acknowledgement, smoothed; the other program plays no part.
+        rtt: Seconds from sending to acknowledgement, smoothed; the other program plays no part,
+            but its kernel may put an acknowledgement off when little is sent (40 ms).
         retransmits: Segments that were sent again, since the connection began.
         unacked: Segments under way now.
+        rtt_min: The least of the last minutes, which no acknowledgement was put off for.
     """
 
     rtt: float
     retransmits: int
     unacked: int
+    rtt_min: float | None = None
+
+    @property
+    def network(self) -> float:
+        """Seconds that the network takes, there and back."""
+        return self.rtt if self.rtt_min is None else self.rtt_min
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,10 +34,10 @@ class Split:
     """Where the time between a key and its answer on the screen goes, in seconds; None: not known.
 
     Attributes:
-        network: The kernel's round trip to the viewer's host.
+        network: The kernel's least round trip to the viewer's host, of the last minutes.
         proxy: Half of all runs of our relay took less.
         guest: From a key passing us to the next drawing passing us: the machine, and the way to it.
-        server: The kernel's round trip to the machine; it is in `guest`.
+        server: The same to the machine; it is in `guest`.
         felt: Network, proxy and guest together.
     """
 
@@ -67,7 +67,7 @@ def split(session: Session) -> Split:
 
 
 def _first_rtt(connections: Sequence[Tcp | None]) -> float | None:
-    return next((tcp.rtt for tcp in connections if tcp is not None), None)
+    return next((tcp.network for tcp in connections if tcp is not None), None)
 
 
 def table(
@@ -140,11 +140,16 @@ def channel_row(channel: ChannelInfo, now: datetime) -> tuple[str, ...]:
         size(channel.bytes_to_client),
         size(channel.bytes_to_server),
         both(channel.timing.ping),
-        milliseconds(client.rtt) if client else "-",
+        _round_trip(client),
         str(client.retransmits) if client else "-",
         str(client.unacked) if client else "-",
-        milliseconds(server.rtt) if server else "-",
+        _round_trip(server),
     )
+
+
+def _round_trip(tcp: Tcp | None) -> str:
+    """The least, and the smoothed one."""
+    return f"{_number(tcp.network)}/{_number(tcp.rtt)} ms" if tcp else "-"
 
 
 def rate(session: Session) -> str:
@@ -208,6 +213,7 @@ def connection(tcp: Tcp | None) -> dict[str, object] | None:
         return None
     return {
         "rtt_ms": _rounded(tcp.rtt),
+        "rtt_min_ms": _rounded(tcp.rtt_min),
         "retransmits": tcp.retransmits,
         "unacked": tcp.unacked,
     }

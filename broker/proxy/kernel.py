@@ -9,8 +9,12 @@ from typing import Final
 from broker.latency import Tcp
 
 _INFO: Final = getattr(socket, "TCP_INFO", None)
-_START: Final = struct.Struct("=24xI40xI28xI")
+_FIRST: Final = struct.Struct("=24xI40xI28xI")
 """Of `struct tcp_info` (linux/tcp.h): tcpi_unacked, tcpi_rtt in µs, tcpi_total_retrans."""
+_NEVER: Final = 0xFFFFFFFF
+"""What the least round trip is before there was one."""
+_LATER: Final = struct.Struct("=148xI")
+"""tcpi_min_rtt in µs, since Linux 4.6."""
 
 
 def tcp_of(sock: socket.socket) -> Tcp | None:
@@ -18,8 +22,12 @@ def tcp_of(sock: socket.socket) -> Tcp | None:
     if _INFO is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return None
     try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, _INFO, _START.size)
-        unacked, rtt, retransmits = _START.unpack(info)
+        info = sock.getsockopt(socket.IPPROTO_TCP, _INFO, _LATER.size)
+        unacked, rtt, retransmits = _FIRST.unpack_from(info)
     except (OSError, struct.error):
         return None
-    return Tcp(rtt / 1e6, retransmits, unacked)
+    least = None
+    if len(info) >= _LATER.size:
+        (micros,) = _LATER.unpack_from(info)
+        least = None if micros == _NEVER else micros / 1e6
+    return Tcp(rtt / 1e6, retransmits, unacked, least)

@@ -42,7 +42,7 @@ MEASURED = replace(
     ),
     rate_to_client=1_500_000.4,
     channels=tuple(
-        replace(each, timing=Timing(client=Tcp(0.025, 3, 1), server=Tcp(0.0001, 0, 0)))
+        replace(each, timing=Timing(client=Tcp(0.035, 3, 1, 0.025), server=Tcp(0.0001, 0, 0)))
         if each.name == "display.0"
         else each
         for each in LIVE.channels
@@ -67,7 +67,7 @@ def test_latency_is_told_in_milliseconds_and_split_by_where_it_arises() -> None:
     display = row["channel_details"][1]
     assert (display["name"], display["server_tcp"]) == (
         "display.0",
-        {"rtt_ms": 0.1, "retransmits": 0, "unacked": 0},
+        {"rtt_ms": 0.1, "rtt_min_ms": None, "retransmits": 0, "unacked": 0},
     )
     assert row["channel_details"][0]["client_tcp"] is None
 
@@ -89,7 +89,7 @@ def test_one_session_is_told_whole_with_its_channels() -> None:
     ran = called("sessions abcdef", FakeService(live=[MEASURED]))
     assert "25.0 ms" in ran.out
     assert re.search(r"^guest +\d.* \(of that 0\.10 ms to the machine and back\)$", ran.out, re.M)
-    assert re.search(r"^display\.0 .* 25\.0 ms +3 +1 +0\.10 ms$", ran.out, re.M)
+    assert re.search(r"^display\.0 .* 25\.0/35\.0 ms +3 +1 +0\.10/0\.10 ms$", ran.out, re.M)
 
 
 def test_one_session_in_json_is_an_array_too() -> None:

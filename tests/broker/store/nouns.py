@@ -89,7 +89,7 @@ def session(name: str = "abcdefghijkl", uuid: str = "u1", **changes: Any) -> Ses
 
 
 def channel(name: str = "main", **changes: Any) -> ChannelInfo:
-    timing = Timing(ping={40: 2}, client=Tcp(0.0123, 1, 2), server=Tcp(0.00004, 0, 0))
+    timing = Timing(ping={40: 2}, client=Tcp(0.0123, 1, 2, 0.0011), server=Tcp(0.00004, 0, 0))
     return replace(ChannelInfo(name, NOW, 5_000_000_000, 7, timing), **changes)
 
 
