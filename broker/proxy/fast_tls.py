@@ -57,6 +57,8 @@ PRIORITIZE_CHACHA = 1 << 21
 """An option of OpenSSL that pyOpenSSL does not name: for viewers without AES in their CPU."""
 PIECE_BYTES = 64 * 1024
 """Encrypted at once: OpenSSL's buffer for the records of it never shrinks again."""
+SMALL_BYTES = 16 * 1024
+"""Fits into one record."""
 SEALED_MAX = RECORDS_BYTES - 16 * 1024
 """So many bytes surely fit as records, beside what TLS itself has to say."""
 
@@ -130,9 +132,13 @@ class FastEngine:
         """Decrypt; the count of bytes, or 0 when more ciphertext is needed."""
         ssl = self._ssl
         ERR_clear_error()
-        count: int = SSL_read(ssl, from_buffer(view), len(view))
+        size = len(view)
+        count: int = SSL_read(ssl, from_buffer(view), size)
         if count > 0:
-            self.has_more = BIO_get_mem_data(self._into_ssl, NULL) > 0 or SSL_pending(ssl) > 0
+            # What is left of a record stays in OpenSSL only where the view was too small for it.
+            self.has_more = BIO_get_mem_data(self._into_ssl, NULL) > 0 or (
+                count == size and SSL_pending(ssl) > 0
+            )
             return count
         self.has_more = False
         error = lib.SSL_get_error(ssl, count)
@@ -163,6 +169,10 @@ class FastEngine:
     def seal(self, plain: bytes | memoryview, latest: int = 0) -> bytes | memoryview:
         """`write` and `take` in one, piece by piece."""
         size = len(plain)
+        if 0 < size <= SMALL_BYTES and not latest:
+            if SSL_write(self._ssl, from_buffer(plain), size) != size:
+                raise TlsFailed("a record cannot be written")
+            return _records_view[: BIO_read(self._from_ssl, _records, RECORDS_BYTES)]
         if size > SEALED_MAX:
             self.write(plain[:latest])
             self.write(plain[latest:])

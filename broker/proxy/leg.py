@@ -135,8 +135,10 @@ class Leg:
         if self.unsent:
             self.unsent += bytes(data)
             return
+        if not data:
+            return
         try:
-            sent = self.sock.send(data) if len(data) else 0
+            sent = self.sock.send(data)
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError as exc:
