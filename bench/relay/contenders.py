@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -196,10 +197,14 @@ def ours(
         descriptor = listener.fileno()
         argv += ["--fd", str(descriptor), "--backend", str(backend)]
         argv += ["--pem", str(certificate(work))]
-        processes = [
-            running.enter_context(_running(argv, env, work / f"{name}.log", [descriptor]))
-            for _ in range(workers)
-        ]
+        places = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="cb-bench-")))
+        processes = []
+        for number in range(workers):
+            place = ["--place", f"{number}:{places}"] if workers > 1 else []
+            log = work / f"{name}.log"
+            processes.append(
+                running.enter_context(_running([*argv, *place], env, log, [descriptor]))
+            )
         for process in processes:
             _first_line(process)
         pids = tuple(process.pid for process in processes)

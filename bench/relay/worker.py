@@ -22,6 +22,7 @@ from broker.proxy.dial import TargetDialer
 from broker.proxy.gate import Admission, ConnectionRefused, Notice, Peer
 from broker.proxy.limits import Limits
 from broker.proxy.listener import Door
+from broker.proxy.neighbours import Place
 from broker.proxy.proxy import Proxy
 
 
@@ -35,7 +36,7 @@ class OpenGate:
 
     async def admit(self, token: str, peer: Peer) -> Admission:
         """A session of its own for each."""
-        number = SessionId(f"bench{next(self._numbers):07}")
+        number = SessionId(f"bench{os.getpid()}-{next(self._numbers)}")
         return Admission(number, tokens.digest(token), self._target, "bench", "bench")
 
     async def join(self, admission: Admission, channel: str, peer: Peer) -> Admission:
@@ -48,12 +49,13 @@ class OpenGate:
             self.refused[notice.reason] = self.refused.get(notice.reason, 0) + 1
 
 
-async def serve(door: socket.socket, backend: int, pem: Path) -> None:
+async def serve(door: socket.socket, backend: int, pem: Path, place: Place | None) -> None:
     """Until SIGTERM."""
     gate = OpenGate(backend)
     many = 1_000_000  # every connection comes from one address here
     limits = Limits(half_open=many, half_open_per_address=many)
-    proxy = Proxy([Door(door)], engines.server(pem), gate, TargetDialer(), limits=limits)
+    tls = engines.server(pem)
+    proxy = Proxy([Door(door)], tls, gate, TargetDialer(), limits=limits, place=place)
     ready, stop = asyncio.Event(), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with asyncio.TaskGroup() as group:
@@ -82,9 +84,13 @@ def main() -> None:
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--backend", type=int, required=True)
     parser.add_argument("--pem", type=Path, required=True)
+    parser.add_argument("--place", help="NUMBER:DIRECTORY of this worker, where there are several")
     options = parser.parse_args()
+    number, _, directory = (options.place or "").partition(":")
+    place = Place(int(number), Path(directory)) if directory else None
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(serve(socket.socket(fileno=options.fd), options.backend, options.pem))
+        door = socket.socket(fileno=options.fd)
+        runner.run(serve(door, options.backend, options.pem, place))
 
 
 if __name__ == "__main__":

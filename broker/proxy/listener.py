@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 PAUSE_SECONDS: Final = 1.0
 """How long nothing is accepted after the process ran out of descriptors."""
 
+LEFT_AT_ONCE: Final = 4
+"""Connections taken together that nobody else wanted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Door:
@@ -57,11 +60,13 @@ class Listener:
         limits: Limits,
         serves: Serves,
         spawn: Callable[[Awaitable[None], str], None],
+        courtesy: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """Nothing is accepted before `open`.
 
         Args:
             spawn: Runs one connection's life in a task of that name.
+            courtesy: Seconds for which others at the same doors may take a new viewer first.
         """
         self.tls = tls
         """For connections from now on; may be replaced at any time."""
@@ -70,6 +75,7 @@ class Listener:
         self._limits = limits
         self._serves = serves
         self._spawn = spawn
+        self._courtesy = courtesy
         self._half_open: Counter[str] = Counter()
         self._pauses: dict[int, asyncio.TimerHandle] = {}
 
@@ -90,26 +96,48 @@ class Listener:
         asyncio.get_running_loop().add_reader(door.sock, self._accept, door)
 
     def _accept(self, door: Door) -> None:
-        """Take one: the next may be for a worker with less to do."""
+        """Take one: the next may be for a worker with less to do, and perhaps this one too."""
+        if wait := self._courtesy():
+            self._look_away(door, wait, self._accept_what_is_left)
+        else:
+            self._take(door)
+
+    def _accept_what_is_left(self, door: Door) -> None:
+        del self._pauses[door.sock.fileno()]
+        for _ in range(LEFT_AT_ONCE):
+            if not self._take(door):
+                break
+        if door.sock.fileno() not in self._pauses:
+            self._watch(door)
+
+    def _look_away(self, door: Door, seconds: float, then: Callable[[Door], None]) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(door.sock)
+        self._pauses[door.sock.fileno()] = loop.call_later(seconds, then, door)
+
+    def _look_again(self, door: Door) -> None:
+        del self._pauses[door.sock.fileno()]
+        self._watch(door)
+
+    def _take(self, door: Door) -> bool:
+        """Accept one; whether there was one."""
         try:
             sock, address = door.sock.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return
+            return False
         except OSError as exc:
             if exc.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 raise
             log.error("cannot accept (%s): raise the limit of open files", exc.strerror)
-            loop = asyncio.get_running_loop()
-            loop.remove_reader(door.sock)
-            handle = loop.call_later(PAUSE_SECONDS, self._watch, door)
-            self._pauses[door.sock.fileno()] = handle
-            return
+            self._look_away(door, PAUSE_SECONDS, self._look_again)
+            return False
         peer = Peer(str(address[0]).removeprefix("::ffff:"), address[1])
         if self._is_full(peer):
             sock.close()
-            return
+            return True
         self._half_open[peer.host] += 1
         self._spawn(self._welcome(sock, peer, door), f"viewer {peer}")
+        return True
 
     def _is_full(self, peer: Peer) -> bool:
         mine = self._half_open[peer.host] >= self._limits.half_open_per_address

@@ -65,6 +65,11 @@ class Place:
         """Where that worker listens, or this one."""
         return self.directory / f"worker-{self.number if number is None else number}.sock"
 
+    def has_neighbours(self) -> bool:
+        """Whether other workers are on this port, or were."""
+        own = self.socket()
+        return any(other != own for other in self.directory.glob("worker-*.sock"))
+
 
 def connection_id(number: int) -> int:
     """A session id for viewers of worker `number`: its number, then random bits, not all 0."""

@@ -7,17 +7,21 @@ import contextlib
 import errno
 import socket
 import ssl
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from broker.proxy.gate import ConnectionRefused, Peer
+from broker.proxy.leg import Leg
 from broker.proxy.limits import Limits
+from broker.proxy.listener import Door, Listener
+from broker.proxy.tls import StdlibServer
 from broker.spice.client import AgentChanged, Linked
 from broker.spice.constants import COMMON_CAPS, ChannelType, LinkError
 from broker.spice.wire import LinkMess, LinkReply
 from tests.broker.proxy.fake_server import FakeServer
-from tests.broker.proxy.rig import SECONDS, Rig, proxying
+from tests.broker.proxy.rig import SECONDS, FakeGate, Rig, proxying
 
 HELLO = LinkMess(0, 1, 0, COMMON_CAPS, 0).encode()
 
@@ -183,3 +187,48 @@ class FailingOnce:
 )
 def test_an_address_reads_as_people_write_it(peer: Peer, text: str) -> None:
     assert str(peer) == text
+
+
+async def test_who_relays_leaves_new_viewers_to_a_worker_that_does_not() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock, contextlib.ExitStack() as viewers:
+        taken: asyncio.Queue[str] = asyncio.Queue()
+        tasks: list[asyncio.Future[None]] = []
+
+        def at(who: str, seconds: float) -> Listener:
+            def spawn(connection: Awaitable[None], _name: str) -> None:
+                taken.put_nowait(who)
+                tasks.append(asyncio.ensure_future(connection))
+
+            door = Door(viewers.enter_context(sock.dup()))
+            tls = StdlibServer(ssl.create_default_context())
+            limits = Limits(tls_seconds=0.01)
+            listener = Listener(
+                [door], tls, FakeGate(), limits, NoChannels(), spawn, lambda: seconds
+            )
+            listener.open()
+            return listener
+
+        busy, free = at("busy", 0.001), at("free", 0.0)
+        for _ in range(5):
+            viewers.enter_context(socket.create_connection(sock.getsockname()))
+            async with asyncio.timeout(SECONDS):
+                assert await taken.get() == "free"
+        free.close()
+        for _ in range(3):
+            viewers.enter_context(socket.create_connection(sock.getsockname()))
+        async with asyncio.timeout(SECONDS):
+            assert [await taken.get() for _ in range(3)] == ["busy"] * 3
+            await asyncio.gather(*tasks)
+        busy.close()
+
+
+class NoChannels:
+    """Nobody gets so far."""
+
+    async def serve(
+        self, leg: Leg, peer: Peer, admitted: Callable[[], None], *, early: bytes = b""
+    ) -> None:
+        raise AssertionError
+
+    async def refuse_plain(self, leg: Leg, peer: Peer, *, early: bytes = b"") -> None:
+        raise AssertionError
