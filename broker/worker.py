@@ -29,7 +29,7 @@ from broker.proxy.limits import Limits, share
 from broker.proxy.listener import Door
 from broker.proxy.neighbours import Place
 from broker.proxy.proxy import Proxy
-from broker.proxy.watch import new_loop
+from broker.proxy.watch import new_loop, settle
 from broker.runtime import announce
 from broker.runtime.gatekeeper import StoreGate
 from broker.runtime.spares import SpareLine
@@ -103,6 +103,7 @@ class Worker:
                         group.create_task(self._drain(proxy), name="drain"),
                     ]
                     await ready.wait()
+                    settle()
                     announce.say_ready(ready_fd, pid=os.getpid())
                     await self._stopping.wait()
                     for task in tasks:

@@ -11,13 +11,11 @@ import itertools
 import os
 import signal
 import socket
-from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 
 from broker import tokens
 from broker.model import SessionId, TcpTarget
-from broker.proxy import engines
+from broker.proxy import engines, watch
 from broker.proxy.dial import TargetDialer
 from broker.proxy.gate import Admission, ConnectionRefused, Notice, Peer
 from broker.proxy.limits import Limits
@@ -61,21 +59,12 @@ async def serve(door: socket.socket, backend: int, pem: Path, place: Place | Non
     async with asyncio.TaskGroup() as group:
         serving = group.create_task(proxy.run(ready), name="proxy")
         await ready.wait()
+        watch.settle()
         print("ready", flush=True)
         await stop.wait()
         serving.cancel()
     if gate.refused:
         os.write(2, f"refused: {gate.refused}\n".encode())
-
-
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """The loop that the relay worker runs on, where it brings one of its own."""
-    try:
-        watch = import_module("broker.proxy.watch")
-    except ModuleNotFoundError:
-        return asyncio.new_event_loop
-    factory: Callable[[], asyncio.AbstractEventLoop] = watch.new_loop
-    return factory
 
 
 def main() -> None:
@@ -88,7 +77,7 @@ def main() -> None:
     options = parser.parse_args()
     number, _, directory = (options.place or "").partition(":")
     place = Place(int(number), Path(directory)) if directory else None
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=watch.new_loop) as runner:
         door = socket.socket(fileno=options.fd)
         runner.run(serve(door, options.backend, options.pem, place))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import selectors
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from broker.proxy.watch import new_loop, watch_of
+from broker.proxy.watch import new_loop, settle, watch_of
 
 hot_loop = pytest.importorskip("broker.proxy.hot_loop", exc_type=ImportError)
 Pair = tuple[socket.socket, socket.socket]
@@ -291,3 +292,12 @@ def test_streams_servers_and_subprocesses_work_as_ever() -> None:
 def test_a_plain_loop_is_its_own_watch() -> None:
     with closing(asyncio.SelectorEventLoop(selectors.SelectSelector())) as loop:
         assert watch_of(loop) is loop
+
+
+def test_what_start_up_made_is_not_looked_at_again() -> None:
+    try:
+        settle()
+        assert gc.get_freeze_count() > 10_000
+        assert len(gc.get_objects()) < 1000
+    finally:
+        gc.unfreeze()
