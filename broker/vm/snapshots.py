@@ -93,10 +93,10 @@ async def save(asker: Asker, tag: str, *, timeout: float) -> Snapshot:
     problem = await _run(asker, "snapshot-save", said, timeout)
     if problem:
         await _go_on(asker, before, "save-vm")
-        full = "No space" in problem
+        full = "No space" in problem or "Input/output" in problem  # it says either
         raise BrokerError(
             f"{asker.name}: QEMU could not save {tag}: {problem}; the guest is as it was",
-            fix="Make room on the disk that its images are on" if full else "",
+            fix="See whether the disk that its images are on is full" if full else "",
         )
     return next(one for one in await list_(asker) if one.tag == tag)
 

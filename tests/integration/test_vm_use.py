@@ -243,6 +243,23 @@ async def test_what_a_killed_broker_left_is_no_hindrance(on_qcow2: Guest) -> Non
     assert await qmp(path, "query-jobs") == []
 
 
+async def test_a_full_disk_is_told_and_the_guest_goes_on(home: Home) -> None:
+    spec = qcow2_spec(home)
+    full = (
+        f"if=none,id=full,driver=qcow2,file.driver=blkdebug,file.image.driver=file"
+        f",file.image.filename={spec.disks[0].path},file.inject-error.0.event=none"
+        ",file.inject-error.0.iotype=write,file.inject-error.0.errno=28"
+    )
+    extra = ("-drive", full, "-device", "virtio-blk-pci,drive=full,id=disk9,bootindex=1")
+    async with running_guest(home, replace(spec, disks=(), extra_args=extra)) as guest:
+        vm = in_use(guest.instance)
+        with pytest.raises(BrokerError, match=r"could not save one: .*\. See whether the disk"):
+            await vm.save_snapshot("one")
+        assert (await vm.snapshots(), await vm.qmp("query-jobs", {}, timeout=30)) == ([], [])
+        await vm.press(["a"])
+        assert await guest.serial.line() == b"K1\n"
+
+
 async def test_a_raw_disk_keeps_no_snapshot(home: Home) -> None:
     disk = Disk(str(home.image()), "raw", DiskBus.SATA)
     async with running_guest(home, replace(home.spec(), disks=(disk,))) as guest:
