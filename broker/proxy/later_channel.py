@@ -48,6 +48,8 @@ GREETED: Final = frozenset({ChannelType.PORT, ChannelType.WEBDAV})
 """The server sends PORT INIT at once, and dies when that cannot be written: VM rule 1 for them."""
 DEVICES: Final = frozenset({ChannelType.USBREDIR, ChannelType.PORT, ChannelType.WEBDAV})
 """What is said on these goes into a device of the machine, which may answer at once: VM rule 5."""
+DEVICE_SECONDS: Final = 30.0
+"""The longest that a server which does not answer is waited for before such a channel is closed."""
 
 
 class LaterChannel:
@@ -238,7 +240,7 @@ class LaterChannel:
     async def _let_end(self, leg: Leg) -> None:
         """VM rule 5: say that nothing more comes, and let the server close."""
         with contextlib.suppress(TimeoutError, OSError):
-            async with asyncio.timeout(self._steps.limits.close_seconds):
+            async with asyncio.timeout(DEVICE_SECONDS):
                 leg.sock.shutdown(socket.SHUT_WR)
                 await leg.drop_to_end()
 
