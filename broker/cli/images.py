@@ -94,20 +94,28 @@ def look_at(path: Path, *, named: str | None = None) -> Image:
 
 
 def _believe(path: Path, found: str, info: dict[str, object]) -> None:
+    """Raise UsageError when the name and the content of an image tell different stories."""
     suffix = path.suffix.lower().removeprefix(".")
-    specific = info.get("format-specific")
-    data = specific.get("data") if isinstance(specific, dict) else None
-    elsewhere = info.get("full-backing-filename") or info.get("backing-filename")
-    if isinstance(data, dict):
-        elsewhere = elsewhere or data.get("data-file")
-    if suffix == found or not (elsewhere or suffix == "raw"):
+    others = _other_files(path, info)
+    if suffix == found or not (others or suffix == "raw"):
         return
-    builds = f" that builds on {elsewhere}" if elsewhere else ""
+    builds = f" that builds on {', '.join(others)}" if others else ""
     raise UsageError(
         f"{path} holds a {found} image{builds}, but is not called .{found};"
         " a guest can write such a thing to a raw disk",
-        fix=f"Say which it is: --format {found}, or --format raw",
+        fix=f"Say which it is: --format {found}, or --format raw (in YAML: format: raw)",
     )
+
+
+def _other_files(path: Path, info: dict[str, object]) -> list[str]:
+    """The files besides itself that an image is made of."""
+    specific = info.get("format-specific")
+    data = specific.get("data") if isinstance(specific, dict) else None
+    facts = data if isinstance(data, dict) else {}
+    extents = facts.get("extents")
+    named = [info.get("backing-filename"), facts.get("data-file")]
+    named += [each.get("filename") for each in extents] if isinstance(extents, list) else []
+    return [str(name) for name in named if name and str(name) != str(path)]
 
 
 def _ask_qemu_img(path: Path) -> dict[str, object]:

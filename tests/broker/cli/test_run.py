@@ -157,6 +157,30 @@ def test_what_a_guest_could_have_written_is_not_believed(name: str, tmp_path: Pa
     assert look_at(path, named="raw") == Image("raw", is_iso=False)
 
 
+@pytest.mark.parametrize("kind", ["vmdk", "vdi", "vhdx", "qcow2"])
+def test_images_of_other_programs_are_known(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"disk.{kind}"
+    subprocess.run(["qemu-img", "create", "-q", "-f", kind, str(path), "4M"], check=True)
+    assert look_at(path) == Image(kind, is_iso=False)
+    renamed = path.rename(tmp_path / "disk.img")  # alone, it is what it is whatever it is called
+    assert look_at(renamed) == Image(kind, is_iso=False)
+
+
+def test_a_text_that_names_a_file_of_this_host_as_its_data_is_not_believed(tmp_path: Path) -> None:
+    """A guest that writes this to its raw disk would read that file after the next start."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"x" * 512)
+    path = tmp_path / "disk.img"
+    text = (
+        "# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\n"
+        f'createType="monolithicFlat"\nRW 1 FLAT "{secret}" 0\n'
+        'ddb.adapterType = "ide"\n'
+    )
+    path.write_text(text.ljust(4096, "\n"))
+    with pytest.raises(UsageError, match=r"vmdk image that builds on .*secret"):
+        look_at(path)
+
+
 def test_an_overlay_that_is_called_one_is_believed(tmp_path: Path) -> None:
     base = qcow2(tmp_path / "base.img")
     path = qcow2(tmp_path / "top.qcow2", "-b", str(base), "-F", "qcow2")
