@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 HEAVY = {
-    "alembic", "asyncio", "cryptography", "fastapi", "httpx", "OpenSSL", "pydantic", "qemu",
+    "alembic", "asyncio", "cryptography", "fastapi", "httpx", "OpenSSL", "prometheus_client",
+    "pydantic", "qemu",
     "rich", "sqlalchemy", "sqlmodel", "textual", "yaml",
 }  # fmt: skip
 """What costs more than a few milliseconds; the quick commands can do without."""
@@ -94,3 +95,9 @@ def test_what_relays_imports_no_face_and_no_driver(module: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     found = {name.partition(".")[0] for name in done.stdout.split()}
     assert found & (FACES | {"sources", "alembic"}) == set()
+
+
+def test_a_proxy_without_metrics_pays_nothing_for_them() -> None:
+    code = "import broker.worker, broker.runtime.serving, sys; print(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "prometheus_client" not in done.stdout.split()

@@ -320,7 +320,7 @@ class Store:
     def add_counts(self, counts: Mapping[str, float]) -> None:
         """Add to counters, all or none; they begin at nothing and outlive whoever counts."""
         with self._database.writing() as db:
-            for name, more in counts.items():
+            for name, more in sorted(counts.items()):  # in one order, two writers do not deadlock
                 here = queries.COUNTER.c.name == name
                 value = queries.COUNTER.c.value + more
                 if not db.execute(update(queries.COUNTER).where(here).values(value=value)).rowcount:

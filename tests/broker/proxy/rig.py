@@ -54,6 +54,8 @@ class FakeGate:
     async def admit(self, token: str, peer: Peer) -> Admission:
         if token == "trouble":
             raise StoreError("the database is locked")
+        if token in ("limit", "limit-label"):
+            raise Refused("too many sessions are open", reason=token)
         if token == "bug":
             raise ZeroDivisionError
         admission = self._admissions.pop(token, None)
@@ -64,6 +66,8 @@ class FakeGate:
     async def join(self, admission: Admission, channel: str, peer: Peer) -> Admission:
         if channel == "cursor.9":
             raise Refused("not this one", reason="not-allowed")
+        if channel == "cursor.7":
+            raise Refused("the session has 64 channels, which is the most", reason="limit")
         if channel == "cursor.8":
             raise StoreError("the database is locked")
         self.joined.append(channel)

@@ -577,6 +577,31 @@ async def test_a_house_in_trouble_refuses_a_later_channel(rig: Rig, fake: FakeSe
     assert await viewer.until(LinkRefused) == LinkRefused(LinkError.ERROR, ticket_judged=False)
 
 
+@pytest.mark.parametrize("reason", ["limit", "limit-label"])
+async def test_a_house_that_is_full_lets_a_viewer_go_without_asking_for_a_password(
+    rig: Rig, reason: str
+) -> None:
+    """Any result but 0 at this stage makes remote-viewer ask for one, and none would help."""
+    reader, writer = await rig.raw()
+    writer.write(LinkMess(0, 1, 0, COMMON_CAPS, 0).encode())
+    async with asyncio.timeout(SECONDS):
+        reply = LinkReply.decode((await reader.readexactly(16 + 178 + 8))[16:])
+        assert reply.error == 0
+        writer.write(struct.pack("<I", 1) + seal(reason.encode(), reply.public_key))
+        assert await reader.read() == b""
+    assert (await rig.gate.heard(ConnectionRefused)).reason == reason
+
+
+async def test_a_session_that_is_full_refuses_a_channel_by_a_link_error(
+    rig: Rig, fake: FakeServer
+) -> None:
+    _, session, _ = await begin(rig, fake)
+    viewer = await rig.open(ChannelType.CURSOR, connection_id=session, channel_id=7)
+    refused = await viewer.until(LinkRefused)
+    assert refused == LinkRefused(LinkError.PERMISSION_DENIED, ticket_judged=False)
+    assert (await rig.gate.heard(ConnectionRefused)).reason == "limit"
+
+
 @pytest.mark.parametrize("password", [b"\xff\xfe", b""], ids=["not-text", "nothing"])
 async def test_a_password_that_is_no_token_is_refused(rig: Rig, password: bytes) -> None:
     main = await rig.open(ChannelType.MAIN)
