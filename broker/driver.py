@@ -356,8 +356,14 @@ class SelfExamining(Protocol):
 class LogKeeper(Protocol):
     """A driver that keeps the logs of its machines."""
 
-    async def log(self, machine_id: MachineId, *, serial: bool = False) -> str:
-        """QEMU's own output of the current or last run, or the guest's serial output."""
+    async def log(
+        self, machine_id: MachineId, *, serial: bool = False, previous: bool = False
+    ) -> str:
+        """QEMU's own output of the current or last run, or the guest's serial output.
+
+        Args:
+            previous: Of the run before that; empty when there was none.
+        """
         ...
 
 

@@ -205,11 +205,13 @@ class HereDriver(LocalDriver):
             return self._adopted.guest(machine_id)
         return await super().guest(machine_id)
 
-    async def log(self, machine_id: MachineId, *, serial: bool = False) -> str:
+    async def log(
+        self, machine_id: MachineId, *, serial: bool = False, previous: bool = False
+    ) -> str:
         """QEMU's output; that of one adopted went where whoever started it wanted."""
         if self._adopted.has(machine_id):
             self._adopted.refuse_a_log(machine_id)
-        return await super().log(machine_id, serial=serial)
+        return await super().log(machine_id, serial=serial, previous=previous)
 
     # -- adopted
 

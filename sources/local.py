@@ -288,8 +288,13 @@ class LocalDriver:
 
     # -- logs
 
-    async def log(self, machine_id: MachineId, *, serial: bool = False) -> str:
+    async def log(
+        self, machine_id: MachineId, *, serial: bool = False, previous: bool = False
+    ) -> str:
         """QEMU's output, or the guest's serial output, of the current or last run; at most 4 MiB.
+
+        Args:
+            previous: Of the run before that.
 
         Raises:
             NotFound: No such VM.
@@ -297,7 +302,8 @@ class LocalDriver:
         from broker.vm.look import tail
 
         paths = self._paths(self._definitions.find(machine_id))
-        return tail(paths.serial_log if serial else paths.qemu_log, _MAX_LOG_BYTES)
+        path = paths.serial_log if serial else paths.qemu_log
+        return tail(path.with_name(f"{path.name}.1") if previous else path, _MAX_LOG_BYTES)
 
     # -- use
 

@@ -184,7 +184,7 @@ COMMANDS: tuple[Command, ...] = (
         "vm log",
         "broker.cli.vm:LOG",
         "Print QEMU's own output, or the guest's serial port",
-        ("--serial",),
+        ("--previous", "--serial"),
         "vm",
     ),
     Command(

@@ -107,12 +107,15 @@ def say_machine(call: Call, machine: Machine) -> None:
 def _log_arguments(parser: Parser) -> None:
     vm_argument(parser)
     parser.add_argument("--serial", action="store_true", help="the guest's serial port")
+    parser.add_argument("--previous", action="store_true", help="of the run before")
 
 
 def _log(call: Call, args: Namespace) -> Exit:
     async def ask(service: Service) -> str:
         info = await find_vm(service, args.vm)
-        return await service.machine_log(info.machine.key, serial=args.serial)
+        return await service.machine_log(
+            info.machine.key, serial=args.serial, previous=args.previous
+        )
 
     text = call.ask(ask)
     if call.out.json:

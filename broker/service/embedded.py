@@ -7,17 +7,15 @@ rooms it must not know (drivers' reconcilers, the proxy's host) come in as small
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from broker.driver import (
     CommandTeller,
     Driver,
-    GradualStop,
     LogKeeper,
     Provisioner,
     Renaming,
-    RunControl,
 )
 from broker.errors import NotFound, UsageError
 from broker.events import Event, Kind
@@ -26,7 +24,6 @@ from broker.model import (
     Machine,
     MachineKey,
     MachineSpec,
-    Power,
     ProxyStatus,
     Session,
     SessionId,
@@ -39,6 +36,7 @@ from broker.service.consoles import Consoles
 from broker.service.doctor import DiagnosingVerbs, PathProbes
 from broker.service.guests import guest_of
 from broker.service.port import VIEWER_LABEL, ConsoleInfo, Exported, ExportRequest, Opened, Service
+from broker.service.power import PowerVerbs, Reconciler
 from broker.service.round_the_proxy import RoundTheProxy
 from broker.service.telling import Teller
 from broker.service.viewer import see_that_it_is_free
@@ -61,19 +59,6 @@ class Inventory(Protocol):
     async def refresh_machine(self, key: MachineKey) -> None: ...
 
     async def driver(self, name: SourceName) -> Driver: ...
-
-
-class Reconciler(Protocol):
-    """Makes one machine what is wanted of it."""
-
-    async def reconcile(
-        self,
-        key: MachineKey,
-        *,
-        gently: bool = True,
-        grace: float,
-        tell: Callable[[str], None] | None = None,
-    ) -> Machine: ...
 
 
 class ProxyHost(Protocol):
@@ -104,7 +89,7 @@ class Viewers(Protocol):
         ...
 
 
-class EmbeddedService(AdoptingVerbs, DiagnosingVerbs):
+class EmbeddedService(AdoptingVerbs, DiagnosingVerbs, PowerVerbs):
     """The whole port. See `broker.service.port.Service` for what each call gives.
 
     Args:
@@ -135,7 +120,7 @@ class EmbeddedService(AdoptingVerbs, DiagnosingVerbs):
         self._clock = clock
         self._consoles = consoles
         self._round = RoundTheProxy(inventory, consoles)
-        self._inventory = inventory
+        self._inventory = self._machines = inventory
         self._reconciler = reconciler
         self._proxy = proxy
         self._viewers = viewers
@@ -192,40 +177,14 @@ class EmbeddedService(AdoptingVerbs, DiagnosingVerbs):
             raise UsageError(f"{source} starts no programs of this host")
         return await driver.command(spec)
 
-    async def start(self, key: MachineKey) -> Machine:
-        return await self._switch(key, Power.ON, gently=True, grace=self._stop_timeout)
-
-    async def stop(
-        self,
-        key: MachineKey,
-        *,
-        timeout: float | None = None,
-        wait: bool = True,
-        tell: Callable[[str], None] | None = None,
-    ) -> Machine:
-        grace = self._stop_timeout if timeout is None else timeout
-        if not wait and await self._is_asked_to_stop(key):
-            await self._inventory.refresh_machine(key)
-            return await asyncio.to_thread(self._store.machine, key)
-        return await self._switch(key, Power.OFF, gently=True, grace=grace, tell=tell)
-
-    async def kill(self, key: MachineKey) -> Machine:
-        return await self._switch(key, Power.OFF, gently=False, grace=0.0)
-
-    async def pause(self, key: MachineKey) -> Machine:
-        return await self._control(key, lambda driver: driver.pause(key.uuid))
-
-    async def resume(self, key: MachineKey) -> Machine:
-        return await self._control(key, lambda driver: driver.resume(key.uuid))
-
-    async def reset(self, key: MachineKey) -> Machine:
-        return await self._control(key, lambda driver: driver.reset(key.uuid))
-
     async def rename(self, key: MachineKey, name: str) -> Machine:
         before = await asyncio.to_thread(self._store.machine, key)
         driver = await self._provisioner(key)
-        if not isinstance(driver, Renaming):
-            raise UsageError(f"{key.source} cannot give its VMs other names")
+        if before.adopted or not isinstance(driver, Renaming):
+            raise UsageError(
+                f"{before.full_name} cannot be given another name from here",
+                fix="Only VMs that broker defined can; see: broker vm list",
+            )
         await driver.rename(key.uuid, name)
         await self._inventory.refresh_machine(key)
         machine = await asyncio.to_thread(self._store.machine, key)
@@ -249,64 +208,17 @@ class EmbeddedService(AdoptingVerbs, DiagnosingVerbs):
         await self._inventory.refresh_source(key.source)
         await self._tell(Kind.MACHINE_DELETED, machine, f"{machine.full_name} deleted")
 
-    async def machine_log(self, key: MachineKey, *, serial: bool = False) -> str:
+    async def machine_log(
+        self, key: MachineKey, *, serial: bool = False, previous: bool = False
+    ) -> str:
         driver = await self._inventory.driver(key.source)
         if not isinstance(driver, LogKeeper):
             raise UsageError(f"{key.source} keeps no logs of its machines")
-        return await driver.log(key.uuid, serial=serial)
+        return await driver.log(key.uuid, serial=serial, previous=previous)
 
     async def guest(self, key: MachineKey) -> Guest:
         machine = await asyncio.to_thread(self._store.machine, key)
         return await guest_of(await self._inventory.driver(key.source), machine, self._tell)
-
-    async def _switch(
-        self,
-        key: MachineKey,
-        power: Power,
-        *,
-        gently: bool,
-        grace: float,
-        tell: Callable[[str], None] | None = None,
-    ) -> Machine:
-        machine = await asyncio.to_thread(self._want, key, power)
-        if machine.adopted:
-            return await self._adopting.switch(machine, power, gently, grace, tell)
-        return await self._reconciler.reconcile(key, gently=gently, grace=grace, tell=tell)
-
-    async def _is_asked_to_stop(self, key: MachineKey) -> bool:
-        """Whether a guest was there to hear its power button, and somebody will see to the rest."""
-        await asyncio.to_thread(self._want, key, Power.OFF)
-        driver = await self._inventory.driver(key.source)
-        return isinstance(driver, GradualStop) and await driver.ask_to_stop(key.uuid)
-
-    async def _control(
-        self, key: MachineKey, act: Callable[[RunControl], Awaitable[None]]
-    ) -> Machine:
-        driver = await self._inventory.driver(key.source)
-        if not isinstance(driver, RunControl):
-            machine = await asyncio.to_thread(self._store.machine, key)
-            raise UsageError(
-                f"{machine.full_name} cannot be paused or reset from here",
-                fix="Only VMs of a local source can; see: broker vm list",
-            )
-        try:
-            await act(driver)
-        finally:
-            await self._inventory.refresh_machine(key)
-        return await asyncio.to_thread(self._store.machine, key)
-
-    def _want(self, key: MachineKey, power: Power) -> Machine:
-        """Write down what is wanted; in one go, for every hop to a thread delays a start."""
-        machine = self._store.machine(key)
-        if machine.adopted:
-            return machine
-        if not machine.defined:
-            raise UsageError(
-                f"{machine.full_name} cannot be switched from here",
-                fix="Only VMs that broker defined can; see: broker vm list",
-            )
-        self._store.put_wanted(key, power)
-        return machine
 
     async def _provisioner(self, key: MachineKey) -> Provisioner:
         driver = await self._inventory.driver(key.source)

@@ -208,8 +208,14 @@ class Service(Protocol):
         """Forget a local VM that is off."""
         ...
 
-    async def machine_log(self, key: MachineKey, *, serial: bool = False) -> str:
-        """QEMU's own output of the current or last run, or the guest's serial output."""
+    async def machine_log(
+        self, key: MachineKey, *, serial: bool = False, previous: bool = False
+    ) -> str:
+        """QEMU's own output of the current or last run, or the guest's serial output.
+
+        Args:
+            previous: Of the run before that; empty when there was none.
+        """
         ...
 
     async def guest(self, key: MachineKey) -> Guest:

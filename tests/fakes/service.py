@@ -304,8 +304,10 @@ class FakeService:
         self.rows.remove(self._row(key))
         self.changed()
 
-    async def machine_log(self, key: MachineKey, *, serial: bool = False) -> str:
-        await self._ask("machine_log", key, serial)
+    async def machine_log(
+        self, key: MachineKey, *, serial: bool = False, previous: bool = False
+    ) -> str:
+        await self._ask("machine_log", key, serial, *(["previous"] if previous else []))
         return "TEST-GUEST READY\r\n" if serial else "qemu-system-x86_64: warning: no KVM\n"
 
     async def guest(self, key: MachineKey) -> FakeGuest:

@@ -120,6 +120,7 @@ async def test_a_crash_is_followed_by_a_start_where_the_policy_says_so(
     os.kill(machine.pid or 0, signal.SIGKILL)
     again = await seen(service, machine.key, State.RUNNING, not_pid=machine.pid or 0)
     assert (await kinds(service))[-2:] == ["machine.crashed", "machine.started"]
+    assert f"-uuid {spec.uuid}" in await service.machine_log(again.key, previous=True)
     await service.stop(again.key)
     assert (await service.find(again.key.uuid)).machine.state is State.STOPPED
 

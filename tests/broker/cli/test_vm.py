@@ -92,6 +92,12 @@ def test_the_log_comes_as_it_is() -> None:
     assert "no KVM" in called("vm log web-01", FakeService()).out
 
 
+def test_the_log_of_the_run_before_is_asked_for() -> None:
+    service = FakeService()
+    assert called("vm log web-01 --previous", service).code == 0
+    assert service.asked[-1][2:] == (False, "previous")
+
+
 def test_defining_takes_options_and_what_follows_the_dashes(tmp_path: os.PathLike[str]) -> None:
     service = FakeService()
     ran = called("vm define new -m 2G --cpus 2 --accel tcg --forward 2222:22 -- -snapshot", service)

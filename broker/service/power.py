@@ -1,0 +1,139 @@
+"""Switching machines: what is wanted is written down, then made so, now or by whoever stays."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Protocol
+
+from broker.driver import Driver, GradualStop, RunControl
+from broker.errors import UsageError
+from broker.model import Machine, MachineKey, Power, SourceName
+
+if TYPE_CHECKING:
+    from broker.service.adopting import Adopting
+    from broker.store.store import Store
+
+
+class Machines(Protocol):
+    """What is needed of the sources."""
+
+    async def refresh_machine(self, key: MachineKey) -> None:
+        """Store how one machine is now."""
+        ...
+
+    async def driver(self, name: SourceName) -> Driver:
+        """The driver of a source."""
+        ...
+
+
+class Reconciler(Protocol):
+    """Makes one machine what is wanted of it."""
+
+    async def reconcile(
+        self,
+        key: MachineKey,
+        *,
+        gently: bool = True,
+        grace: float,
+        tell: Callable[[str], None] | None = None,
+    ) -> Machine:
+        """See `broker.reconcile.machines`."""
+        ...
+
+
+class PowerVerbs:
+    """The verbs of the port that switch a machine. See `broker.service.port.Service` for each."""
+
+    _store: Store
+    _reconciler: Reconciler
+    _adopting: Adopting
+    _stop_timeout: float
+    _machines: Machines
+
+    async def start(self, key: MachineKey) -> Machine:
+        """Power on."""
+        return await self._switch(key, Power.ON, gently=True, grace=self._stop_timeout)
+
+    async def stop(
+        self,
+        key: MachineKey,
+        *,
+        timeout: float | None = None,
+        wait: bool = True,
+        tell: Callable[[str], None] | None = None,
+    ) -> Machine:
+        """Ask the guest to power off, and see that it does."""
+        grace = self._stop_timeout if timeout is None else timeout
+        if not wait and await self._is_only_asked(key):
+            await self._machines.refresh_machine(key)
+            return await asyncio.to_thread(self._store.machine, key)
+        return await self._switch(key, Power.OFF, gently=True, grace=grace, tell=tell)
+
+    async def kill(self, key: MachineKey) -> Machine:
+        """Power off at once."""
+        return await self._switch(key, Power.OFF, gently=False, grace=0.0)
+
+    async def pause(self, key: MachineKey) -> Machine:
+        """Hold its CPUs."""
+        return await self._control(key, lambda driver: driver.pause(key.uuid))
+
+    async def resume(self, key: MachineKey) -> Machine:
+        """Let it go on."""
+        return await self._control(key, lambda driver: driver.resume(key.uuid))
+
+    async def reset(self, key: MachineKey) -> Machine:
+        """Press its reset button."""
+        return await self._control(key, lambda driver: driver.reset(key.uuid))
+
+    async def _switch(
+        self,
+        key: MachineKey,
+        power: Power,
+        *,
+        gently: bool,
+        grace: float,
+        tell: Callable[[str], None] | None = None,
+    ) -> Machine:
+        machine = await asyncio.to_thread(self._want, key, power)
+        if machine.adopted:
+            return await self._adopting.switch(machine, power, gently, grace, tell)
+        return await self._reconciler.reconcile(key, gently=gently, grace=grace, tell=tell)
+
+    async def _is_only_asked(self, key: MachineKey) -> bool:
+        """Whether a guest was there to hear its power button; a broker that stays sees to the rest.
+
+        Not with an adopted machine: nobody looks after those, and they are only ever asked.
+        """
+        await asyncio.to_thread(self._want, key, Power.OFF)
+        driver = await self._machines.driver(key.source)
+        return isinstance(driver, GradualStop) and await driver.ask_to_stop(key.uuid)
+
+    async def _control(
+        self, key: MachineKey, act: Callable[[RunControl], Awaitable[None]]
+    ) -> Machine:
+        driver = await self._machines.driver(key.source)
+        if not isinstance(driver, RunControl):
+            machine = await asyncio.to_thread(self._store.machine, key)
+            raise UsageError(
+                f"{machine.full_name} cannot be paused or reset from here",
+                fix="Only VMs of a local source can; see: broker vm list",
+            )
+        try:
+            await act(driver)
+        finally:
+            await self._machines.refresh_machine(key)
+        return await asyncio.to_thread(self._store.machine, key)
+
+    def _want(self, key: MachineKey, power: Power) -> Machine:
+        """Write down what is wanted; in one go, for every hop to a thread delays a start."""
+        machine = self._store.machine(key)
+        if machine.adopted:
+            return machine
+        if not machine.defined:
+            raise UsageError(
+                f"{machine.full_name} cannot be switched from here",
+                fix="Only VMs that broker defined can; see: broker vm list",
+            )
+        self._store.put_wanted(key, power)
+        return machine
