@@ -29,6 +29,7 @@ from broker.model import MachineKey, MachineSpec
 from broker.service.port import ConsoleInfo, Service
 from tui import keys, themes
 from tui.catalog import Catalog
+from tui.checkup import Checkups, Verdict
 from tui.commands import ConsoleCommands
 from tui.glyphs import UNICODE, Glyphs
 from tui.jobs import Jobs
@@ -106,6 +107,7 @@ class BrokerApp(App[None]):
         self._obey_signals = obey_signals
         self._life: Life
         self._jobs: Jobs
+        self._checkups: Checkups | None = None
         self._verbs = Verbs(self, self)
         pages: tuple[type[Page], ...] = (
             ConsolesScreen,
@@ -136,6 +138,7 @@ class BrokerApp(App[None]):
         """Paint, then open the service."""
         self._life = Life(self, self._open_service)
         self._jobs = Jobs(self, self._life.service, log_path=self.log_path, changed=self._show_busy)
+        self._checkups = Checkups(self, self._life.service, self._checked)
         self.call_after_refresh(self._live)
         if self._obey_signals:
             loop = asyncio.get_running_loop()
@@ -187,6 +190,10 @@ class BrokerApp(App[None]):
     def _show_busy(self) -> None:
         self.busy = tuple(self._jobs.running)
 
+    def _checked(self) -> None:
+        if isinstance(self.screen, ConsolesScreen):
+            self.screen.checked()
+
     # -- what screens ask for (host.Host) ----------------------------------------------------
 
     def ask(
@@ -198,6 +205,10 @@ class BrokerApp(App[None]):
     ) -> None:
         """Ask the service in the background; see `jobs.Jobs.run`."""
         self._jobs.run(label, work, done, failed)
+
+    def checkup(self, info: ConsoleInfo) -> Verdict | None:
+        """How the way to a console was found lately; begins a look where that is due."""
+        return self._checkups.of(info) if self._checkups is not None else None
 
     def do(self, verb: str, key: MachineKey) -> None:
         """Do a verb to a machine as it is now."""

@@ -9,8 +9,9 @@ from typing import Protocol, TypeVar
 
 from broker.errors import BrokerError
 from broker.model import MachineKey, MachineSpec
-from broker.service.port import Service
+from broker.service.port import ConsoleInfo, Service
 from tui.catalog import Catalog
+from tui.checkup import Verdict
 from tui.glyphs import Glyphs
 from tui.snapshot import Snapshot
 
@@ -30,6 +31,9 @@ class Host(Protocol):
     """Labels of what is under way."""
     proxy_problem: BrokerError | None
     """Why no proxy is served here."""
+
+    def checkup(self, info: ConsoleInfo) -> Verdict | None:
+        """How the way to a console was found lately; begins a look where that is due."""
 
     def ask(
         self,

@@ -7,7 +7,7 @@ because the things looked at (QEMU, sockets, the database) belong to other rooms
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -232,7 +232,7 @@ class DiagnosingVerbs:
         self._diagnosing_clock = clock
         self._probes = probes
 
-    async def diagnose(self, key: MachineKey) -> AsyncIterator[Step]:
+    async def diagnose(self, key: MachineKey) -> AsyncGenerator[Step, None]:
         """The steps of a viewer's way, up to the first that is broken."""
         checks = path_checks(await self._probes(key))
         async for step in examine(checks, self._diagnosing_clock, stop_at_failure=True):

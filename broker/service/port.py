@@ -6,7 +6,7 @@ from what is stored, so they answer at once; `refresh` asks the sources.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -139,7 +139,7 @@ class Service(Protocol):
         """
         ...
 
-    def diagnose(self, key: MachineKey) -> AsyncIterator[Step]:
+    def diagnose(self, key: MachineKey) -> AsyncGenerator[Step, None]:
         """The steps from a console to its picture, as they are taken, up to the first broken one.
 
         Nobody is thrown off the screen by it, no machine is put at risk, nothing is written down.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from broker.errors import BrokerError, NoConsole, NotFound, VmStartFailed
 from broker.events import Event, Kind
-from broker.findings import Step, fine
+from broker.findings import Step
 from broker.model import (
     CarriedOver,
     ChannelInfo,
@@ -152,8 +152,10 @@ class FakeService:
     guests: FakeGuest = field(default_factory=FakeGuest)
     """Whichever machine is asked for."""
     closed: bool = False
-    steps: list[Step] = field(default_factory=lambda: [Step("name", fine("here/demo"), 0.0)])
+    steps: list[Step] = field(default_factory=list)
     """What the doctor finds."""
+    diagnosed: list[MachineKey] = field(default_factory=list)
+    """Whom it looked at; not in `asked`, for nobody asked."""
     found: list[FoundQemu] = field(default_factory=list)
     """What runs on this host."""
 
@@ -226,8 +228,10 @@ class FakeService:
         later = NOW + timedelta(minutes=2)
         return Exported(text, key, row.machine.name, "127.0.0.1", 5443, later)
 
-    async def diagnose(self, key: MachineKey) -> AsyncIterator[Step]:
-        await self._ask("diagnose", key)
+    async def diagnose(self, key: MachineKey) -> AsyncGenerator[Step, None]:
+        self.diagnosed.append(key)
+        if "diagnose" in self.slow:
+            await self.slow["diagnose"].wait()
         for step in self.steps:
             yield step
 

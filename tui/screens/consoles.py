@@ -139,7 +139,12 @@ class ConsolesScreen(Page):
             info,
             [session for session in snapshot.sessions if session.key == key],
             [event for event in snapshot.events if event.key == key] if key is not None else [],
+            self.host.checkup(info) if info is not None else None,
         )
+
+    def checked(self) -> None:
+        """Something new was found of the selected console."""
+        self._show_detail()
 
     # -- doing -------------------------------------------------------------------------------
 

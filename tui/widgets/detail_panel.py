@@ -14,10 +14,12 @@ from broker import human
 from broker.events import Event
 from broker.model import HandOverTarget, Session, TcpTarget, UnixTarget
 from broker.service.port import ConsoleInfo
+from tui.checkup import Verdict
 from tui.glyphs import Glyphs
 from tui.rows import moment, state_cell
 
 _EVENTS_SHOWN = 6
+_COLOURS = {"ok": "state-ok", "warn": "state-warn", "bad": "state-bad"}
 
 
 class DetailPanel(VerticalScroll, can_focus=False):
@@ -33,21 +35,39 @@ class DetailPanel(VerticalScroll, can_focus=False):
         yield Static("", markup=False)
 
     def show(
-        self, info: ConsoleInfo | None, sessions: Sequence[Session], events: Sequence[Event]
+        self,
+        info: ConsoleInfo | None,
+        sessions: Sequence[Session],
+        events: Sequence[Event],
+        verdict: Verdict | None = None,
     ) -> None:
-        """Show a console with its own sessions and events, or nothing."""
+        """Show a console with its own sessions and events, or nothing.
+
+        Args:
+            verdict: How the way to it was found; None when nobody has looked.
+        """
         text = Text()
         if info is not None:
             text.append(human.one_line(info.machine.name), "bold")
             text.append(f"\n{state_cell(info, self._glyphs).text}\n")
             if info.machine.reason:
                 text.append(f"{human.one_line(info.machine.reason)}\n", "italic")
+            if verdict is not None:
+                self._verdict(text, verdict)
             text.append("\n")
             for name, value in facts(info, self._now()):
                 text.append(f"{name:<9}", "dim").append(f"{human.one_line(value)}\n")
             self._sessions(text, sessions)
             self._events(text, events)
         self.query_one(Static).update(text)
+
+    def _verdict(self, text: Text, verdict: Verdict) -> None:
+        """A dot in a colour; the mark and the words say the same without it."""
+        colours = self.app.theme_variables
+        mark = {"ok": self._glyphs.on, "warn": self._glyphs.half}.get(verdict.tone)
+        style = colours.get(_COLOURS[verdict.tone], "")
+        text.append(f"{mark or self._glyphs.bad} ", style)
+        text.append(f"{human.one_line(verdict.words)}\n", "dim" if verdict.tone == "ok" else "")
 
     def _sessions(self, text: Text, sessions: Sequence[Session]) -> None:
         if not sessions:
