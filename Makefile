@@ -43,7 +43,7 @@ fuzz: venv-dev  ## Fuzz the protocol for FUZZ_SECONDS (120)
 	end=$$((SECONDS + $(FUZZ_SECONDS))); while ((SECONDS < end)); do \
 	  HYPOTHESIS_PROFILE=deep $(PY) -m pytest -q -n $(NUMPROCESSES) --timeout 900 tests/broker/spice; done
 
-soak: system-test venv-dev  ## Open and close sessions for SOAK_SECONDS (3600), and see that nothing grows
+soak: system-test venv-dev  ## Open and close sessions for SOAK_SECONDS (3600) twice, and see that nothing grows
 	SOAK_SECONDS=$(SOAK_SECONDS) $(PY) -m pytest -m slow -s --timeout 0 tests/integration/test_soak.py $(ARGS)
 
 check: venv-dev  ## Format, lint, types, import contracts, docs

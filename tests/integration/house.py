@@ -130,6 +130,15 @@ class House:
             while await self.live():  # noqa: ASYNC110 - another process writes it
                 await asyncio.sleep(0.05)
 
+    async def leave(self) -> None:
+        """Drop every connection that was made here."""
+        for writer in self.writers:
+            writer.transport.abort()
+        for writer in self.writers:
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+        self.writers.clear()
+
     async def fresh_viewer(self) -> None:
         """The machine lives, and somebody new gets a picture and can type."""
         assert await self.qemu.is_alive()
@@ -217,10 +226,7 @@ async def housed(
         try:
             yield house
         finally:
-            for writer in house.writers:
-                writer.transport.abort()
-                with contextlib.suppress(OSError):
-                    await writer.wait_closed()
+            await house.leave()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Hours of people coming and going, some of them badly behaved: nothing may grow.
 
-SOAK_SECONDS says for how long; `make soak` takes an hour.
+SOAK_SECONDS says for how long; `make soak` takes an hour for each of the two: the proxy by itself,
+and all that `broker serve` is, supervisor, relay workers and store.
 """
 
 from __future__ import annotations
@@ -15,8 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from broker.config.locations import Locations
+from broker.model import LinkPolicy, WhenOccupied
+from tests.adversary.draw import Attack
+from tests.adversary.link import Way, assault
 from tests.adversary.machines import Field, Guarded, field_of, sees_a_picture
 from tests.adversary.trial import siege
+from tests.integration.house import House, housed
 
 pytestmark = pytest.mark.qemu
 
@@ -25,6 +31,10 @@ SETTLING = 0.25
 """The part of that time after which everything has the size that it keeps."""
 GROWTH_MAX = 4 * 1024 * 1024
 """Of memory in use; what the allocator keeps for later, 10 to 25 MB here, is given back first."""
+KEPT_MAX = 16 * 1024 * 1024
+"""Of a process that cannot be asked to give back what its allocator keeps."""
+THREADS_MAX = (os.cpu_count() or 1) + 4 + 2
+"""What asyncio's pool may have, the main one, and one that a library brings."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +50,26 @@ class Held:
     def now(cls, places: list[Field]) -> Held:
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
         pids = [place.machine.qemu.process.pid for place in places]
         return cls(
             _descriptors("self"),
             len(asyncio.all_tasks()),
-            pages * os.sysconf("SC_PAGE_SIZE"),
+            _resident("self"),
             sum(_descriptors(pid) for pid in pids),
         )
 
 
 def _descriptors(pid: int | str) -> int:
     return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def _resident(pid: int | str) -> int:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _threads(pid: int) -> int:
+    return sum(1 for _ in Path(f"/proc/{pid}/task").iterdir())
 
 
 async def _people(place: Field, end: float) -> int:
@@ -92,3 +110,93 @@ async def test_nothing_grows_while_people_come_and_go(
     assert last.of_machines <= settled.of_machines
     assert last.tasks <= settled.tasks
     assert last.resident - settled.resident < GROWTH_MAX
+
+
+# --- the processes that serve ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Process:
+    """What one of them holds while nobody is connected."""
+
+    descriptors: int
+    threads: int
+    resident: int
+
+    @classmethod
+    def of(cls, pid: int) -> Process:
+        return cls(_descriptors(pid), _threads(pid), _resident(pid))
+
+
+@dataclass(frozen=True)
+class Token:
+    """One more adversary at a house, as `Way` has it."""
+
+    house: House
+    ticket: str
+    rival: Token | None = None
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await self.house.connect()
+        self.house.writers.remove(writer)
+        return reader, writer
+
+    def another(self) -> Way:
+        return self.rival or self
+
+
+async def _serve_people(house: House, end: float) -> int:
+    """Come, type and leave until then, by everything that ends a session. The count of sessions."""
+    loop, seed, count = asyncio.get_running_loop(), secrets.token_hex(4), 0
+    taking_over = LinkPolicy(occupied=WhenOccupied.TAKE_OVER)
+    while loop.time() < end:
+        viewer = await house.viewer()
+        await viewer.inputs.press(0x1E)
+        await house.qemu.says(b"K")
+        match count % 5:
+            case 0:
+                (session,) = await house.live()
+                await house.service.disconnect(session.id)
+            case 1:
+                viewer = await house.viewer(taking_over)
+                await viewer.main.close()
+            case 2:
+                for each in viewer.all:
+                    each.reset()
+            case 3:
+                rival = Token(house, await house.token(taking_over))
+                way = Token(house, await house.token(taking_over), rival)
+                async with assault(way) as them:
+                    await Attack(f"{seed}/{count}").play(them)
+                assert await house.qemu.is_alive(), f"{seed}/{count}"
+                await viewer.main.close()
+            case _:
+                await viewer.main.close()
+        await house.ended()
+        await house.leave()
+        count += 1
+    return count
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+async def test_nothing_grows_in_the_processes_that_serve(
+    locations: Locations, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BROKER_PROXY_BAD_TOKENS", "0")  # the adversary comes again and again
+    loop = asyncio.get_running_loop()
+    async with housed(locations, monkeypatch) as house:
+        serving = (house.status.pid or 0, *house.status.workers)
+        counts = []
+        helds = []
+        for part in (SETTLING, 1 - SETTLING):
+            counts.append(await _serve_people(house, loop.time() + SECONDS * part))
+            await asyncio.sleep(2)  # what was closed is over, and written down
+            helds.append([Process.of(pid) for pid in serving])
+        assert (house.status.pid or 0, *house.status.workers) == serving
+    with capsys.disabled():
+        print(f"\n{sum(counts)} sessions in {SECONDS:g} s: {helds[0]}, then {helds[1]}")  # noqa: T201
+    for settled, last in zip(*helds, strict=True):
+        assert last.descriptors <= settled.descriptors
+        assert last.threads <= THREADS_MAX
+        assert last.resident - settled.resident < KEPT_MAX
