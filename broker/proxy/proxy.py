@@ -120,6 +120,11 @@ class Proxy:
         """Live sessions."""
         return len(self._sessions.all())
 
+    @property
+    def connection_count(self) -> int:
+        """Connections in whatever step, those without a good ticket among them."""
+        return self._connections
+
     def stop_accepting(self) -> None:
         """Take no new connections; sessions go on, without new channels."""
         if self._listener is not None:

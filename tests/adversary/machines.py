@@ -139,7 +139,7 @@ class Field(Protocol):
         ...
 
     def is_quiet(self) -> bool:
-        """Whether no session is left."""
+        """Whether nothing is left of the viewers that came."""
         ...
 
 
@@ -177,7 +177,7 @@ class Guarded:
         return Through(self.rig, token, self.way)
 
     def is_quiet(self) -> bool:
-        return not self.rig.proxy.session_count
+        return not self.rig.proxy.connection_count
 
 
 @contextlib.asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -38,7 +39,7 @@ from broker.spice.constants import ChannelType
 from broker.spice.ticket import seal
 from broker.spice.wire import LinkMess, LinkReply
 from tests.broker.proxy.qemu import PASSWORD, Qemu, free_port, running_qemu
-from tests.broker.proxy.rig import TOKEN, Connection, Rig, proxying
+from tests.broker.proxy.rig import SECONDS, TOKEN, Connection, Rig, proxying
 
 pytestmark = pytest.mark.qemu
 
@@ -136,6 +137,9 @@ async def assert_cannot_connect(rig: Rig) -> None:
 
 
 async def assert_a_fresh_viewer_gets_a_picture(machine: Machine, rig: Rig) -> None:
+    """Once those before are gone: this gate lets two in at one machine, which serves the later."""
+    async with asyncio.timeout(SECONDS):
+        await rig.proxy.drained()
     assert await machine.qemu.is_alive()
     token = rig.gate.allow(machine.target, machine.ticket, token="a-fresh-one")
     main, session = await rig.open_main(token)

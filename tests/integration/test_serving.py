@@ -42,7 +42,7 @@ async def hosted(
 
 async def until(condition: Callable[[], object]) -> None:
     """Files and processes of others tell nobody when they change, so this one looks."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         while not condition():  # noqa: ASYNC110 - another process changes it
             await asyncio.sleep(0.02)  # nothing tells us
 

@@ -20,6 +20,7 @@ def test_a_proxy_that_serves_exits_with_0() -> None:
 def test_json_has_the_documented_keys() -> None:
     assert json.loads(called("status --json", FakeService(proxy=SERVING)).out) == {
         "serving": True, "host": "gw", "tls_port": 5920, "pid": 12, "workers": [13, 14],
+        "metrics_port": None,
     }  # fmt: skip
 
 
