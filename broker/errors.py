@@ -11,6 +11,7 @@ The tree splits by what the caller does next::
     │   └── SourceUnreachable
     ├── Refused               an answer, not a fault: ask someone else, or ask differently
     │   ├── SourceDenied      our credentials are no good there
+    │   │   └── RightMissing  they are good, but not for that
     │   └── Occupied          somebody else is at that console
     ├── NoConsole             the machine has no screen to reach now
     ├── VmStartFailed         QEMU would not start: its own words are in `what`
@@ -84,9 +85,17 @@ class Unreachable(BrokerError):
 
 
 class SourceUnreachable(Unreachable):
-    """A source, or the hypervisor a console lives on, cannot be reached."""
+    """A source, or the hypervisor a console lives on, cannot be reached.
+
+    Attributes:
+        retry_after: Seconds for which it asked to be left alone; None when it asked for nothing.
+    """
 
     code = "source-unreachable"
+
+    def __init__(self, what: str, *, fix: str = "", retry_after: float | None = None) -> None:
+        super().__init__(what, fix=fix)
+        self.retry_after = retry_after
 
 
 class Refused(BrokerError):
@@ -108,6 +117,20 @@ class SourceDenied(Refused):
     """A source or a hypervisor refused our credentials; trying again is useless."""
 
     code = "source-denied"
+
+
+class RightMissing(SourceDenied):
+    """A source knows us, but we may not do that there.
+
+    Attributes:
+        right: What the hypervisor calls the right, as far as it says.
+    """
+
+    code = "right-missing"
+
+    def __init__(self, what: str, *, right: str = "", fix: str = "") -> None:
+        super().__init__(what, reason="right-missing", fix=fix)
+        self.right = right
 
 
 class Occupied(Refused):

@@ -9,11 +9,13 @@ They are one file because each is a few lines, and every room wants several.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import NewType
 
+from broker.dialing import DialPolicy
 from broker.latency import Timing
 
 SourceName = NewType("SourceName", str)
@@ -87,6 +89,11 @@ class TcpTarget:
     """An HTTP proxy on the way, `http://host:port`; it is asked by CONNECT."""
     address: str | None = None
     """What `host` stood for when the session began; its further channels go nowhere else."""
+    tunnel: str | None = field(default=None, repr=False)
+    """What `proxy` is asked for in place of `host:port`, where that is a credential (Proxmox signs
+    one). Never shown or stored; `host` is then what people call the far end."""
+    policy: DialPolicy | None = None
+    """What the address must keep to; None where a person wrote it down. The house fills it in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +114,18 @@ class HandOverTarget:
     control_path: str
 
 
-Target = TcpTarget | UnixTarget | HandOverTarget
+@dataclass(frozen=True, slots=True)
+class GivenTarget:
+    """A SPICE server without an address for us: its source's driver hands each channel over.
+
+    The driver is a `broker.hypervisor.ChannelGiver`.
+    """
+
+    source: SourceName
+    machine: MachineId
+
+
+Target = TcpTarget | UnixTarget | HandOverTarget | GivenTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +134,16 @@ class Console:
 
     Attributes:
         ticket: The hypervisor's SPICE password, or None when none is needed. Never shown.
+        expires_at: When the way there (ticket or tunnel) stops being good for a new channel; None
+            for never. A channel that comes later has the driver asked anew.
+        superseding: Asking for it made the tickets before it useless for new channels.
     """
 
     target: Target
     protocol: Protocol = Protocol.SPICE
     ticket: str | None = field(default=None, repr=False)
+    expires_at: datetime | None = None
+    superseding: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +184,49 @@ class Machine:
 # --- sources -----------------------------------------------------------------------------------
 
 
+class Ability(StrEnum):
+    """What can be done with a source's machines besides reaching their screens."""
+
+    START = "start"
+    SHUTDOWN = "shutdown"
+    """Ask the guest to go off."""
+    STOP = "stop"
+    """Cut the power."""
+    REBOOT = "reboot"
+    """Ask the guest to start anew."""
+    RESET = "reset"
+    PAUSE = "pause"
+    RESUME = "resume"
+    SCREENSHOT = "screenshot"
+    KEYS = "keys"
+    """Press keys without opening the screen."""
+    SERIAL = "serial"
+    VNC = "vnc"
+    """It has consoles that speak VNC; they are told, and not brokered."""
+    EVENTS = "events"
+    """It tells what changes, rather than being asked all the time."""
+
+
+POWER = (
+    Ability.START,
+    Ability.SHUTDOWN,
+    Ability.STOP,
+    Ability.REBOOT,
+    Ability.RESET,
+    Ability.PAUSE,
+    Ability.RESUME,
+)
+"""Those that switch a machine."""
+
+
 class Health(StrEnum):
     """How a source does."""
 
     OK = "ok"
+    DEGRADED = "degraded"
+    """Its list is whole, but something does not work there, such as for want of a right."""
+    PAUSED = "paused"
+    """Somebody asked that it be left alone; what was known before is kept and marked stale."""
     FAILED = "failed"
     """The last look failed; what was known before is kept and marked stale."""
     NEW = "new"
@@ -181,6 +243,11 @@ class SourceStatus:
         warnings: Things that did not stop the source (duplicates, odd values).
         machines: How many machines are known from it.
         listed_at: When its list was last read without an error.
+        since: Since when its health is what it is.
+        seconds: How long its last whole listing took; 0 when there was none.
+        error: The `code` of the problem.
+        retry_at: Before then nobody asks it by itself again (back-off, or its own Retry-After).
+        abilities: What can be done with its machines; for what cannot, why (`hypervisor.Offering`).
     """
 
     name: SourceName
@@ -191,6 +258,11 @@ class SourceStatus:
     warnings: tuple[str, ...] = ()
     machines: int = 0
     listed_at: datetime | None = None
+    since: datetime | None = None
+    seconds: float = 0.0
+    error: str = ""
+    retry_at: datetime | None = None
+    abilities: Mapping[Ability, str] = field(default_factory=dict)
 
 
 # --- a local VM --------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from broker import logs
 from broker.errors import BrokerError
-from broker.model import Console, MachineKey
+from broker.model import Console, GivenTarget, MachineKey
 from broker.proxy import engines
 from broker.proxy.dial import TargetDialer
 from broker.proxy.gate import NoSpares, Spares
@@ -31,6 +31,7 @@ from broker.proxy.neighbours import Place
 from broker.proxy.proxy import Proxy
 from broker.proxy.watch import new_loop, settle
 from broker.runtime import announce
+from broker.runtime.asking import give_channel
 from broker.runtime.gatekeeper import StoreGate
 from broker.runtime.spares import SpareLine
 from broker.runtime.unwrap import unwrapped
@@ -83,7 +84,7 @@ class Worker:
             doors,
             engines.server(self._certificate),
             self._gate,
-            TargetDialer(LocalVms()),
+            TargetDialer(LocalVms(), give=self._give),
             limits=self._limits(),
             place=self._place,
             spares=self._spares,
@@ -130,6 +131,9 @@ class Worker:
     async def _ask_driver(self, key: MachineKey) -> Console:
         driver = await self._house.inventory.driver(key.source)
         return await driver.console(key.uuid)
+
+    async def _give(self, target: GivenTarget) -> socket.socket:
+        return await give_channel(self._house.inventory, target)
 
     async def _drain(self, proxy: Proxy) -> None:
         """Told to stop: let sessions end by themselves for a while, then end what is left."""

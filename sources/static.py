@@ -8,15 +8,13 @@ representation here ever holds a ticket.
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from broker import human
 from broker.driver import DriverContext
@@ -32,6 +30,15 @@ from broker.model import (
     TcpTarget,
     UnixTarget,
 )
+from sources.options import (
+    MaybePort,
+    MaybeText,
+    Text,
+    certificates,
+    read_text,
+    secret_file,
+    variable,
+)
 
 TICKET_MAX = 59
 """Characters that spice-server keeps of a password."""
@@ -44,15 +51,6 @@ _FIXES = {
 
 _PROXY = re.compile(r"http://(\[[0-9A-Fa-f:.]+\]|[\w.-]+):[0-9]{1,5}/?")
 """Without a name and password: those would lie in the database unsealed."""
-
-
-def _blank_is_none(value: object) -> object:
-    return None if value == "" else value
-
-
-Text = Annotated[str, Field(min_length=1)]
-MaybeText = Annotated[str | None, BeforeValidator(_blank_is_none)]
-MaybePort = Annotated[Annotated[int, Field(ge=1, le=65535)] | None, BeforeValidator(_blank_is_none)]
 
 
 class ConsoleOptions(BaseModel):
@@ -208,20 +206,12 @@ class StaticDriver:
         self._resolved, self._odd = resolved, tuple(odd)
 
     def _ticket(self, console: ConsoleOptions, where: str, odd: list[str]) -> str | None:
-        if (variable := console.ticket_env) is not None:
-            if not (ticket := os.environ.get(variable)):
-                raise ConfigError(
-                    f"{where}: ticket_env names {human.one_line(variable)}, which is not set",
-                    fix=f"Set it before broker starts: export {human.one_line(variable)}=…",
-                )
-            return ticket
-        if (named := console.ticket_file) is not None:
-            path = self._path(named)
-            ticket = _read(path, where, "ticket_file").rstrip("\r\n")
-            if not ticket:
-                raise ConfigError(f"{where}: {path} is empty", fix="Write the ticket into it")
-            if path.stat().st_mode & 0o044:
-                odd.append(f"{where}: others can read {path}. Close it: chmod 600 {path}")
+        if console.ticket_env is not None:
+            return variable(console.ticket_env, where, "ticket_env")
+        if console.ticket_file is not None:
+            path = self._path(console.ticket_file)
+            ticket, exposed = secret_file(path, where, "ticket_file")
+            odd.extend([exposed] if exposed else ())
             return ticket
         return console.ticket
 
@@ -230,8 +220,8 @@ class StaticDriver:
             return UnixTarget(str(self._path(console.unix_path)))
         ca = console.ca_cert
         if ca is not None:
-            text = ca if "-----BEGIN" in ca else _read(self._path(ca), where, "ca_cert")
-            ca = _certificates(text, where)
+            text = ca if "-----BEGIN" in ca else read_text(self._path(ca), where, "ca_cert")
+            ca = certificates(text, where, "ca_cert")
         return TcpTarget(
             host=console.hypervisor_ip,
             port=console.insecure_port,
@@ -326,28 +316,3 @@ def _duplicates(source: SourceName, consoles: Iterable[ConsoleOptions]) -> Itera
                 f"{human.one_line(uuid)}; the last one, {name}, counts"
             )
         seen[uuid] = name
-
-
-def _read(path: Path, where: str, key: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it is no text"
-        raise ConfigError(
-            f"{where}: {key} names {path}, which cannot be read ({reason})",
-            fix="Relative paths start at the directory of sources.yaml",
-        ) from None
-
-
-def _certificates(text: str, where: str) -> str:
-    """PEM text in which OpenSSL finds a certificate."""
-    try:
-        plain = text.encode("ascii", "replace").decode("ascii")  # comments may be in any language
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=plain)
-    except (ssl.SSLError, ValueError):
-        raise ConfigError(
-            f"{where}: ca_cert holds no certificate",
-            fix="Give PEM text that begins with -----BEGIN CERTIFICATE-----, or the path of such "
-            "a file",
-        ) from None
-    return text

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from broker.human import utc
-from broker.model import HandOverTarget, Machine, TcpTarget, UnixTarget
+from broker.model import GivenTarget, HandOverTarget, Machine, TcpTarget, UnixTarget
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -87,6 +87,8 @@ def _target(where: Target) -> Document:
             return {"kind": "unix", "path": where.path}
         case HandOverTarget():
             return {"kind": "hand-over", "control_path": where.control_path}
+        case GivenTarget():
+            return {"kind": "given", "source": where.source}
 
 
 def vm(machine: Machine) -> Document:

@@ -10,7 +10,7 @@ from broker.cli.args import Parser, Verb
 from broker.cli.call import Call
 from broker.cli.diagnostics import Exit
 from broker.human import utc
-from broker.model import HandOverTarget, TcpTarget, UnixTarget
+from broker.model import GivenTarget, HandOverTarget, TcpTarget, UnixTarget
 
 if TYPE_CHECKING:
     from broker.model import MachineSpec, Session, Target
@@ -80,6 +80,8 @@ def _where(target: Target | None) -> str:
             return f"unix socket {target.path}"
         case HandOverTarget():
             return "handed over by QEMU; nothing listens"
+        case GivenTarget():
+            return f"handed over by {target.source}; no address is needed"
         case None:
             return ""
 

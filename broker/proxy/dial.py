@@ -13,13 +13,16 @@ import socket
 from dataclasses import replace
 
 from broker import pki
+from broker.dialing import DialPolicy
 from broker.errors import NoConsole
-from broker.model import HandOverTarget, Target, TcpTarget, UnixTarget
+from broker.model import GivenTarget, HandOverTarget, Target, TcpTarget, UnixTarget
 from broker.proxy.gate import (
+    BackendForbidden,
     BackendTls,
     BackendUnreachable,
     BackendUntrusted,
     Dialed,
+    Give,
     HandOver,
 )
 from broker.proxy.leg import Leg, LegClosed
@@ -32,10 +35,12 @@ class TargetDialer:
 
     Args:
         hand_over: Reaches local VMs that have no listener; None where there are none.
+        give: Has the driver of a source hand a channel over; None where there are no drivers.
     """
 
-    def __init__(self, hand_over: HandOver | None = None) -> None:
+    def __init__(self, hand_over: HandOver | None = None, give: Give | None = None) -> None:
         self._hand_over = hand_over
+        self._give = give
 
     async def dial(self, target: Target) -> Dialed:
         """Connect; the caller sets the time-out.
@@ -54,6 +59,10 @@ class TargetDialer:
                 if self._hand_over is None:
                     raise NoConsole("This proxy does not reach VMs of this host")
                 return Dialed(await self._hand_over.hand_over(control_path))
+            case GivenTarget():
+                if self._give is None:
+                    raise NoConsole("This proxy does not ask sources to hand channels over")
+                return Dialed(await self._give(target))
 
 
 async def _dial_tcp(target: TcpTarget) -> Dialed:
@@ -67,12 +76,34 @@ async def _dial_tcp(target: TcpTarget) -> Dialed:
     )
     if target.proxy is None:
         addresses = await _addresses(target.address or target.host, port, "hypervisor")
+        _see_that_it_may_be(addresses, port, target.policy)
         return Dialed(await first_to_answer(addresses, f"{target.host}:{port}"), tls)
     host, proxy_port = split_proxy(target.proxy)
     where = f"{target.host}:{port} behind {host}:{proxy_port}"
-    sock = await first_to_answer(await _addresses(host, proxy_port, "proxy"), where)
-    await ask_through(sock, target.host, port, f"{host}:{proxy_port}")
+    addresses = await _addresses(host, proxy_port, "proxy")
+    _see_that_it_may_be(addresses, proxy_port, target.policy)
+    sock = await first_to_answer(addresses, where)
+    there = f"[{target.host}]:{port}" if ":" in target.host else f"{target.host}:{port}"
+    await ask_through(sock, target.tunnel or there, f"{host}:{proxy_port}", shown=there)
     return Dialed(sock, tls)
+
+
+def _see_that_it_may_be(addresses: list[Address], port: int, policy: DialPolicy | None) -> None:
+    """Hold where a source sends us to what may be dialled for it; a name that leads elsewhere too.
+
+    Raises:
+        BackendForbidden: One of the addresses may not be.
+    """
+    for _, address in addresses if policy is not None else ():
+        assert policy is not None
+        assert isinstance(address, tuple)
+        if why := policy.refusal(str(address[0]), port):
+            raise BackendForbidden(
+                f"The source says that the console is at {address[0]} port {port}: {why}",
+                reason="dial-policy",
+                fix="If that is right, allow it: `dial_networks` and `dial_ports` of the source in "
+                "sources.yaml",
+            )
 
 
 async def _addresses(host: str, port: int, option: str) -> list[Address]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from broker.errors import Refused, Unreachable
 from broker.latency import Timing
-from broker.model import SessionId, Target
+from broker.model import GivenTarget, SessionId, Target
 from broker.spice.agent import AgentRules
 
 
@@ -187,6 +188,12 @@ class BackendUntrusted(Unreachable):
     code = "backend-untrusted"
 
 
+class BackendForbidden(Refused):
+    """The source sends us to an address that its policy does not allow."""
+
+    code = "backend-forbidden"
+
+
 class BackendDenied(Refused):
     """The hypervisor's SPICE server refused our ticket, or the channel."""
 
@@ -265,3 +272,7 @@ class HandOver(Protocol):
             NoConsole: The machine is off.
         """
         ...
+
+
+Give = Callable[[GivenTarget], Awaitable[socket.socket]]
+"""The same by the driver of the machine's source, which may answer SourceUnreachable."""

@@ -121,20 +121,24 @@ def in_turn(addresses: Iterable[Address]) -> Iterable[Address]:
     return (each for each in chain(*zip_longest(*by_family.values())) if each is not None)
 
 
-async def ask_through(sock: socket.socket, host: str, port: int, proxy: str) -> None:
-    """Have an HTTP proxy connect this socket to `host`; closes the socket when that fails.
+async def ask_through(sock: socket.socket, there: str, proxy: str, *, shown: str) -> None:
+    """Have an HTTP proxy connect this socket; closes the socket when that fails.
+
+    Args:
+        there: What is asked for, `host:port` as a rule; may be a credential.
+        shown: What to call that.
 
     Raises:
         BackendUnreachable: It will not, or is no HTTP proxy.
     """
     try:
-        await _ask_through(sock, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", proxy)
+        await _ask_through(sock, there, proxy, shown)
     except BaseException:
         sock.close()
         raise
 
 
-async def _ask_through(sock: socket.socket, there: str, proxy: str) -> None:
+async def _ask_through(sock: socket.socket, there: str, proxy: str, shown: str) -> None:
     loop = asyncio.get_running_loop()
     answer = b""
     with contextlib.suppress(OSError):
@@ -155,7 +159,7 @@ async def _ask_through(sock: socket.socket, there: str, proxy: str) -> None:
         said = " ".join(words[1:])[:80]
         said = "".join(each if each.isprintable() else "?" for each in said)
         raise BackendUnreachable(
-            f"The HTTP proxy {proxy} does not connect to {there} ({said})",
+            f"The HTTP proxy {proxy} does not connect to {shown} ({said})",
             fix="See that it allows CONNECT to that host and port, without credentials",
         )
 

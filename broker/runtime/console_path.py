@@ -14,7 +14,7 @@ from broker import vv
 from broker.driver import AskedEachTime, Driver, SelfExamining
 from broker.errors import BrokerError, NoConsole, Unreachable, ViewerMissing
 from broker.findings import Finding, broken, fine, odd
-from broker.model import HandOverTarget, Health, Protocol, State, TcpTarget, UnixTarget
+from broker.model import GivenTarget, HandOverTarget, Health, Protocol, State, TcpTarget, UnixTarget
 from broker.proxy.dial import TargetDialer, secured
 from broker.proxy.leg import Leg, LegClosed
 from broker.service.port import ConsoleInfo, ExportRequest
@@ -103,6 +103,8 @@ class ConsolePath:
                 return fine(f"{machine.state.value}, at {path}")
             case HandOverTarget():
                 return fine(f"{machine.state.value}, handed over by QEMU")
+            case GivenTarget(source):
+                return fine(f"{machine.state.value}, handed over by {source}")
             case None:
                 return odd("its source tells where it is only to a viewer", "Nothing to do")
 

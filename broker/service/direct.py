@@ -9,7 +9,7 @@ import ipaddress
 
 from broker import vv
 from broker.errors import NoConsole, UsageError
-from broker.model import Console, HandOverTarget, Machine, TcpTarget, UnixTarget
+from broker.model import Console, GivenTarget, HandOverTarget, Machine, TcpTarget, UnixTarget
 from broker.service.port import Exported, ExportRequest
 
 REAL_TICKET = (
@@ -29,7 +29,7 @@ def of_kept(machine: Machine, request: ExportRequest, console: Console | None) -
             f"{machine.full_name} has no console that a file could point at",
             fix="Leave out --direct: the proxy asks its source when the viewer arrives",
         )
-    if isinstance(console.target, HandOverTarget):
+    if isinstance(console.target, HandOverTarget | GivenTarget):
         raise NoConsole(
             f"{machine.full_name} listens on no port: its console is handed over by the proxy",
             fix="Leave out --direct",

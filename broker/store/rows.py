@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from broker.events import Event, Kind
 from broker.model import (
+    GivenTarget,
     HandOverTarget,
     Health,
     LinkPolicy,
@@ -164,12 +165,17 @@ def to_target(text: str | None) -> Target | None:
             return TcpTarget(**fields)
         case "unix":
             return UnixTarget(**fields)
+        case "given":
+            return GivenTarget(**fields)
         case _:
             return HandOverTarget(**fields)
 
 
 def from_target(target: Target | None) -> str | None:
-    """A target as JSON text: its kind and its fields, always in the same order."""
+    """A target as JSON text: its kind and its fields, always in the same order.
+
+    What is good for one session only (`tunnel`) and what the house fills in are left out.
+    """
     match target:
         case None:
             return None
@@ -188,6 +194,8 @@ def from_target(target: Target | None) -> str | None:
             return json.dumps(["unix", {"path": target.path}])
         case HandOverTarget():
             return json.dumps(["hand-over", {"control_path": target.control_path}])
+        case GivenTarget():
+            return json.dumps(["given", {"source": target.source, "machine": target.machine}])
 
 
 # -- tokens

@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from broker import human
 from broker.events import Event
-from broker.model import HandOverTarget, Session, TcpTarget, UnixTarget
+from broker.model import GivenTarget, HandOverTarget, Session, TcpTarget, UnixTarget
 from broker.service.port import ConsoleInfo
 from tui.checkup import Verdict
 from tui.glyphs import Glyphs
@@ -113,7 +113,7 @@ def facts(info: ConsoleInfo, now: datetime) -> Iterator[tuple[str, str]]:
 def _via(info: ConsoleInfo) -> str:
     machine = info.machine
     match machine.target:
-        case HandOverTarget():
+        case HandOverTarget() | GivenTarget():
             return f"{machine.protocol}, handed over, no port"
         case UnixTarget():
             return f"{machine.protocol}, unix socket"

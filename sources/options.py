@@ -1,0 +1,366 @@
+"""What the options of hypervisor sources have in common, for our drivers and anybody's.
+
+One pydantic model per driver, made from `SourceOptions`: an unknown key is refused with the
+nearest one, no error quotes a value, secrets come by value, file or environment variable, and a
+CA is PEM text or the path of such a file.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import CoreSchema, core_schema
+
+from broker import human
+from broker.dialing import UNPRIVILEGED, DialPolicy
+from broker.driver import DriverContext
+from broker.errors import ConfigError
+from broker.model import SourceName
+
+WAYS = ("", "_file", "_env")
+"""How a secret is given: `password`, `password_file`, `password_env`."""
+
+
+def _blank_is_none(value: object) -> object:
+    return None if value == "" else value
+
+
+def _one_is_a_list(value: object) -> object:
+    return [each.strip() for each in value.split(",")] if isinstance(value, str) else value
+
+
+_LEADS = ("", "A file that holds it, relative to sources.yaml. ", "A variable that holds it. ")
+
+Text = Annotated[str, Field(min_length=1)]
+MaybeText = Annotated[str | None, BeforeValidator(_blank_is_none)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+MaybePort = Annotated[Port | None, BeforeValidator(_blank_is_none)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_one_is_a_list)]
+"""A list, or text with commas."""
+CaSource = Annotated[str | None, BeforeValidator(_blank_is_none), Field(repr=False)]
+"""PEM text, or the path of a file with it, relative to sources.yaml."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A secret as its entry gives it; `Reader.secret` reads it. Its value is in no repr.
+
+    Attributes:
+        key: The option's name without `_file` or `_env`.
+        way: One of `WAYS`.
+        given: The secret itself, a path, or a variable's name.
+    """
+
+    key: str
+    way: str
+    given: str = field(repr=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _: Any, __: GetCoreSchemaHandler) -> CoreSchema:
+        """`SourceOptions` makes them; pydantic only sees that it did."""
+        return core_schema.is_instance_schema(cls)
+
+
+class SourceOptions(BaseModel):
+    """What every hypervisor's entry may say."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        coerce_numbers_to_str=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+    dial_networks: Texts = ()
+    """Networks (CIDR) that its consoles may be in; anywhere but this host, its link, and where
+    clouds tell secrets when not given."""
+    dial_ports: Texts = ()
+    """Ports and ranges (`5900-6100`) that its consoles may be on; 1024-65535 when not given."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fold_secrets(cls, found: Any) -> Any:
+        """`password_file: x` becomes the `Secret` of `password`."""
+        if not isinstance(found, Mapping):
+            return found
+        folded = dict(found)
+        for key in secrets_of(cls):
+            given = [(way, folded.pop(key + way)) for way in WAYS if key + way in folded]
+            given = [(way, value) for way, value in given if value is not None]
+            if len(given) > 1:
+                names = " and ".join(key + way for way, _ in given)
+                raise ValueError(f"has {names}; keep one of them")
+            for way, value in given:
+                if not isinstance(value, str | int) or value == "":
+                    raise ValueError(f"has an empty {key + way}")
+                folded[key] = Secret(key, way, str(value))
+        return folded
+
+    @field_validator("dial_networks")
+    @classmethod
+    def _are_networks(cls, found: tuple[str, ...]) -> tuple[str, ...]:
+        import ipaddress
+
+        for each in found:
+            try:
+                ipaddress.ip_network(each, strict=False)
+            except ValueError:
+                raise ValueError("has a dial_networks that is no network: 10.0.0.0/8") from None
+        return found
+
+    @field_validator("dial_ports")
+    @classmethod
+    def _are_ports(cls, found: tuple[str, ...]) -> tuple[str, ...]:
+        for each in found:
+            low, _, high = each.partition("-")
+            ends = (low.strip(), (high or low).strip())
+            if not all(end.isascii() and end.isdigit() and 0 < int(end) < 65536 for end in ends):
+                raise ValueError("has a dial_ports that is no range of ports: 5900-6100")
+        return found
+
+    def policy(self, *, local: bool = False) -> DialPolicy:
+        """Where its consoles may be.
+
+        Args:
+            local: The hypervisor is on this host.
+        """
+        ranges = []
+        for each in self.dial_ports:
+            low, _, high = each.partition("-")
+            ranges.append((int(low), int(high or low)))
+        return DialPolicy(self.dial_networks, tuple(ranges) or (UNPRIVILEGED,), local)
+
+
+Options = TypeVar("Options", bound=SourceOptions)
+
+
+class Reader:
+    """Reads what an entry names: secrets and certificates, each time anew, so they may change.
+
+    Args:
+        name: The source's, for errors.
+
+    Attributes:
+        warnings: What was odd about the files, one sentence each, as of the last reading.
+    """
+
+    def __init__(self, name: SourceName, context: DriverContext) -> None:
+        self._where = f"sources.yaml: {name}"
+        self._context = context
+        self._odd: dict[str, str] = {}
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """See the class."""
+        return tuple(self._odd.values())
+
+    def path(self, text: str) -> Path:
+        """A path as an entry gives it."""
+        return self._context.config_dir / Path(text).expanduser()
+
+    def secret(self, secret: Secret) -> str:
+        """The secret itself; blocks.
+
+        Raises:
+            ConfigError: The file or variable it is in cannot be read, or is empty.
+        """
+        name = secret.key + secret.way
+        if secret.way == "_env":
+            return variable(secret.given, self._where, name)
+        if secret.way == "_file":
+            text, odd = secret_file(self.path(secret.given), self._where, name)
+            self._odd.pop(name, None)
+            self._odd.update({name: odd} if odd else {})
+            return text
+        return secret.given
+
+    def ca(self, given: str | None, key: str) -> str | None:
+        """PEM text of the CAs that an option gives; None when it gives none. Blocks.
+
+        Raises:
+            ConfigError: The file cannot be read, or there is no certificate in it.
+        """
+        if given is None:
+            return None
+        text = given if "-----BEGIN" in given else read_text(self.path(given), self._where, key)
+        return certificates(text, self._where, key)
+
+
+def parse_options(
+    model: type[Options], name: SourceName, type_name: str, options: Mapping[str, object]
+) -> Options:
+    """An entry's options, checked.
+
+    Args:
+        type_name: The word after `type:`, for errors.
+
+    Raises:
+        ConfigError: An option is unknown (the nearest is offered), missing or wrong; no value is
+            quoted.
+    """
+    try:
+        return model.model_validate(dict(options))
+    except ValidationError as exc:
+        raise _problem(model, name, type_name, exc) from None
+
+
+def option_names(model: type[BaseModel]) -> list[str]:
+    """All keys that an entry may have."""
+    secret = secrets_of(model)
+    return [
+        key + way for key in model.model_fields for way in (WAYS if key in secret else WAYS[:1])
+    ]
+
+
+def options_schema(model: type[BaseModel]) -> Mapping[str, object]:
+    """JSON Schema of an entry's options, the three ways of each secret spelled out."""
+    from pydantic.json_schema import GenerateJsonSchema
+
+    class Generate(GenerateJsonSchema):
+        def is_instance_schema(self, schema: core_schema.IsInstanceSchema) -> dict[str, Any]:
+            return {"type": "string"}
+
+    found = model.model_json_schema(schema_generator=Generate)
+    secret = secrets_of(model)
+    properties: dict[str, Any] = {}
+    for key, told in found.get("properties", {}).items():
+        text = told.pop("description", "").replace("\n", " ")
+        told.pop("title", None)
+        for way, lead in zip(WAYS if key in secret else WAYS[:1], _LEADS, strict=False):
+            properties[key + way] = ({"type": "string"} if key in secret else told) | (
+                {"description": lead + text} if text else {}
+            )
+    needed = [key for key in found.get("required", ()) if key not in secret]
+    one_of = [
+        {"oneOf": [{"required": [key + way]} for way in WAYS]}
+        for key in found.get("required", ())
+        if key in secret
+    ]
+    return (
+        {"type": "object", "additionalProperties": False, "properties": properties}
+        | ({"required": needed} if needed else {})
+        | ({"allOf": one_of} if one_of else {})
+        | ({"$defs": found["$defs"]} if "$defs" in found else {})
+    )
+
+
+def secrets_of(model: type[BaseModel]) -> tuple[str, ...]:
+    """The options of a model that are secrets."""
+    return tuple(
+        key
+        for key, told in model.model_fields.items()
+        if told.annotation in (Secret, Secret | None)
+    )
+
+
+def read_text(path: Path, where: str, key: str) -> str:
+    """A file that an option names.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is no text"
+        raise ConfigError(
+            f"{where}: {key} names {path}, which cannot be read ({reason})",
+            fix="Relative paths start at the directory of sources.yaml",
+        ) from None
+
+
+def secret_file(path: Path, where: str, key: str) -> tuple[str, str]:
+    """A secret in a file, without the line's end, and what is odd about the file.
+
+    Raises:
+        ConfigError: It cannot be read, or is empty.
+    """
+    text = read_text(path, where, key).rstrip("\r\n")
+    if not text:
+        raise ConfigError(f"{where}: {path} is empty", fix=f"Write the {key[:-5]} into it")
+    if path.stat().st_mode & 0o044:
+        return text, f"{where}: others can read {path}. Close it: chmod 600 {path}"
+    return text, ""
+
+
+def variable(name: str, where: str, key: str) -> str:
+    """A secret in an environment variable.
+
+    Raises:
+        ConfigError: It is not set.
+    """
+    if found := os.environ.get(name):
+        return found
+    raise ConfigError(
+        f"{where}: {key} names {human.one_line(name)}, which is not set",
+        fix=f"Set it before broker starts: export {human.one_line(name)}=…",
+    )
+
+
+def certificates(text: str, where: str, key: str) -> str:
+    """PEM text in which OpenSSL finds a certificate.
+
+    Raises:
+        ConfigError: It finds none.
+    """
+    try:
+        plain = text.encode("ascii", "replace").decode("ascii")  # comments may be in any language
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=plain)
+    except (ssl.SSLError, ValueError):
+        raise ConfigError(
+            f"{where}: {key} holds no certificate",
+            fix="Give PEM text that begins with -----BEGIN CERTIFICATE-----, or the path of such "
+            "a file",
+        ) from None
+    return text
+
+
+def _problem(
+    model: type[BaseModel], name: SourceName, type_name: str, exc: ValidationError
+) -> ConfigError:
+    """Pydantic's first complaint in our words; no value is shown, it might be a secret."""
+    error: Any = exc.errors(include_url=False, include_input=False)[0]
+    where = f"sources.yaml: {name}"
+    key = human.one_line(".".join(str(each) for each in error["loc"]))
+    names = option_names(model)
+    match error["type"]:
+        case "extra_forbidden":
+            return ConfigError(
+                f"{where}: {key} is not a setting of a {type_name} source",
+                fix=human.did_you_mean(key, names) or f"There are: {', '.join(names)}",
+            )
+        case "missing" | "string_too_short":
+            ways = [key + way for way in WAYS] if key in secrets_of(model) else [key]
+            return ConfigError(
+                f"{where}: its {key} is missing",
+                fix=f"Add `{_or(ways)}: …`; see: {_see(type_name)}",
+            )
+        case "value_error":
+            return ConfigError(f"{where} {error['ctx']['error']}", fix=f"See: {_see(type_name)}")
+        case _:
+            said = str(error["msg"]).removeprefix("Input should be ")
+            return ConfigError(f"{where}: {key} is not {said}", fix=f"See: {_see(type_name)}")
+
+
+def _see(type_name: str) -> str:
+    return f"broker sources schema {type_name}"
+
+
+def _or(names: Iterable[str]) -> str:
+    return "` or `".join(names)
