@@ -25,8 +25,9 @@ IS_ON = frozenset(
 `SHUTDOWN` is in it, because there the guest is off and its process is not. `CRASHED` is not: its
 process may be gone.
 """
-NEEDS_A_START = frozenset(State) - IS_ON - {State.UNKNOWN} | {State.SHUTDOWN}
-"""States in which asking for "on" has work to do: no process, or one without a guest."""
+NEEDS_A_START = frozenset(State) - IS_ON - {State.UNKNOWN} | {State.SHUTDOWN, State.STARTING}
+"""States in which asking for "on" has work to do: no process, or one without a guest, or one that
+is not up yet, whose broker may have been killed over it: that is waited for."""
 NEEDS_A_STOP = IS_ON | {State.CRASHED}
 """States in which asking for "off" has work to do: a guest that panicked may be held, and what a
 crash left is put away."""

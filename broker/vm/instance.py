@@ -60,7 +60,7 @@ class Instance:
         With `accel: auto` a KVM that fails is followed by TCG, and `Seen.reason` says so.
 
         Returns:
-            As what it was seen when it answered; None when it ran already.
+            As what it was seen when it answered; None when that was so already.
 
         Raises:
             VmStartFailed: QEMU is missing, or ended at once; its own words are in it.
@@ -73,8 +73,13 @@ class Instance:
             self._see_that_none_is_lost()
         async with self._action():
             found = find(self.paths)
-            if found is not None and await self._is_up(found):
-                return None
+            if found is not None:
+                state = (await self.look()).state
+                if state is State.STARTING:
+                    if (seen := await self._finish(found)) is not None:
+                        return seen
+                elif await self._is_up(found, state):
+                    return None
             await self._clear()
             return await launch(
                 self.spec,
@@ -162,16 +167,17 @@ class Instance:
     def _named(self) -> Named:
         return {"name": self.spec.name, "timeout": self.patience.answer}
 
-    async def _is_up(self, found: Process) -> bool:
+    async def _finish(self, found: Process) -> Seen | None:
+        """See a start through whose broker was killed; None when that QEMU ended."""
+        seconds = self.patience.start
+        return await finish(self.spec.name, found, self.paths, start_seconds=seconds)
+
+    async def _is_up(self, found: Process, state: State) -> bool:
         """Have a QEMU that lives do its work; False when it ended before it could.
 
-        One whose broker was killed too early is awaited; one that outlived its guest's power-off
-        or panic starts the guest again; others are left alone.
+        One that outlived its guest's power-off or panic starts the guest again; others are left
+        alone.
         """
-        state = (await self.look()).state
-        if state is State.STARTING:
-            name, seconds = self.spec.name, self.patience.start
-            return await finish(name, found, self.paths, start_seconds=seconds)
         if not process.alive(found):
             return False
         if state in _GUEST_IS_GONE:

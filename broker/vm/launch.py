@@ -201,24 +201,27 @@ async def _holds(name: str, paths: VmPaths, found: Process, status: str) -> str:
     return status
 
 
-async def finish(name: str, found: Process, paths: VmPaths, *, start_seconds: float) -> bool:
-    """Wait for a QEMU whose broker was killed while it started it; False when it ended instead.
+async def finish(name: str, found: Process, paths: VmPaths, *, start_seconds: float) -> Seen | None:
+    """Wait for a QEMU whose broker was killed while it started it.
+
+    Returns:
+        As what it was seen when it answered; None when it ended instead.
 
     Raises:
         VmUnresponsive: It neither answers nor ends.
     """
     try:
         async with asyncio.timeout(start_seconds):
-            found, _ = await _answers(name, found, paths, begin=0)
+            found, status = await _answers(name, found, paths, begin=0)
     except Died:
-        return False
+        return None
     except TimeoutError as exc:
         raise VmUnresponsive(
             f"{name}: QEMU was started by another broker and does not answer",
             fix=f"End it: broker vm kill {name}",
         ) from exc
     _remember(name, paths, found, engine="")
-    return True
+    return look.told(status, found, note="")
 
 
 def _remember(name: str, paths: VmPaths, found: Process, engine: str, note: str = "") -> None:

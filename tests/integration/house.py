@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -27,6 +25,7 @@ from broker.store.store import Store
 from tests.broker.proxy.qemu import PASSWORD, Qemu, free_port, running_qemu
 from tests.broker.proxy.rig import SECONDS, Connection
 from tests.integration.test_serving import hosted, until
+from tests.stopping import on_hold
 
 UUID = "6f4e2c1a-0000-0000-0000-000000000001"
 SECRET = ("-object", f"secret,id=pw,data={PASSWORD}")
@@ -167,11 +166,8 @@ class Viewer:
 
 @contextlib.contextmanager
 def stopped(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with on_hold(pid):
         yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def inode_of(local: int, remote: int) -> str:

@@ -41,6 +41,7 @@ from tests.broker.proxy.qemu import free_port
 from tests.guests import held, needs_qemu, qmp
 from tests.hand import BARE, TICKET, ByHand, by_hand, certificates, short_directory
 from tests.integration.cli import broker, running
+from tests.stopping import hold
 
 NAME = f"by hand {uuid.uuid4().hex[:8]}"
 pytestmark = [pytest.mark.qemu, needs_qemu, pytest.mark.timeout(240)]
@@ -220,7 +221,7 @@ async def test_a_monitor_that_another_program_holds_is_told_apart_from_a_hung_qe
         machine = await driver.machine(machine_id)
         assert machine.state is State.RUNNING
         assert "another program holds its monitor" in machine.reason
-    plain.signalled(signal.SIGSTOP)
+    hold(plain.pid)
     machine = await driver.machine(machine_id)
     assert machine.state is State.UNRESPONSIVE
     assert f"kill -CONT {plain.pid}" in machine.reason
@@ -342,7 +343,7 @@ async def test_one_that_is_held_by_a_signal_is_killed_all_the_same(
     driver: HereDriver, plain: ByHand
 ) -> None:
     machine = await adopted(driver, plain.pid)
-    plain.signalled(signal.SIGSTOP)
+    hold(plain.pid)
     await driver.kill(machine.key.uuid)
     assert not plain.lives
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import os
 import signal
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -22,6 +21,7 @@ from tests.broker.proxy.qemu import free_port
 from tests.guests import held, needs_qemu, qmp
 from tests.hand import BARE, TICKET, ByHand, by_hand, certificates, short_directory
 from tests.integration.cli import broker
+from tests.stopping import hold
 
 pytestmark = [pytest.mark.qemu, needs_qemu, pytest.mark.timeout(240)]
 
@@ -97,7 +97,7 @@ async def test_a_held_monitor_breaks_nothing_where_the_screen_has_a_port(place: 
 async def test_a_qemu_held_by_a_signal_is_told_how_to_go_on(place: Path) -> None:
     arguments = qmp_and(place, "-spice", "port=0")
     async with adopted(place, *arguments, ready=place / "qmp") as (qemu, service, machine):
-        qemu.signalled(signal.SIGSTOP)
+        hold(qemu.pid)
         name, said = await first_broken(service, machine)
         assert (name, f"kill -CONT {qemu.pid}" in said) == ("process", True)
 
@@ -162,7 +162,7 @@ async def test_a_vm_of_ours_is_looked_at_all_the_same() -> None:
             machine = (await service.find("demo")).machine
             assert (await steps(service, machine))["QMP"].mark is Mark.OK
             assert machine.pid is not None
-            os.kill(machine.pid, signal.SIGSTOP)
+            hold(machine.pid)
             assert (await first_broken(service, machine))[0] == "process"
     finally:
         await asyncio.to_thread(broker, "vm", "kill", "demo")

@@ -14,6 +14,7 @@ from broker.vm import handover
 from sources.local import LocalDriver
 from tests.fake_clock import FakeClock
 from tests.guests import Home, held, logged, needs_qemu
+from tests.stopping import hold
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
 
@@ -92,7 +93,7 @@ async def test_one_that_hangs_does_not_hold_up_the_others(
     await driver.start(other.uuid)
     pid = (await driver.machines())[0].pid
     assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
+    hold(pid)
     states = {machine.name: machine.state for machine in await driver.machines()}
     os.kill(pid, signal.SIGCONT)
     assert states == {started.name: State.UNRESPONSIVE, "other": State.RUNNING}

@@ -16,6 +16,7 @@ from broker.errors import NoConsole, VmUnresponsive
 from broker.vm import handover
 from broker.vm.monitor import MonitorGone
 from tests.guests import Guest, Home, needs_qemu, qmp
+from tests.stopping import hold
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
 
@@ -102,7 +103,7 @@ async def test_a_held_vm_is_unresponsive_and_goes_on_afterwards(demo_guest: Gues
     pid = (await demo_guest.instance.look()).pid
     assert pid is not None
     control = str(demo_guest.paths.ctl)
-    os.kill(pid, signal.SIGSTOP)
+    hold(pid)
     with pytest.raises(VmUnresponsive):
         await handover.hand_over(control, timeout=0.3)
     os.kill(pid, signal.SIGCONT)

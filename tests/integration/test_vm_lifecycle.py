@@ -13,6 +13,7 @@ from broker.vm import process
 from broker.vm.instance import Ending, Instance
 from broker.vm.look import TAKEN
 from tests.guests import TEST_PATIENCE, Guest, Home, held, logged, needs_qemu, qemus_of, qmp
+from tests.stopping import hold
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
 
@@ -88,14 +89,14 @@ async def test_a_monitor_that_is_taken_has_a_second_one_beside_it(home: Home) ->
 
 async def test_a_qemu_that_is_held_means_sigkill(demo_guest: Guest) -> None:
     instance = replace(demo_guest.instance, patience=SHORT)
-    os.kill(await pid_of(instance), signal.SIGSTOP)
+    hold(await pid_of(instance))
     ending = await instance.stop(timeout=0.2)
     assert (ending, (await instance.look()).state) == (Ending.KILLED, State.STOPPED)
 
 
 async def test_a_qemu_that_is_only_slow_to_answer_has_its_grace(demo_guest: Guest) -> None:
     instance = replace(demo_guest.instance, patience=SHORT)
-    os.kill(pid := await pid_of(instance), signal.SIGSTOP)
+    hold(pid := await pid_of(instance))
     async with asyncio.TaskGroup() as group:
         stopping = group.create_task(instance.stop(timeout=60))
         await asyncio.sleep(1)  # past its first look and press; right either way
@@ -188,7 +189,7 @@ async def test_stopping_a_crashed_vm_makes_it_a_stopped_one(demo_guest: Guest) -
 
 async def test_a_qemu_that_is_held_is_unresponsive_and_says_by_what(demo_guest: Guest) -> None:
     instance = replace(demo_guest.instance, patience=SHORT)
-    os.kill(pid := await pid_of(instance), signal.SIGSTOP)
+    hold(pid := await pid_of(instance))
     seen = await instance.look()
     os.kill(pid, signal.SIGCONT)
     assert (seen.state, seen.reason) == (

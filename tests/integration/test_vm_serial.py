@@ -25,6 +25,7 @@ from broker import demo
 from broker.vm.paths import VmPaths
 from tests.guests import needs_qemu
 from tests.integration.cli import BROKER, Said, broker, environment
+from tests.stopping import hold
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
 
@@ -199,7 +200,7 @@ def test_one_who_stands_still_holds_nobody_up(web: Web) -> None:
     """A stopped writer that has not typed for a while is not in QEMU's way."""
     with web.terminal() as at:
         begin = web.paths.serial_log.stat().st_size
-        os.kill(at.child(), signal.SIGSTOP)
+        hold(at.child())
         assert web.broker("vm", "keys", "web", "a", "b").code == 0
         said = web.serial("--no-input", "--after", str(begin), "--until", r"(K.\n){2}")
         assert said.code == 0

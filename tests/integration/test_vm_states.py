@@ -13,6 +13,7 @@ from broker.errors import UsageError
 from broker.model import Disk, DiskBus, State
 from broker.vm.instance import Ending, Instance
 from tests.guests import TEST_PATIENCE, Home, logged, needs_qemu, qemus_of, qmp
+from tests.stopping import hold
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
 
@@ -137,7 +138,12 @@ CASES = {
         State.RUNNING,
     ),
     "migrating": Case(awaiting_migration, State.MIGRATING, "", State.MIGRATING),
-    "busy": Case(stuck_in_a_snapshot, State.BUSY, "", State.RUNNING),
+    "busy": Case(
+        stuck_in_a_snapshot,
+        State.BUSY,
+        "going back to a snapshot; if that lasts, it failed half-way",
+        State.RUNNING,
+    ),
 }
 
 
@@ -167,7 +173,7 @@ async def test_in_each_state_a_signal_is_seen_and_a_kill_is_told(
 ) -> None:
     case, instance = brought
     (pid,) = qemus_of(instance)
-    os.kill(pid, signal.SIGSTOP)
+    hold(pid)
     held = await reached(instance, State.UNRESPONSIVE)
     assert held == f"its QEMU is held by a signal; go on: kill -CONT {pid}"
     os.kill(pid, signal.SIGCONT)
@@ -186,7 +192,7 @@ async def test_in_each_state_it_can_be_stopped_and_one_held_by_a_signal_too(
 ) -> None:
     _, instance = brought
     (pid,) = qemus_of(instance)
-    os.kill(pid, signal.SIGSTOP)
+    hold(pid)
     said: list[str] = []
     assert await instance.stop(timeout=0, tell=said.append) is Ending.KILLED
     assert said[-1] == f"QEMU does not end; sending SIGKILL to process {pid}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -29,6 +28,7 @@ from tests.adversary.machines import KINDS, Machine, machine, sees_a_picture
 from tests.adversary.plays import BEGIN
 from tests.adversary.relay import TARGET
 from tests.broker.proxy.rig import Connection
+from tests.stopping import on_hold
 
 pytestmark = pytest.mark.qemu
 
@@ -132,11 +132,8 @@ async def test_a_worker_killed_before_a_display_crosses_harms_no_machine(
 @contextlib.contextmanager
 def halted(made: Machine) -> Iterator[None]:
     """The machine's process stands still, so that what is under way to it stays so."""
-    os.kill(made.qemu.process.pid, signal.SIGSTOP)
-    try:
+    with on_hold(made.qemu.process.pid):
         yield
-    finally:
-        os.kill(made.qemu.process.pid, signal.SIGCONT)
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -22,6 +22,7 @@ KEY = MachineKey(SourceName("here"), MachineId("11111111-2222-3333-4444-55555555
         (Power.OFF, State.STOPPED, []),
         (Power.OFF, State.CRASHED, [SwitchOff(KEY, gently=True)]),
         (Power.ON, State.SHUTDOWN, [SwitchOn(KEY)]),
+        (Power.ON, State.STARTING, [SwitchOn(KEY)]),
         (None, State.RUNNING, []),
         (Power.ON, None, []),
         (Power.OFF, State.UNKNOWN, []),
