@@ -86,12 +86,24 @@ class Switch:
         Raises:
             VmUnresponsive: The kernel will not let go of the process.
         """
-        for ending, step in ((Ending.POWERED_OFF, self._power_off), (Ending.QUIT, self._quit)):
-            with contextlib.suppress(*_NO_ANSWER):
-                if await step(found, grace):
-                    return ending
-            if not process.alive(found):
-                return ending
+        why = ""
+        if grace > 0:
+            state = (await look(self.name, self.paths, timeout=self.patience.answer)).state
+            if state not in MAY_HEAR_THE_BUTTON:
+                why = f"a guest that is {state.value} does not hear its power button; "
+            elif await self._power_off(found, grace):
+                return Ending.POWERED_OFF
+            else:
+                why = f"it is still on after {grace:g} s; "
+        if not process.alive(found):
+            return Ending.POWERED_OFF
+        self.tell(f"{why}telling QEMU to quit")
+        with contextlib.suppress(*_NO_ANSWER):
+            await orders.quit_qemu(self.paths, name=self.name, timeout=self.patience.answer)
+            if await process.wait_gone(found, self.patience.end):
+                return Ending.QUIT
+        if not process.alive(found):
+            return Ending.QUIT
         # One that is held cannot hear it.
         if not process.is_stopped(found):
             self.tell(f"QEMU does not quit; sending SIGTERM to process {found.pid}")
@@ -129,15 +141,10 @@ class Switch:
         return True
 
     async def _power_off(self, found: Process, grace: float) -> bool:
-        """Whether the guest went within its grace; one that is paused or off is not asked.
+        """Whether the guest went within its grace.
 
         A QEMU that does not answer has its grace too: it may be slow, and a guest's data with it.
         """
-        if grace <= 0:
-            return False
-        seen = await look(self.name, self.paths, timeout=self.patience.answer)
-        if seen.state not in MAY_HEAR_THE_BUTTON:
-            return False
         self.tell(f"pressing the power button; the guest has {grace:g} s")
         pause = _FIRST_PAUSE
         with contextlib.suppress(TimeoutError):
@@ -152,9 +159,3 @@ class Switch:
 
     async def _press(self) -> None:
         await orders.press_power_button(self.paths, name=self.name, timeout=self.patience.answer)
-
-    async def _quit(self, found: Process, grace: float) -> bool:
-        waited = f"it is still on after {grace:g} s; " if grace else ""
-        self.tell(f"{waited}telling QEMU to quit")
-        await orders.quit_qemu(self.paths, name=self.name, timeout=self.patience.answer)
-        return await process.wait_gone(found, self.patience.end)

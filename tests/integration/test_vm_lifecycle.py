@@ -149,7 +149,9 @@ async def test_a_paused_guest_is_seen_paused(demo_guest: Guest) -> None:
 
 async def test_a_paused_guest_is_not_waited_for(demo_guest: Guest) -> None:
     await qmp(demo_guest.paths.qmp, "stop")
-    assert await demo_guest.instance.stop(timeout=3600) is Ending.QUIT
+    said: list[str] = []
+    assert await demo_guest.instance.stop(timeout=3600, tell=said.append) is Ending.QUIT
+    assert said == ["a guest that is paused does not hear its power button; telling QEMU to quit"]
 
 
 async def test_a_guest_that_is_off_in_a_qemu_that_stays_can_be_started_again(home: Home) -> None:
