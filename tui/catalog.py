@@ -1,18 +1,20 @@
 """The consoles in memory: a number for each, one search text for each, views as lists of numbers.
 
-A view is a list of numbers in the order the service gave; filtering makes a new list and copies
-nothing. A number names the same machine for as long as the app lives.
+A view is a list of numbers in the order the service gave, or sorted; filtering makes a new list
+and copies nothing. A number names the same machine for as long as the app lives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from operator import is_not
+from typing import Any, Final
 
 from broker.model import MachineKey
 from broker.service.port import ConsoleInfo
 from tui.query import Query, parse
+from tui.rows import state_word
 
 FIELDS: Final = frozenset({"name", "state", "source", "host", "via"})
 
@@ -25,16 +27,30 @@ class Applied:
     reordered: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the rows are sorted by: a column's title, its key, and whether downwards."""
+
+    title: str
+    key: Callable[[ConsoleInfo], Any]
+    down: bool = False
+
+
 class Catalog:
     """All consoles, by number."""
 
     def __init__(self) -> None:
         self.order: list[int] = []
+        """As the service gave them."""
+        self.sorted_by: Order | None = None
+        self._sorted: list[int] | None = None
+        self._last: Sequence[ConsoleInfo] = ()
         self._changed: set[int] = set()
         self._reordered = True
         self._rows: dict[int, ConsoleInfo] = {}
         self._hay: dict[int, str] = {}
         self._number: dict[MachineKey, int] = {}
+        self._found: tuple[tuple[str, ...], list[int]] | None = None
 
     def __len__(self) -> int:
         return len(self.order)
@@ -48,18 +64,43 @@ class Catalog:
         return self._number.get(key)
 
     def apply(self, consoles: Sequence[ConsoleInfo]) -> None:
-        """Take a whole new list."""
+        """Take a whole new list. Rows that are the very same object cost next to nothing."""
+        if len(consoles) == len(self._last) and self._patch(consoles):
+            self._last = consoles
+            return
         order: list[int] = []
         for info in consoles:
-            key = info.machine.key
-            number = self._number.setdefault(key, len(self._number))
+            number = self._number.setdefault(info.machine.key, len(self._number))
             order.append(number)
-            if self._rows.get(number) != info:
-                self._rows[number] = info
-                self._hay[number] = _hay(info)
-                self._changed.add(number)
-        self._reordered = self._reordered or order != self.order
-        self.order = order
+            self._put(number, info)
+        if order != self.order:
+            self._reordered = True
+            self._sorted = self._found = None
+        self.order, self._last = order, consoles
+
+    def _patch(self, consoles: Sequence[ConsoleInfo]) -> bool:
+        """Take a list of the same machines in the same order; False when it is none."""
+        places = [place for place, other in enumerate(map(is_not, consoles, self._last)) if other]
+        for place in places:
+            if consoles[place].machine.key != self._last[place].machine.key:
+                return False
+        for place in places:
+            self._put(self.order[place], consoles[place])
+        return True
+
+    def _put(self, number: int, info: ConsoleInfo) -> None:
+        old = self._rows.get(number)
+        if old is info:
+            return
+        self._rows[number] = info
+        if old is not None and _looks_the_same(old, info):
+            return
+        hay = _hay(info)
+        self._sorted = None
+        if self._hay.get(number) != hay:
+            self._hay[number] = hay
+            self._found = None
+        self._changed.add(number)
 
     def take_changes(self) -> Applied:
         """What changed since this was last asked."""
@@ -68,24 +109,60 @@ class Catalog:
         self._reordered = False
         return applied
 
+    def sort_by(self, order: Order | None) -> None:
+        """Sort by that; None keeps the service's order."""
+        self.sorted_by = order
+        self._sorted = self._found = None
+
+    def _ordered(self) -> list[int]:
+        if self.sorted_by is None:
+            return self.order
+        if self._sorted is None:
+            key, rows = self.sorted_by.key, self._rows
+            self._sorted = sorted(
+                self.order, key=lambda number: key(rows[number]), reverse=self.sorted_by.down
+            )
+            self._found = None
+        return self._sorted
+
     def find(self, text: str) -> tuple[list[int], Query]:
-        """The numbers that match a filter, in list order, and the filter as understood."""
+        """The numbers that match a filter, in the order asked for, and the filter as understood."""
         query = parse(text, FIELDS)
+        found = self._ordered()
         if query.is_empty:
-            return self.order, query
+            return found, query
         hay = self._hay
-        if query.fields or query.fields_without or query.without:
-            found = [n for n in self.order if query.matches(hay[n], _fields(self._rows[n]))]
-        else:
-            found = self.order
-            for word in query.words:
-                found = [n for n in found if word in hay[n]]
+        if self._found is not None and _narrows(query.words, self._found[0]):
+            found = self._found[1]  # one more letter: only what was left can be left
+        for word in query.words:
+            found = [n for n in found if word in hay[n]]
+        self._found = (query.words, found)
+        for word in query.without:
+            found = [n for n in found if word not in hay[n]]
+        if query.fields or query.fields_without:
+            rest = Query(fields=query.fields, fields_without=query.fields_without)
+            found = [n for n in found if rest.matches("", _fields(self._rows[n]))]
         return found, query
+
+
+def _looks_the_same(old: ConsoleInfo, new: ConsoleInfo) -> bool:
+    """Whether only the moment differs at which it was seen, which every listing moves on."""
+    return (
+        old.machine == new.machine
+        and old.stale == new.stale
+        and old.sessions == new.sessions
+        and old.startable == new.startable
+    )
+
+
+def _narrows(words: tuple[str, ...], before: tuple[str, ...]) -> bool:
+    """Whether whatever has all these words has all those, too."""
+    return bool(before) and all(any(old in new for new in words) for old in before)
 
 
 def _fields(info: ConsoleInfo) -> dict[str, str]:
     machine = info.machine
-    state = "stale" if info.stale else machine.state.value
+    state = "stale" if info.stale else f"{machine.state.value}\n{state_word(machine.state)}"
     return {
         "name": machine.name.lower(),
         "state": state,
@@ -103,6 +180,7 @@ def _hay(info: ConsoleInfo) -> str:
         machine.hypervisor,
         machine.hypervisor_ip,
         machine.state.value,
+        state_word(machine.state),
         machine.protocol.value,
         machine.key.uuid,
         "stale" if info.stale else "",

@@ -21,10 +21,13 @@ class Glyphs:
     cursor: str
     none: str
     dots: str
+    up: str
+    down: str
+    mark: str
 
 
-UNICODE: Final = Glyphs("●", "◐", "○", "✗", "↻", "◌", "◈", "▌", "·", "…")
-ASCII: Final = Glyphs("*", "=", "-", "!", "~", "?", "#", ">", ".", "~")
+UNICODE: Final = Glyphs("●", "◐", "○", "✗", "↻", "◌", "◈", "▌", "·", "…", "▲", "▼", "✓")
+ASCII: Final = Glyphs("*", "=", "-", "!", "~", "?", "#", ">", ".", "~", "^", "v", "+")
 
 
 def for_locale() -> Glyphs:

@@ -20,6 +20,9 @@ _NAMES: Final = {
     "slash": "/",
     "colon": ":",
     "space": "Space",
+    "asterisk": "*",
+    "shift+space": "Shift-Space",
+    "comma": ",",
     "tab": "Tab",
     "f1": "F1",
     "up": "↑",
@@ -112,6 +115,23 @@ TABLE: Final = (
     Act("list.page-down", "page(1)", "pagedown,ctrl+f", "Page down", "One page down", show=False),
     Act("list.half-up", "page(-0.5)", "ctrl+u", "Half up", "Half a page up", show=False),
     Act("list.half-down", "page(0.5)", "ctrl+d", "Half down", "Half a page down", show=False),
+    Act("list.mark", "mark", "space", "Mark", "Mark the row, and go on to the next", show=False),
+    Act(
+        "list.range",
+        "mark_range",
+        "V,shift+space",
+        "Mark range",
+        "Mark from the row marked last to this one",
+        show=False,
+    ),
+    Act(
+        "list.all",
+        "mark_all",
+        "asterisk",
+        "Mark all",
+        "Mark every listed row, or take all marks off",
+        show=False,
+    ),
 )
 
 FIND: Final = Act(
@@ -125,6 +145,7 @@ FIND: Final = Act(
 BACK: Final = Act(
     "app.back", "back", "escape", "Back", "One step back: filter, then detail", show=False
 )
+SORT: Final = Act("list.sort", "sort", "S", "Sort", "Choose what the list is sorted by", show=False)
 REFRESH: Final = Act(
     "source.refresh", "refresh_sources", "r", "Refresh", "Ask every source again, now"
 )
@@ -215,10 +236,10 @@ LOG_AGAIN: Final = Act("log.again", "again", "r", "Read again", "Read the log ag
 COPY: Final = Act("text.copy", "copy", "y", "Copy", "Copy the text to the clipboard")
 CLOSE: Final = Act("app.close", "close", "escape", "Close", "Close this")
 
-CONSOLES: Final = (OPEN, EXPORT, START, POWER, LOG, NEW, FIND, DETAIL, REFRESH, BACK)
-SESSIONS: Final = (SESSION_CONSOLE, DISCONNECT, FIND, REFRESH, BACK)
-SOURCES: Final = (SOURCE_CONSOLES, REFRESH, BACK)
-EVENTS: Final = (EVENT_CONSOLE, FIND, REFRESH, BACK)
+CONSOLES: Final = (OPEN, EXPORT, START, POWER, LOG, NEW, FIND, DETAIL, SORT, REFRESH, BACK)
+SESSIONS: Final = (SESSION_CONSOLE, DISCONNECT, FIND, SORT, REFRESH, BACK)
+SOURCES: Final = (SOURCE_CONSOLES, FIND, SORT, REFRESH, BACK)
+EVENTS: Final = (EVENT_CONSOLE, FIND, SORT, REFRESH, BACK)
 POWER_MENU: Final = (POWER_START, STOP, PAUSE, RESUME, RESET, KILL, DELETE, CLOSE)
 MACHINE_LOG: Final = (LOG_SERIAL, LOG_AGAIN, COPY, CLOSE)
 TROUBLE: Final = (COPY, CLOSE)

@@ -13,7 +13,7 @@ class Query:
     Attributes:
         words: Substrings that must occur, lower case.
         without: Substrings that must not.
-        fields: (field, value) pairs; a row's field must begin with the value.
+        fields: (field, value) pairs; a line of a row's field must begin with the value.
         fields_without: Those that must not hold.
     """
 
@@ -32,11 +32,13 @@ class Query:
         return (
             all(word in hay for word in self.words)
             and not any(word in hay for word in self.without)
-            and all(fields.get(name, "").startswith(value) for name, value in self.fields)
-            and not any(
-                fields.get(name, "").startswith(value) for name, value in self.fields_without
-            )
+            and all(_begins(fields, name, value) for name, value in self.fields)
+            and not any(_begins(fields, name, value) for name, value in self.fields_without)
         )
+
+
+def _begins(fields: Mapping[str, str], name: str, value: str) -> bool:
+    return any(line.startswith(value) for line in fields.get(name, "").split("\n"))
 
 
 def parse(text: str, known: frozenset[str]) -> Query:

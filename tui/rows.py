@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from broker import human
 from broker.events import Event, Kind
@@ -33,6 +33,7 @@ class Column(NamedTuple, Generic[R]):
         width: Least width; columns with `flex` share what is left.
         rank: When room is short the column with the highest rank goes first.
         hits: Filter words are marked in it.
+        sort: What rows are ordered by when it is chosen; None takes what the cell says.
     """
 
     title: str
@@ -42,6 +43,11 @@ class Column(NamedTuple, Generic[R]):
     flex: bool = False
     right: bool = False
     hits: bool = False
+    sort: Callable[[R], Any] | None = None
+
+    def order(self, row: R) -> Any:
+        """What to sort that row by."""
+        return self.cell(row).text if self.sort is None else self.sort(row)
 
 
 _TONES: Final = {
@@ -112,11 +118,37 @@ def console_columns(
             return Cell("")
         return Cell(minutes((now() - started).total_seconds()), "dim")
 
+    def age(info: ConsoleInfo) -> float:
+        started = info.machine.started_at
+        running = started is not None and info.machine.state is State.RUNNING
+        return -started.timestamp() if started is not None and running else 1.0
+
     return [
-        Column("NAME", 16, lambda i: Cell(human.one_line(i.machine.name)), 0, flex=True, hits=True),
-        Column("STATE", 17, lambda i: state_cell(i, glyphs), 1),
-        Column("VIA", 5, protocol_cell, 6),
-        Column("SOURCE", 12, lambda i: Cell(human.one_line(i.machine.key.source)), 3, hits=True),
+        Column(
+            "NAME",
+            16,
+            lambda i: Cell(human.one_line(i.machine.name)),
+            0,
+            flex=True,
+            hits=True,
+            sort=lambda i: i.machine.name,
+        ),
+        Column(
+            "STATE",
+            17,
+            lambda i: state_cell(i, glyphs),
+            1,
+            sort=lambda i: (i.stale, i.machine.state.value),
+        ),
+        Column("VIA", 5, protocol_cell, 6, sort=lambda i: i.machine.protocol.value),
+        Column(
+            "SOURCE",
+            12,
+            lambda i: Cell(human.one_line(i.machine.key.source)),
+            3,
+            hits=True,
+            sort=lambda i: i.machine.key.source,
+        ),
         Column(
             "HOST",
             14,
@@ -124,9 +156,41 @@ def console_columns(
             4,
             flex=True,
             hits=True,
+            sort=lambda i: i.machine.hypervisor,
         ),
-        Column("SES", 3, lambda i: count_cell(i.sessions, glyphs), 2, right=True),
-        Column("UP", 7, up, 7, right=True),
+        Column(
+            "SES",
+            3,
+            lambda i: count_cell(i.sessions, glyphs),
+            2,
+            right=True,
+            sort=lambda i: -i.sessions,
+        ),
+        Column("UP", 7, up, 7, right=True, sort=age),
+        Column(
+            "ADDRESS",
+            16,
+            lambda i: Cell(human.one_line(i.machine.hypervisor_ip), "dim"),
+            8,
+            hits=True,
+            sort=lambda i: i.machine.hypervisor_ip,
+        ),
+        Column(
+            "WHY",
+            24,
+            lambda i: Cell(human.one_line(i.machine.reason), "bad"),
+            9,
+            flex=True,
+            sort=lambda i: i.machine.reason or "\U0010ffff",
+        ),
+        Column(
+            "UUID",
+            36,
+            lambda i: Cell(i.machine.key.uuid, "dim"),
+            10,
+            hits=True,
+            sort=lambda i: i.machine.key.uuid,
+        ),
     ]
 
 

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
 from textual.timer import Timer
-from textual.widgets import Input
 
 from broker.model import MachineKey
 from broker.service.port import ConsoleInfo
 from tui import keys
 from tui.allowed import why_not
+from tui.catalog import Order
 from tui.host import Host
-from tui.rows import console_columns
+from tui.query import Query
+from tui.rows import Column, console_columns
+from tui.screens.listing import Listing
 from tui.screens.new_vm import NewVmScreen
-from tui.screens.page import Page
 from tui.snapshot import Snapshot
 from tui.widgets.detail_panel import DetailPanel
-from tui.widgets.filter_bar import FilterBar, FilterInput
+from tui.widgets.filter_bar import FilterBar
 from tui.widgets.table import VirtualTable
 
 REST_SECONDS: Final = 0.08
@@ -46,12 +48,13 @@ _VERB: Final = {
 }
 
 
-class ConsolesScreen(Page):
+class ConsolesScreen(Listing):
     """A filter, the table, and the detail of the selected row."""
 
     NAME = "consoles"
     CSS_PATH = "../styles/consoles.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [act.binding() for act in keys.CONSOLES]
+    EXAMPLE = "type to narrow: words  state:running  source:lab  -word"
 
     def __init__(self, host: Host) -> None:
         super().__init__(host)
@@ -60,29 +63,20 @@ class ConsolesScreen(Page):
 
     def compose_page(self) -> ComposeResult:
         """The filter line over the table and the detail."""
-        yield FilterBar("type to narrow: words  state:running  source:lab  -word")
+        yield FilterBar(self.EXAMPLE)
         with Container(id="body"):
             yield VirtualTable[int, ConsoleInfo](
-                console_columns(self.host.now, self.host.glyphs),
-                self.host.catalog.row,
-                glyphs=self.host.glyphs,
+                self.columns(), self.host.catalog.row, glyphs=self.host.glyphs
             )
             yield DetailPanel(self.host.now, self.host.glyphs)
 
     def on_mount(self) -> None:
-        """Begin in the table; ages change once a minute."""
-        self.set_focus(self.table)
+        """Ages change once a minute."""
         self.set_interval(MINUTE, self.table.forget)
 
-    @property
-    def table(self) -> VirtualTable[int, ConsoleInfo]:
-        """The list."""
-        return self.query_one(VirtualTable)
-
-    @property
-    def filter(self) -> FilterBar:
-        """The filter line."""
-        return self.query_one(FilterBar)
+    def columns(self) -> Sequence[Column[ConsoleInfo]]:
+        """What is shown of a console."""
+        return console_columns(self.host.now, self.host.glyphs)
 
     @property
     def selected(self) -> ConsoleInfo | None:
@@ -90,41 +84,54 @@ class ConsolesScreen(Page):
         number = self.table.key
         return None if number is None else self.host.catalog.row(number)
 
+    def chosen(self) -> list[ConsoleInfo]:
+        """The marked consoles that are still there, or the one under the cursor."""
+        self.settle()
+        catalog, marks = self.host.catalog, self.table.marks
+        if marks:
+            return [catalog.row(number) for number in catalog.order if number in marks]
+        return [] if self.selected is None else [self.selected]
+
     # -- showing -----------------------------------------------------------------------------
 
     def show(self, _: Snapshot, /) -> None:
-        """Take the new list: repaint what changed, re-filter when that can matter."""
-        applied = self.host.catalog.take_changes()
+        """Take the new list: repaint what changed, find anew when that can matter."""
+        catalog = self.host.catalog
+        applied = catalog.take_changes()
         self.table.rows_changed(applied.changed)
-        if applied.reordered or (applied.changed and self.filter.text) or not self.host.catalog:
-            self._refilter()
+        if applied.reordered or not catalog:
+            self.refilter()
+        elif applied.changed and (self.filter.text or catalog.sorted_by is not None):
+            self.refilter_soon()
         if self._wanted is not None and self.select(self._wanted):
             self._wanted = None
         if applied.changed:
             self.hints_changed()
         self._show_detail()
 
-    def _refilter(self, *, top: bool = False) -> None:
-        catalog = self.host.catalog
-        found, query = catalog.find(self.filter.text)
-        self.table.show_view(found, words=query.words, empty=self._when_empty(), top=top)
-        total = f"{len(catalog):,}"
-        self.filter.count(total if query.is_empty else f"{len(found):,} of {total}")
+    def find(self, text: str) -> tuple[Sequence[int], Query]:
+        """The consoles that match."""
+        return self.host.catalog.find(text)
 
-    def _when_empty(self) -> str:
+    def total(self) -> int:
+        """All consoles."""
+        return len(self.host.catalog)
+
+    def sort(self, column: Column[Any] | None, *, down: bool) -> None:
+        """Order by that column."""
+        order = None if column is None else Order(column.title, column.order, down)
+        self.host.catalog.sort_by(order)
+
+    def when_empty(self, text: str) -> str:
+        """Whether there is nothing, nothing that matches, or nothing yet."""
         if self.host.snapshot.consoles is None:
             return f"Reading the list{self.host.glyphs.dots}"
         if self.host.catalog:
             return "Nothing matches this filter.\n\nEsc clears it."
         return EMPTY
 
-    @on(FilterBar.Changed)
-    def _filter_changed(self) -> None:
-        self._refilter(top=True)
-
-    @on(VirtualTable.Moved)
-    def _moved(self) -> None:
-        self.hints_changed()
+    def changed(self) -> None:
+        """The detail follows when the cursor has rested."""
         if self._resting is not None:
             self._resting.stop()
         self._resting = self.set_timer(REST_SECONDS, self._show_detail)
@@ -157,11 +164,11 @@ class ConsolesScreen(Page):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys with priority are letters while one types, and nothing behind a dialog."""
-        typing = not self.is_current or isinstance(self.focused, Input)
-        return not (action in ("find", "new_vm") and typing)
+        return not (action in ("find", "new_vm") and self.types_or_waits())
 
     def action_verb(self, verb: str) -> None:
         """Do it to the selected console."""
+        self.settle()
         if self.selected is not None:
             self.host.do(verb, self.selected.machine.key)
 
@@ -169,19 +176,9 @@ class ConsolesScreen(Page):
     def _chosen(self) -> None:
         self.action_verb("open")
 
-    def action_find(self) -> None:
-        """To the filter. `set_focus` and not `focus()`: the next key may be here already."""
-        self.set_focus(self.filter.input)
-
-    @on(FilterInput.Left)
-    def _to_list(self) -> None:
-        self.set_focus(self.table)
-
     def action_back(self) -> None:
-        """One step back: the filter's text, then the detail."""
-        if self.filter.text:
-            self.filter.write("")
-        elif self.query_one(DetailPanel).display:
+        """One step back: the marks, the filter's text, then the detail."""
+        if not self.step_back() and self.query_one(DetailPanel).display:
             self.action_detail()
 
     def action_detail(self) -> None:
@@ -206,13 +203,12 @@ class ConsolesScreen(Page):
             self._wanted = key
             return False
         if not self.table.select(number):
-            with self.prevent(Input.Changed):
-                self.filter.write("")
-            self._refilter()
+            self.filter.write("")
+            self.refilter()
             return self.table.select(number)
         return True
 
     def filter_by(self, text: str) -> None:
         """Show what matches."""
         self.filter.write(text)
-        self.set_focus(self.table)
+        self.leave_filter()

@@ -7,39 +7,31 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.widgets import Input
 
 from broker.model import MachineKey
-from tui.query import parse
+from tui.query import Query, parse
 from tui.rows import Column
-from tui.screens.page import Page
+from tui.screens.listing import Listing, sorted_keys
 from tui.snapshot import Snapshot
-from tui.widgets.filter_bar import FilterBar, FilterInput
+from tui.widgets.filter_bar import FilterBar
 from tui.widgets.table import VirtualTable
 
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
 
 
-class ListPage(Page, Generic[K, R]):
+class ListPage(Listing, Generic[K, R]):
     """Rows of one kind with a filter over them. The cursor stays on its row."""
 
-    EXAMPLE: ClassVar[str] = "type to narrow: words  -word"
     FOLLOW: ClassVar[bool] = False
     EMPTY: ClassVar[str]
 
     rows: dict[K, R]
-
-    def columns(self) -> Sequence[Column[R]]:
-        """What is shown of a row."""
-        raise NotImplementedError
+    _by: tuple[Column[R] | None, bool] = (None, False)
 
     def read(self, snapshot: Snapshot) -> Sequence[tuple[K, R]]:
         """The rows and their keys, in the order to show them."""
         raise NotImplementedError
-
-    def changed(self) -> None:
-        """Another row is under the cursor, or it looks different."""
 
     def compose_page(self) -> ComposeResult:
         """The filter line over the table."""
@@ -49,75 +41,55 @@ class ListPage(Page, Generic[K, R]):
             self.columns(), self.rows.__getitem__, glyphs=self.host.glyphs, follow=self.FOLLOW
         )
 
-    def on_mount(self) -> None:
-        """Begin in the table."""
-        self.set_focus(self.table)
-
-    @property
-    def table(self) -> VirtualTable[K, R]:
-        """The list."""
-        return self.query_one(VirtualTable)
-
-    @property
-    def filter(self) -> FilterBar:
-        """The filter line."""
-        return self.query_one(FilterBar)
-
     @property
     def selected(self) -> R | None:
         """The row under the cursor."""
         key = self.table.key
         return None if key is None else self.rows.get(key)
 
+    def chosen(self) -> list[K]:
+        """The marked rows that are there, or the one under the cursor."""
+        self.settle()
+        marked = [key for key in self.rows if key in self.table.marks]
+        return marked or ([] if self.table.key is None else [self.table.key])
+
     def show(self, snapshot: Snapshot, /) -> None:
         """Show the rows of a snapshot; all on screen are painted again, for ages move on."""
         self.rows.clear()
         self.rows.update(self.read(snapshot))
-        self._refilter()
-        self.table.forget()
+        self.refilter()
+        self.table.rows_changed(self.rows)
         self.changed()
 
-    def _refilter(self, *, top: bool = False) -> None:
-        query = parse(self.filter.text, frozenset())
+    def sort(self, column: Column[R] | None, *, down: bool) -> None:
+        """Order by that column."""
+        self._by = (column, down)
+
+    def find(self, text: str) -> tuple[Sequence[K], Query]:
+        """The rows that match, by what their cells say."""
+        query = parse(text, frozenset())
         columns = self.columns()
         found = [
             key
             for key, row in self.rows.items()
             if query.is_empty or query.matches(_hay(columns, row), {})
         ]
-        empty = self.EMPTY if not self.rows else "Nothing matches this filter.\n\nEsc clears it."
+        column, down = self._by
+        return sorted_keys(found, self.rows.__getitem__, column, down=down), query
+
+    def total(self) -> int:
+        """All rows."""
+        return len(self.rows)
+
+    def when_empty(self, text: str) -> str:
+        """Whether there is nothing, nothing that matches, or nothing yet."""
         if not self.host.snapshot.connected:
-            empty = f"Starting up{self.host.glyphs.dots}"
-        self.table.show_view(found, words=query.words, empty=empty, top=top)
-        total = f"{len(self.rows):,}"
-        self.filter.count(total if query.is_empty else f"{len(found):,} of {total}")
-
-    @on(FilterBar.Changed)
-    def _filter_changed(self) -> None:
-        self._refilter(top=True)
-
-    @on(VirtualTable.Moved)
-    def _moved(self) -> None:
-        self.hints_changed()
-        self.changed()
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """`/` is a letter while one types."""
-        return not (action == "find" and isinstance(self.focused, Input))
-
-    def action_find(self) -> None:
-        """To the filter."""
-        self.set_focus(self.filter.input)
-
-    @on(FilterInput.Left)
-    def _to_list(self) -> None:
-        self.set_focus(self.table)
+            return f"Starting up{self.host.glyphs.dots}"
+        return self.EMPTY if not self.rows else "Nothing matches this filter.\n\nEsc clears it."
 
     def action_back(self) -> None:
-        """Clear the filter; without one, go to the consoles."""
-        if self.filter.text:
-            self.filter.write("")
-        else:
+        """Take the marks off, clear the filter, or go to the consoles."""
+        if not self.step_back():
             self.app.switch_mode("consoles")
 
     def machine(self) -> MachineKey | None:

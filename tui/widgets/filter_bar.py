@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -15,18 +15,34 @@ from tui.widgets.field import Field
 
 
 class FilterInput(Field):
-    """Enter, down and escape go back to the list; escape is the list's to handle after that."""
+    """Enter, down and escape go back to the list, with whatever was typed behind them."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,down,enter", "leave", "To the list", show=False, id="filter.leave")
     ]
 
-    class Left(Message):
-        """The person is done typing."""
-
     def action_leave(self) -> None:
         """Give the focus back."""
-        self.post_message(self.Left())
+        self._leave()
+
+    def _leave(self) -> None:
+        leave = getattr(self.screen, "leave_filter", None)
+        if leave is not None:
+            leave()
+
+    async def _on_key(self, event: events.Key) -> None:
+        if self.screen.focused is not self:  # `has_focus` lags behind
+            # Typed in one burst with the key that left: it is meant for the list.
+            event.stop()
+            event.prevent_default()
+            if self.screen.focused is not None:
+                self.screen.focused._forward_event(events.Key(event.key, event.character))
+        elif event.key in ("escape", "down", "enter"):
+            event.stop()
+            event.prevent_default()
+            self._leave()
+        else:
+            await super()._on_key(event)
 
 
 class FilterBar(Horizontal):

@@ -2,16 +2,17 @@
 
 Textual's DataTable pays for every row when the list is filled or filtered; this one holds a list
 of keys and asks for a row when it is drawn. The cursor is a *key*, not a position: a new view
-puts it back on the same key and the same line of the screen, so nothing moves under the hand.
+puts it back on the same key and the same line of the screen, so nothing moves under the hand. When
+its row goes, it rests between rows, on none, until the person moves it: what was meant for a row
+that has gone must not hit its neighbour.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Sequence
-from typing import ClassVar, Final, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from rich.segment import Segment
-from rich.style import Style
 from textual import events, on
 from textual.geometry import Region, Size
 from textual.message import Message
@@ -22,19 +23,17 @@ from textual.strip import Strip
 from tui import keys
 from tui.glyphs import UNICODE, Glyphs
 from tui.rows import Column
-from tui.widgets.fit import Fitted, fit, pad, split_hits
+from tui.widgets.fit import pad
+from tui.widgets.painter import TONES, Painter
 
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
-
-_STRIPS_KEPT: Final = 3000
-_TONES: Final = ("header", "cursor", "match", "ok", "warn", "bad", "busy", "dim", "empty")
 
 
 class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
     """Rows by key; the header is its first line."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"table--{tone}" for tone in _TONES}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"table--{tone}" for tone in TONES}
     BINDINGS = [act.binding() for act in keys.TABLE]  # noqa: RUF012 - Textual's own declaration
 
     cursor: var[int] = var(0, init=False)
@@ -49,6 +48,23 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
 
     class Chosen(Message):
         """A row was clicked twice."""
+
+    class Asked(Message):
+        """The right button was pressed on the row under the cursor."""
+
+    class Marked(Message):
+        """Other rows are marked."""
+
+        def can_replace(self, message: Message) -> bool:
+            """Only the newest marks matter."""
+            return isinstance(message, VirtualTable.Marked)
+
+    class SortBy(Message):
+        """A column's title was clicked."""
+
+        def __init__(self, title: str) -> None:
+            super().__init__()
+            self.title = title
 
     def __init__(
         self,
@@ -66,25 +82,26 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
             follow: A cursor on the last row stays on the last row when rows are added.
         """
         super().__init__(id=id)
-        self._columns = columns
         self._row = row
         self._glyphs = glyphs
         self._follow = follow
         self._view: Sequence[K] = ()
         self._where: dict[K, int] | None = None
-        self._words: tuple[str, ...] = ()
         self._empty = ""
-        self._fit: Fitted = []
-        self._fit_for = -1
-        self._strips: dict[tuple[K, bool], Strip] = {}
-        self._styles: dict[tuple[str, ...], Style] = {}
+        self._gone: K | None = None
+        self._anchor: K | None = None
+        self.marks: set[K] = set()
+        """Rows that were marked, also those that a filter hides."""
+        self.painter = Painter[K](self, columns, glyphs)
 
     # -- what is shown -----------------------------------------------------------------------
 
     @property
     def key(self) -> K | None:
-        """The row under the cursor."""
-        return self._view[self.cursor] if 0 <= self.cursor < len(self._view) else None
+        """The row under the cursor; None when there is none, or it has gone."""
+        if self._gone is not None or not 0 <= self.cursor < len(self._view):
+            return None
+        return self._view[self.cursor]
 
     def show_view(
         self, view: Sequence[K], *, words: tuple[str, ...] = (), empty: str = "", top: bool = False
@@ -96,43 +113,56 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
             empty: What to say when there are no rows.
             top: Forget the cursor and begin at the top.
         """
-        key, line = self.key, self.cursor - round(self.scroll_offset.y)
+        before, line = self.key, self.cursor - round(self.scroll_offset.y)
+        key = self._gone if before is None else before
         at_end = self._follow and (not self._view or self.cursor == len(self._view) - 1)
-        self._view, self._where, self._empty = view, None, empty
-        if words != self._words:
-            self._words = words
-            self._strips.clear()
+        self._view, self._where, self._empty, self._gone = view, None, empty, None
+        if words != self.painter.words:
+            self.painter.words = words
+            self.painter.forget()
         self.virtual_size = Size(self.size.width, len(view) + 1)
         position = 0
         if at_end:
             position = max(0, len(view) - 1)
         elif key is not None and not top:
             found = self.position(key)
-            position = min(self.cursor, max(0, len(view) - 1)) if found is None else found
+            if found is None:
+                self._gone = key
+                found = min(self.cursor, max(0, len(view) - 1))
+            position = found
         self.set_reactive(VirtualTable.cursor, position)
         self.scroll_to(y=max(0, position - line), animate=False, immediate=True, force=True)
         self._bring(position)
         self.refresh()
-        if self.key != key:
+        if self.key != before:
             self.post_message(self.Moved())
 
     def rows_changed(self, changed: Collection[K]) -> None:
-        """These rows look different: forget their pictures, repaint those on screen."""
-        for key in changed:
-            self._strips.pop((key, False), None)
-            self._strips.pop((key, True), None)
+        """These rows look different: forget their pictures, repaint those on screen that do."""
         top, width = round(self.scroll_offset.y), self.size.width
+        shown = self._view[top : top + self._lines]
+        kept = {
+            key: self.painter.is_kept(key, current=key == self.key, marked=key in self.marks)
+            for key in shown
+            if key in changed
+        }
+        different = self.painter.changed(changed, kept, self._row)
         regions = [
             Region(0, line + 1, width, 1)
-            for line, key in enumerate(self._view[top : top + self._lines])
-            if key in changed
+            for line, key in enumerate(shown)
+            if key in different or not kept.get(key, True)
         ]
         if regions:
             self.refresh(*regions)
 
+    def show_columns(self, columns: Sequence[Column[R]]) -> None:
+        """Show other columns."""
+        self.painter.show_columns(columns)
+        self.refresh()
+
     def forget(self) -> None:
         """Everything may look different: a minute has passed, or the theme changed."""
-        self._strips.clear()
+        self.painter.forget()
         self.refresh()
 
     def position(self, key: K) -> int | None:
@@ -145,81 +175,35 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
         """Put the cursor on that row; false when it is not in the view."""
         found = self.position(key)
         if found is not None:
-            self.cursor = found
+            self._go(found)
         return found is not None
 
     # -- painting ----------------------------------------------------------------------------
 
     def render_line(self, y: int) -> Strip:
         """One line of the widget; line 0 is the header."""
-        width = self.size.width
-        if width != self._fit_for:  # a scrollbar that comes or goes sends no event
-            self._fit, self._fit_for = fit(self._columns, width - 2), width  # 2: the cursor's mark
-            self._strips.clear()
+        painter, width = self.painter, self.size.width
+        painter.fit(width)
         if y == 0:
-            return self._header(width)
+            return painter.header()
         index = y - 1 + round(self.scroll_offset.y)
         if index >= len(self._view):
             return self._blank(y, width)
-        key, current = self._view[index], index == self.cursor
-        strip = self._strips.get((key, current))
-        if strip is None:
-            if len(self._strips) > _STRIPS_KEPT:
-                self._strips.clear()
-            strip = self._strips[key, current] = self._paint(self._row(key), current, width)
-        return strip
-
-    def _header(self, width: int) -> Strip:
-        style = self._style("header")
-        titles = "".join(pad(c.title, room, right=c.right) + " " for c, room in self._fit)
-        return Strip([Segment("  " + titles, style)]).adjust_cell_length(width, style)
+        key = self._view[index]
+        current, marked = index == self.cursor and self._gone is None, key in self.marks
+        strip = painter.kept(key, current=current, marked=marked)
+        return strip or painter.row(key, self._row(key), current=current, marked=marked)
 
     def _blank(self, y: int, width: int) -> Strip:
         if self._view or y < 2 or not (lines := self._empty.splitlines()) or y - 2 >= len(lines):
-            return Strip.blank(width, self._style())
-        style = self._style("empty")
+            return Strip.blank(width, self.painter.style())
+        style = self.painter.style("empty")
         return Strip([Segment("  " + pad(lines[y - 2], max(1, width - 2)), style)])
-
-    def _paint(self, row: R, current: bool, width: int) -> Strip:
-        over = ("cursor",) if current else ()
-        base = self._style(*over)
-        segments = [Segment(f"{self._glyphs.cursor} " if current else "  ", base)]
-        for column, room in self._fit:
-            cell = column.cell(row)
-            style = self._style(*over, cell.tone) if cell.tone else base
-            text = pad(cell.text, room, right=column.right) + " "  # the gap belongs to the cell:
-            if self._words and column.hits:  # a segment of its own would cost 35 bytes
-                marked = self._style(*over, "match")
-                segments += [
-                    Segment(piece, marked if hit else style)
-                    for piece, hit in split_hits(text, self._words)
-                ]
-            else:
-                segments.append(Segment(text, style))
-        return Strip(segments).adjust_cell_length(width, base).simplify()
-
-    def _style(self, *tones: str) -> Style:
-        """The table's style with those of its parts laid over it; alpha is blended here."""
-        style = self._styles.get(tones)
-        if style is None:
-            background, colour, text = self.background_colors[1], self.styles.color, Style.null()
-            for tone in tones:
-                part = self.get_component_styles(f"table--{tone}")
-                if part.has_rule("background"):
-                    background += part.background
-                if part.has_rule("color"):
-                    colour = part.color
-                if part.has_rule("text_style"):
-                    text += part.text_style
-            plain = Style.from_color((background + colour).rich_color, background.rich_color)
-            style = self._styles[tones] = plain + text
-        return style
 
     def notify_style_update(self) -> None:
         """The theme or the focus changed."""
         super().notify_style_update()
-        self._styles.clear()
-        self._strips.clear()
+        self.painter.forget_styles()
 
     # -- moving ------------------------------------------------------------------------------
 
@@ -242,18 +226,28 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
 
     def watch_cursor(self, old: int, new: int) -> None:
         """Repaint the two lines it touches, and scroll if it left the screen."""
-        top, width = round(self.scroll_offset.y), self.size.width
-        self.refresh(Region(0, old - top + 1, width, 1), Region(0, new - top + 1, width, 1))
+        self._repaint(old, new)
         self._bring(new)
         self.post_message(self.Moved())
 
+    def _repaint(self, *positions: int) -> None:
+        top, width = round(self.scroll_offset.y), self.size.width
+        self.refresh(*(Region(0, position - top + 1, width, 1) for position in positions))
+
     def _go(self, position: int) -> None:
-        if self._view:
-            self.cursor = max(0, min(len(self._view) - 1, position))
+        if not self._view:
+            return
+        position = max(0, min(len(self._view) - 1, position))
+        if self._gone is not None:
+            self._gone = None
+            if position == self.cursor:  # the cursor comes back to where it rests
+                self._repaint(position)
+                self.post_message(self.Moved())
+        self.cursor = position
 
     def action_move(self, rows: int) -> None:
-        """Up or down."""
-        self._go(self.cursor + rows)
+        """Up or down; from between rows, to the next one that way."""
+        self._go(self.cursor + (rows - 1 if self._gone is not None and rows > 0 else rows))
 
     def action_page(self, pages: float) -> None:
         """Up or down by screens."""
@@ -263,12 +257,56 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
         """To the first or the last row."""
         self._go(len(self._view) - 1 if end else 0)
 
+    # -- marking -----------------------------------------------------------------------------
+
+    def _mark(self, keys: Collection[K], *, on: bool) -> None:
+        before = len(self.marks)
+        (self.marks.update if on else self.marks.difference_update)(keys)
+        if len(self.marks) != before:
+            self.refresh()
+            self.post_message(self.Marked())
+
+    def action_mark(self) -> None:
+        """Mark the row or take its mark off, and go on to the next one."""
+        if (key := self.key) is not None:
+            self._anchor = key
+            self._mark([key], on=key not in self.marks)
+            self._go(self.cursor + 1)
+
+    def action_mark_range(self) -> None:
+        """Mark from the row that was marked last to this one."""
+        if self.key is None:
+            return
+        begin = None if self._anchor is None else self.position(self._anchor)
+        begin = self.cursor if begin is None else begin
+        low, high = sorted((begin, self.cursor))
+        self._anchor = self.key
+        self._mark(self._view[low : high + 1], on=True)
+
+    def action_mark_all(self) -> None:
+        """Mark every row that is listed now; when all are, take their marks off."""
+        self._mark(self._view, on=not self.marks.issuperset(self._view))
+
+    def unmark(self) -> None:
+        """Take all marks off."""
+        self._mark(set(self.marks), on=False)
+
+    # -- the mouse ---------------------------------------------------------------------------
+
     @on(events.Click)
     def _click(self, event: events.Click) -> None:
         if event.y == 0:
+            if (column := self.painter.column_at(event.x)) is not None:
+                self.post_message(self.SortBy(column.title))
             return
         index = event.y - 1 + round(self.scroll_offset.y)
-        if index < len(self._view):
-            self.cursor = index
-            if event.chain == 2:
-                self.post_message(self.Chosen())
+        if index >= len(self._view):
+            return
+        self._go(index)
+        if event.button == 3:
+            self.post_message(self.Asked())
+        elif event.ctrl:
+            key = self._view[index]
+            self._mark([key], on=key not in self.marks)
+        elif event.chain == 2:
+            self.post_message(self.Chosen())
