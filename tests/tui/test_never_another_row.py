@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from textual import events
 from textual.pilot import Pilot
 
 from broker.model import State
@@ -18,6 +19,7 @@ from tui.app import BrokerApp
 from tui.screens.help import HelpScreen
 
 STATES = (State.RUNNING, State.PAUSED, State.CRASHED)
+NAMES = {"-": "minus", ":": "colon", "slash": "slash"}
 WORDS = ("vm", "web", "-vm", "state:run", "state:paused", "source:lab", "1", "zzz")
 
 rows = st.lists(st.tuples(st.integers(0, 20), st.sampled_from(STATES)), max_size=12)
@@ -113,7 +115,7 @@ async def burst(app: BrokerApp, service: FakeService, pilot: Pilot[None], text: 
     found, _ = app.catalog.find(text)
     meant = [app.catalog.row(number).machine.name for number in found]
     for key in ("slash", *text, "enter", "j", "o", "f1"):
-        app.simulate_key({"-": "minus", ":": "colon"}.get(key, key))
+        app.post_message(events.Key(NAMES.get(key, key), key if len(key) == 1 else None))
     async with asyncio.timeout(30):  # until the last key of them has been served
         while not isinstance(app.screen, HelpScreen):
             await pilot.pause(0.01)
