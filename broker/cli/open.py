@@ -73,7 +73,7 @@ async def open_console(
     if not has_display():
         raise ViewerMissing(
             "There is no display here: neither DISPLAY nor WAYLAND_DISPLAY is set",
-            fix=from_elsewhere(machine.name),
+            fix=from_elsewhere(machine.name, machine.protocol),
         )
     needs_proxy = machine.protocol is not Protocol.VNC
     ours = needs_proxy and not (await service.proxy_status()).serving

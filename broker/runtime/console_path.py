@@ -11,7 +11,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from broker import vv
-from broker.driver import AskedEachTime, Driver, SelfExamining
+from broker.driver import AskedEachTime, Driver, ForOneViewer, SelfExamining
 from broker.errors import BrokerError, NoConsole, Unreachable, ViewerMissing
 from broker.findings import Finding, broken, fine, odd
 from broker.model import GivenTarget, HandOverTarget, Health, Protocol, State, TcpTarget, UnixTarget
@@ -88,14 +88,11 @@ class ConsolePath:
                 if machine.adopted
                 else "Give the machine a SPICE display",
             )
-        if machine.protocol is Protocol.VNC:
-            return broken(
-                "it speaks VNC, which the proxy does not",
-                f"Open it on this host: broker open {machine.name}",
-            )
         if machine.state in (State.STOPPED, State.SHUTDOWN, State.CRASHED):
             fix = f"Start it: broker vm start {machine.name}" if machine.defined else "Start it"
             return broken(f"the machine is {machine.state.value}", fix)
+        if machine.protocol is Protocol.VNC and not isinstance(self._driver, ForOneViewer):
+            return broken("it speaks VNC, which the proxy does not", "Give it a SPICE display")
         match machine.target:
             case TcpTarget() as target:
                 return fine(f"{machine.state.value}, at {target.host}:{_port(target)}")
@@ -223,12 +220,13 @@ class ConsolePath:
 
     async def viewer(self) -> Finding:
         """A viewer can be shown here."""
+        elsewhere = from_elsewhere(self._machine.name, self._machine.protocol)
         try:
             found = find_viewer(self._viewer)
         except ViewerMissing as exc:
-            return odd(exc.what, f"{exc.fix}. {from_elsewhere(self._machine.name)}")
+            return odd(exc.what, f"{exc.fix}. {elsewhere}")
         if not has_display():
-            return odd("there is no display here", from_elsewhere(self._machine.name))
+            return odd("there is no display here", elsewhere)
         return fine(found[0])
 
     # -- the connection

@@ -16,7 +16,7 @@ from broker.config.settings import Settings
 from broker.config.sources_file import SourceEntry, fingerprint, read_sources
 from broker.driver import Driver, DriverContext
 from broker.errors import BrokerError
-from broker.model import MachineKey, ProxyStatus
+from broker.model import MachineKey, Protocol, ProxyStatus
 from broker.pki import Identity
 from broker.plugins import driver_class
 from broker.reconcile.inventory import Inventory
@@ -175,11 +175,13 @@ async def open_service(
 async def _probes(house: House, service: Service, key: MachineKey) -> PathProbes:
     """Looks along the path to one console."""
     from broker.runtime.console_path import ConsolePath
+    from broker.runtime.vnc_path import VncPath
 
     info = await service.find(f"{key.source}/{key.uuid}")
     viewer = house.settings.viewer.command
     driver = await house.inventory.driver(key.source)
-    return ConsolePath(service, info, driver, viewer=viewer, certificate=house.certificate)
+    path = VncPath if info.machine.protocol is Protocol.VNC else ConsolePath
+    return path(service, info, driver, viewer=viewer, certificate=house.certificate)
 
 
 def consoles_of(house: House) -> Consoles:

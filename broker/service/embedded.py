@@ -31,6 +31,7 @@ from broker.model import (
     SourceStatus,
     WhenOccupied,
 )
+from broker.model import Protocol as Spoken
 from broker.service.adopting import Adopting, AdoptingVerbs
 from broker.service.consoles import Consoles
 from broker.service.doctor import DiagnosingVerbs, PathProbes
@@ -80,11 +81,11 @@ class ProxyHost(Protocol):
 class Viewers(Protocol):
     """Starts viewers."""
 
-    def check(self, name: str) -> None:
+    def check(self, name: str, protocol: Spoken) -> None:
         """Raise ViewerMissing when none can be started, before a token is spent."""
         ...
 
-    def start(self, exported: Exported) -> Opened:
+    def start(self, exported: Exported, protocol: Spoken) -> Opened:
         """Start the configured viewer on a file."""
         ...
 
@@ -147,12 +148,12 @@ class EmbeddedService(AdoptingVerbs, DiagnosingVerbs, PowerVerbs):
 
     async def open_viewer(self, key: MachineKey, request: ExportRequest | None = None) -> Opened:
         machine = await asyncio.to_thread(self._store.machine, key)
-        await asyncio.to_thread(self._viewers.check, machine.name)
+        await asyncio.to_thread(self._viewers.check, machine.name, machine.protocol)
         request = request or ExportRequest(label=VIEWER_LABEL)
         if request.policy.occupied is WhenOccupied.REFUSE:
             see_that_it_is_free(machine, await self.sessions())
         exported = await self._round.door(machine, request) or await self.export_vv(key, request)
-        return await asyncio.to_thread(self._viewers.start, exported)
+        return await asyncio.to_thread(self._viewers.start, exported, machine.protocol)
 
     # -- machines
 

@@ -20,7 +20,7 @@ from shlex import quote
 from typing import Final
 
 from broker.errors import Occupied, StoreError, ViewerMissing
-from broker.model import Machine, Session
+from broker.model import Machine, Protocol, Session
 from broker.service.port import Exported, Opened
 
 KNOWN_VIEWERS: Final = ("remote-viewer",)
@@ -40,9 +40,11 @@ LOG_TAIL_BYTES: Final = 2000
 _POLL_SECONDS = 0.2
 
 
-def from_elsewhere(name: str) -> str:
+def from_elsewhere(name: str, protocol: Protocol = Protocol.SPICE) -> str:
     """What to type on another machine to see this console there."""
     host = os.uname().nodename or "HOST"
+    if protocol is Protocol.VNC:  # leads to this host's loopback only
+        return f"From another machine: ssh -X {host} broker open {quote(name)}"
     return f"From another machine: ssh {host} broker export-vv {quote(name)} -o - | remote-viewer -"
 
 
@@ -115,33 +117,35 @@ class Viewers:
         self._environ = environ
         self._which = which
 
-    def check(self, name: str = "NAME") -> None:
+    def check(self, name: str = "NAME", protocol: Protocol = Protocol.SPICE) -> None:
         """See that a viewer can be started, before a token is spent on it.
 
         Args:
             name: The console, for the words of the fix.
+            protocol: What it speaks, for the same.
 
         Raises:
             ViewerMissing: No viewer, or no display to show one on.
         """
+        elsewhere = from_elsewhere(name, protocol)
         try:
             find_viewer(self._command, self._which)
         except ViewerMissing as exc:
-            raise ViewerMissing(exc.what, fix=f"{exc.fix}. {from_elsewhere(name)}") from exc
+            raise ViewerMissing(exc.what, fix=f"{exc.fix}. {elsewhere}") from exc
         if not has_display(self._environ):
             raise ViewerMissing(
                 "There is no display here: neither DISPLAY nor WAYLAND_DISPLAY is set",
-                fix=from_elsewhere(name),
+                fix=elsewhere,
             )
 
-    def start(self, exported: Exported) -> Opened:
+    def start(self, exported: Exported, protocol: Protocol = Protocol.SPICE) -> Opened:
         """Start the viewer on a file; returns once it seems to run.
 
         Raises:
             ViewerMissing: No viewer or no display, or the viewer ended at once: its own words.
             StoreError: The runtime directory cannot be written.
         """
-        self.check(exported.name)
+        self.check(exported.name, protocol)
         viewer = find_viewer(self._command, self._which)
         try:
             file = self._write(exported.text)
@@ -171,7 +175,7 @@ class Viewers:
         file.unlink(missing_ok=True)
         raise ViewerMissing(
             f"{viewer[0]} ended at once with code {code}" + (f': "{words}"' if words else ""),
-            fix=from_elsewhere(exported.name),
+            fix=from_elsewhere(exported.name, protocol),
         )
 
     def _write(self, text: str) -> Path:

@@ -8,17 +8,18 @@ import signal
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trustme
 
 from broker.findings import Finding, Mark
-from broker.model import Machine, ProxyStatus
+from broker.model import Machine, ProxyStatus, UnixTarget
 from broker.runtime.wiring import open_service
 from broker.service.embedded import EmbeddedService
 from tests.broker.proxy.qemu import free_port
-from tests.guests import held, needs_qemu, qmp
+from tests.guests import Home, held, needs_qemu, qmp
 from tests.hand import BARE, TICKET, ByHand, by_hand, certificates, short_directory
 from tests.integration.cli import broker
 from tests.stopping import hold
@@ -166,6 +167,22 @@ async def test_a_vm_of_ours_is_looked_at_all_the_same() -> None:
             assert (await first_broken(service, machine))[0] == "process"
     finally:
         await asyncio.to_thread(broker, "vm", "kill", "demo")
+
+
+async def test_one_that_speaks_vnc_is_looked_at_as_far_as_its_socket(home: Home) -> None:
+    async with open_service() as service:
+        spec = replace(home.spec(), vnc=True)
+        machine = await service.start((await service.define(spec)).key)
+        try:
+            found = await steps(service, machine)
+            assert [name for name, each in found.items() if each.mark is Mark.FAIL] == []
+            assert found["SPICE"].words == "it answers as a VNC server"
+            assert "export-vv" not in found["viewer"].fix
+            assert isinstance(machine.target, UnixTarget)
+            Path(machine.target.path).unlink()  # noqa: ASYNC240 - a socket of this test
+            assert (await first_broken(service, machine))[0] == "connection"
+        finally:
+            await service.kill(machine.key)
 
 
 # --- static consoles, and our own proxy -----------------------------------------------------------
