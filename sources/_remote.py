@@ -7,7 +7,7 @@ import asyncio
 import builtins
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Annotated, ClassVar, Final, Generic, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, field_validator
 
@@ -210,3 +210,8 @@ def in_pairs(where: str, given: Mapping[str, object], *pairs: tuple[str, str]) -
     for key in begun[0]:
         if key not in there:
             raise ConfigError(f"{where}: its {key} is missing", fix=f"Give {either}")
+
+
+def quote_part(text: str) -> str:
+    """Text as one part of a path: what a source calls a machine might hold anything."""
+    return quote(text, safe="")

@@ -285,7 +285,7 @@ async def test_nothing_secret_is_logged_or_shown(
     with caplog.at_level(logging.DEBUG):
         await driver.machines()
         console = await driver.console(bench.running)
-    shown = caplog.text + repr(driver.options) + repr(console) + repr(vars(driver))
+    shown = caplog.text + repr(driver.options) + repr(console) + repr(driver)
     assert bench.fake.password not in shown
     assert bench.fake.given
     for secret in bench.fake.given:
