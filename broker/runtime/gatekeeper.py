@@ -309,8 +309,8 @@ class StoreGate:
                 now = await asyncio.to_thread(self._store.data_version)
                 if now == version:
                     continue
-                version = now
                 asked = await asyncio.to_thread(self._store.end_requests, self._worker)
+                version = now
             except BrokerError as problem:
                 log.warning("cannot see which sessions are to end: %s", problem)
                 continue

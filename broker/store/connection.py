@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +19,7 @@ from sqlalchemy import Connection, Engine, exc
 from broker.clock import Clock
 from broker.errors import StoreError
 from broker.store import faults
-from broker.store.engine import engine_on, make_ready, open_url
+from broker.store.engine import be_alone, engine_on, make_ready, open_url
 from broker.store.version import SqliteVersion
 
 
@@ -123,7 +124,10 @@ class SqliteDatabase:
 
 
 class ServerDatabase:
-    """A database named by a SQLAlchemy URL.
+    """A database named by a SQLAlchemy URL; tried with PostgreSQL.
+
+    Its transactions mean what SQLite's do: who reads sees one moment, and who writes is alone. So
+    a verb may look before it writes, on either.
 
     Raises:
         StoreError: The URL cannot be used, or nobody answers there.
@@ -134,22 +138,50 @@ class ServerDatabase:
     def __init__(self, url: str, clock: Clock) -> None:
         self._clock = clock
         self.engine = open_url(url)
+        self._reader = self.engine
+        if self.engine.dialect.name == "postgresql":
+            self._reader = self.engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
         """See `Database`."""
-        try:
-            with self.engine.begin() as connection:
-                yield connection
-        except exc.OperationalError as problem:
-            raise StoreError("The database does not answer", fix="See that it is up") from problem
+        with _server_errors(), self._reader.begin() as connection:
+            yield connection
 
-    writing = reading
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """See `Database`. Whoever else writes is waited for."""
+        with _server_errors(), self.engine.begin() as connection:
+            be_alone(connection)
+            yield connection
 
     def data_version(self) -> int:
-        """See `Database`. It does not tell, so something may have changed every second."""
-        return int(self._clock.monotonic())
+        """See `Database`. PostgreSQL's snapshot changes when a transaction that wrote ends.
+
+        Others do not tell, so something may have changed every second.
+        """
+        if self.engine.dialect.name != "postgresql":
+            return int(self._clock.monotonic())
+        with self.reading() as db:
+            snapshot = db.exec_driver_sql("SELECT pg_current_snapshot()::text").scalar_one()
+        return zlib.crc32(snapshot.encode())
 
     def close(self) -> None:
         """See `Database`."""
         self.engine.dispose()
+
+
+@contextlib.contextmanager
+def _server_errors() -> Iterator[None]:
+    try:
+        yield
+    except exc.OperationalError as problem:
+        raise StoreError(
+            "The database does not answer, or not in time", fix="See that it is up"
+        ) from problem
+    except (exc.InterfaceError, exc.InternalError) as problem:
+        raise StoreError(
+            "The database takes nothing just now", fix="See that it is up and may be written to"
+        ) from problem

@@ -25,6 +25,9 @@ from broker.store.schema import SCHEMA
 BUSY_SECONDS = 10.0
 """How long a verb waits for another process that is writing."""
 
+_WRITERS = 0x62726F6B
+"""The number of PostgreSQL's lock that ours take to write; nothing else has it, one hopes."""
+
 SMALL_BYTES = 4 << 20
 """A database up to this size is checked whole whenever it is opened; that takes milliseconds."""
 
@@ -62,9 +65,20 @@ def open_url(url: str) -> sqlalchemy.Engine:
         StoreError: The URL cannot be used, or nobody answers there.
     """
     try:
-        engine = sqlalchemy.create_engine(url, pool_pre_ping=True, hide_parameters=True)
-        with engine.begin() as connection:
-            migrate(connection)
+        engine = sqlalchemy.create_engine(
+            url,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args=_patience(sqlalchemy.make_url(url)),
+        )
+        try:
+            with engine.begin() as connection:
+                be_alone(connection)
+                if not _is_newest(connection):
+                    migrate(connection)
+        except BaseException:
+            engine.dispose()
+            raise
     except (exc.ArgumentError, exc.NoSuchModuleError, ModuleNotFoundError) as problem:
         raise StoreError(
             "store.url cannot be used: it is no SQLAlchemy URL, or its driver is not installed",
@@ -75,6 +89,41 @@ def open_url(url: str) -> sqlalchemy.Engine:
             "The database that store.url names cannot be opened", fix="See that it is up"
         ) from problem
     return engine
+
+
+def be_alone(connection: sqlalchemy.Connection) -> None:
+    """Have whoever writes to a PostgreSQL wait for the end of this transaction, as SQLite does."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS:d})")
+
+
+def _patience(url: sqlalchemy.URL) -> dict[str, Any]:
+    """How long PostgreSQL may keep us waiting, as psycopg is told it."""
+    if url.get_backend_name() != "postgresql" or url.get_driver_name() != "psycopg":
+        return {}
+    most = int(BUSY_SECONDS * 1000)
+    return {
+        "connect_timeout": int(BUSY_SECONDS),
+        "options": f"{url.query.get('options', '')} -c lock_timeout={most} "
+        f"-c statement_timeout={most} -c idle_in_transaction_session_timeout={most}",
+    }
+
+
+def _is_newest(connection: sqlalchemy.Connection) -> bool:
+    """Whether the schema is ours.
+
+    Raises:
+        StoreError: A newer version of ours made it.
+    """
+    if not sqlalchemy.inspect(connection).has_table("alembic_version"):
+        return False
+    version = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    if version is not None and int(version) > SCHEMA:
+        raise StoreError(
+            "A newer version of broker made the database that store.url names",
+            fix="Use that version, or another database",
+        )
+    return version == str(SCHEMA)
 
 
 def migrate(connection: sqlalchemy.Connection) -> None:

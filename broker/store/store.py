@@ -75,7 +75,7 @@ class Store:
     def data_version(self) -> int:
         """A number that changes when anybody wrote something. Cheap: made to be called often.
 
-        Databases other than SQLite do not tell: there it changes once a second.
+        PostgreSQL tells as well; where a database does not, it changes once a second.
         """
         return self._database.data_version()
 

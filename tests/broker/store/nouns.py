@@ -24,7 +24,7 @@ from broker.model import (
     Token,
     WhenOccupied,
 )
-from broker.store.connection import SqliteDatabase
+from broker.store.connection import ServerDatabase, SqliteDatabase
 from broker.store.store import Store
 
 LAB = SourceName("lab")
@@ -113,5 +113,5 @@ def event(**changes: Any) -> Event:
 
 def engine_of(store: Store) -> Engine:
     """The store's engine, to look behind it or to hurt it."""
-    assert isinstance(store._database, SqliteDatabase)
+    assert isinstance(store._database, SqliteDatabase | ServerDatabase)
     return store._database.engine

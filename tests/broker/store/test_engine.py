@@ -42,6 +42,11 @@ for _ in range(20):
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.fixture
+def url() -> None:
+    """All of this is about SQLite's file."""
+
+
 def reopen(locations: Locations, clock: FakeClock) -> Store:
     return Store.open(locations, clock=clock)
 

@@ -18,6 +18,11 @@ from tests.fake_clock import FakeClock
 
 
 @pytest.fixture
+def url() -> None:
+    """All of this is about SQLite's file."""
+
+
+@pytest.fixture
 def filled(store: Store, clock: FakeClock) -> Store:
     """Machines of two sources, stale ones, ones with sessions, a listing time."""
     store.put_machines(
