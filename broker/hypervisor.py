@@ -22,8 +22,8 @@ class Dialing(Protocol):
     Without it they may be anywhere but this host, its link, and where clouds tell secrets.
     """
 
-    def dial_policy(self) -> DialPolicy:
-        """As its options say."""
+    def dial_policy(self) -> DialPolicy | None:
+        """As its options say; None where a person wrote every address down."""
         ...
 
 

@@ -21,7 +21,6 @@ from pathlib import Path
 
 from broker import logs
 from broker.errors import BrokerError
-from broker.model import Console, GivenTarget, MachineKey
 from broker.proxy import engines
 from broker.proxy.dial import TargetDialer
 from broker.proxy.gate import NoSpares, Spares
@@ -31,7 +30,7 @@ from broker.proxy.neighbours import Place
 from broker.proxy.proxy import Proxy
 from broker.proxy.watch import new_loop, settle
 from broker.runtime import announce
-from broker.runtime.asking import give_channel
+from broker.runtime.asking import Asking
 from broker.runtime.gatekeeper import StoreGate
 from broker.runtime.spares import SpareLine
 from broker.runtime.unwrap import unwrapped
@@ -58,6 +57,7 @@ class Worker:
         self._workers = workers
         self._spares = spares
         self._place = Place(number, house.locations.runtime_dir)
+        self._asking = Asking(house.inventory, house.locations.runtime_dir / "asking")
         self._gate = StoreGate(
             house.store,
             Admission(
@@ -68,7 +68,7 @@ class Worker:
             ),
             house.clock,
             worker=os.getpid(),
-            ask_driver=self._ask_driver,
+            ask_driver=self._asking.console,
             sessions_max=house.settings.proxy.sessions_max,
             channels_max=house.settings.proxy.channels_per_session,
         )
@@ -84,7 +84,7 @@ class Worker:
             doors,
             engines.server(self._certificate),
             self._gate,
-            TargetDialer(LocalVms(), give=self._give),
+            TargetDialer(LocalVms(), give=self._asking.give),
             limits=self._limits(),
             place=self._place,
             spares=self._spares,
@@ -127,13 +127,6 @@ class Worker:
             half_open=share(settings.half_open_max, self._workers),
             half_open_per_address=share(settings.half_open_per_address, self._workers),
         )
-
-    async def _ask_driver(self, key: MachineKey) -> Console:
-        driver = await self._house.inventory.driver(key.source)
-        return await driver.console(key.uuid)
-
-    async def _give(self, target: GivenTarget) -> socket.socket:
-        return await give_channel(self._house.inventory, target)
 
     async def _drain(self, proxy: Proxy) -> None:
         """Told to stop: let sessions end by themselves for a while, then end what is left."""

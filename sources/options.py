@@ -335,7 +335,9 @@ def _problem(
     model: type[BaseModel], name: SourceName, type_name: str, exc: ValidationError
 ) -> ConfigError:
     """Pydantic's first complaint in our words; no value is shown, it might be a secret."""
-    error: Any = exc.errors(include_url=False, include_input=False)[0]
+    errors: list[Any] = list(exc.errors(include_url=False, include_input=False))
+    # a misspelt option is the reason why the right one is missing
+    error = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
     where = f"sources.yaml: {name}"
     key = human.one_line(".".join(str(each) for each in error["loc"]))
     names = option_names(model)

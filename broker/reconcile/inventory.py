@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from broker.driver import SingleLook
 from broker.errors import BrokerError, NotFound, SourceUnreachable
-from broker.events import Event, Kind
+from broker.hypervisor import Telling
 from broker.model import Health, Machine, MachineId, MachineKey, SourceName, SourceStatus
+from broker.reconcile.health import UNREACHABLE_PAUSES, HealthStore, SourceHealth
 from broker.reconcile.loop import Loop
 
 if TYPE_CHECKING:
@@ -30,40 +29,23 @@ log = logging.getLogger(__name__)
 FILE_ROW = SourceName("sources.yaml")
 """The name under which a sources.yaml that cannot be read is shown among the sources."""
 
-LISTED_AT_EVERY = timedelta(seconds=30)
-"""How old a stored `listed_at` may grow before it is written anew.
-
-Every write wakes every reader of the store, so a listing that shows nothing new stays quiet.
-"""
-
 FILE_EVERY = 1.0
 """Seconds between looks at sources.yaml's modification time."""
 
 
-class InventoryStore(Protocol):
+TOLD_EVERY = 300.0
+"""Seconds between looks at a source that tells by itself what changes."""
+
+SETTLE = 0.2
+"""Seconds in which several tellings of a source make one look."""
+
+
+class InventoryStore(HealthStore, Protocol):
     """What is needed of the store."""
 
     def put_configured(self, sources: Sequence[tuple[SourceName, str]]) -> None: ...
 
-    def put_source_status(self, status: SourceStatus) -> None: ...
-
-    def sources(self) -> Sequence[SourceStatus]: ...
-
-    def put_machines(
-        self,
-        source: SourceName,
-        machines: Sequence[Machine],
-        *,
-        tickets: Mapping[MachineId, str],
-        kept: bool,
-        asked: Collection[MachineId] = (),
-    ) -> set[MachineKey]: ...
-
     def put_machine(self, machine: Machine) -> bool: ...
-
-    def mark_stale(self, source: SourceName) -> None: ...
-
-    def add_event(self, event: Event) -> object: ...
 
     def put_file_fingerprint(self, fingerprint: str) -> None: ...
 
@@ -106,7 +88,12 @@ class Inventory:
         self._read_at = -FILE_EVERY
         self._reading = asyncio.Lock()
         self._looking: dict[SourceName, asyncio.Lock] = {}
-        self._loop: Loop[SourceName] = Loop(self._look, every=every.get("", 30.0))
+        self._health = SourceHealth(store, clock)
+        self._pauses: dict[SourceName, float] = {}
+        self._listeners: dict[SourceName, asyncio.Task[None]] = {}
+        self._loop: Loop[SourceName] = Loop(
+            self._look, every=every.get("", 30.0), pause_after=self._pauses.get
+        )
 
     async def refresh(self) -> Sequence[SourceStatus]:
         """Read sources.yaml if it changed, ask every source, store what they show."""
@@ -123,11 +110,37 @@ class Inventory:
             NotFound: No such source is configured.
             BrokerError: It failed; its status says so too.
         """
+        await self._configured_source(name)
+        async with self._looking.setdefault(name, asyncio.Lock()):
+            await self._list(name)
+
+    async def retry(self, name: SourceName) -> None:
+        """Ask a source that is paused or was backed off from, since somebody says it is mended.
+
+        Raises:
+            NotFound: No such source is configured.
+            BrokerError: It failed (again).
+        """
+        await self._configured_source(name)
+        await asyncio.to_thread(self._health.set_paused, name, paused=False)
+        await asyncio.to_thread(self._health.begin_anew, [name])
+        if (driver := self._drivers.pop(name, None)) is not None:
+            await driver.aclose()
+        await self.refresh_source(name)
+
+    async def pause(self, name: SourceName) -> None:
+        """Leave a source alone until `retry`; what is known of it is kept.
+
+        Raises:
+            NotFound: No such source is configured.
+        """
+        await self._configured_source(name)
+        await asyncio.to_thread(self._health.set_paused, name, paused=True)
+
+    async def _configured_source(self, name: SourceName) -> None:
         await self.read_file()
         if name not in self._entries:
             raise NotFound(f"There is no source called {name}", fix="See: broker sources")
-        async with self._looking.setdefault(name, asyncio.Lock()):
-            await self._list(name)
 
     async def refresh_machine(self, key: MachineKey) -> None:
         """Store how one machine is now, without a look at the others where its driver can do so.
@@ -163,10 +176,71 @@ class Inventory:
         """Keep looking until cancelled: at the file every second, at each source in its turn."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._loop.run(), name="inventory loop")
+            try:
+                while True:
+                    await self.read_file()
+                    self._loop.set_keys(self._entries)
+                    await self._wake_mended()
+                    self._listen(group)
+                    await asyncio.sleep(FILE_EVERY)
+            finally:
+                self._listeners.clear()
+
+    async def _wake_mended(self) -> None:
+        """Somebody asked, in whatever process, to try a source anew."""
+        if not self._pauses:
+            return
+        for status in await asyncio.to_thread(self._store.sources):
+            if status.name in self._pauses and status.retry_at is None:
+                del self._pauses[status.name]
+                self._loop.wake(status.name)
+
+    def _listen(self, group: asyncio.TaskGroup) -> None:
+        """Hear sources that tell what changes, beginning with their first whole listing."""
+        for name, listener in list(self._listeners.items()):
+            if listener.done():
+                del self._listeners[name]
+            elif name not in self._drivers:
+                listener.cancel()
+        for name, driver in self._drivers.items():
+            fit = name in self._entries and name not in {*self._listeners, *self._pauses}
+            if fit and isinstance(driver, Telling):
+                listener = group.create_task(self._hear(name, driver), name=f"hear {name}")
+                self._listeners[name] = listener
+
+    async def _hear(self, name: SourceName, driver: Telling) -> None:
+        changed: set[MachineId | None] = set()
+        told = asyncio.Event()
+
+        def take(machine: MachineId | None) -> None:
+            changed.add(machine)
+            told.set()
+
+        async def store() -> None:
             while True:
-                await self.read_file()
-                self._loop.set_keys(self._entries)
-                await asyncio.sleep(FILE_EVERY)
+                await told.wait()
+                await asyncio.sleep(SETTLE)
+                told.clear()
+                some, most = changed.copy(), 8
+                changed.clear()
+                if None in some or len(some) > most:
+                    self._loop.wake(name)
+                    continue
+                for machine in some:
+                    assert machine is not None
+                    await self.refresh_machine(MachineKey(name, machine))
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                storing = group.create_task(store(), name=f"store what {name} tells")
+                await driver.changes(take)
+                storing.cancel()
+        except* BrokerError as problems:
+            log.info("%s tells nothing more: %s", name, problems.exceptions[0])
+        except* Exception:  # a driver's bug must not stop the other sources
+            log.exception("hearing %s failed", name)
+        self._loop.wake(name)  # and `run` listens again, unless that listing fails
+        await asyncio.sleep(UNREACHABLE_PAUSES[0])
 
     def wake(self, name: SourceName) -> None:
         """Look at that source soon."""
@@ -207,6 +281,7 @@ class Inventory:
                 if (driver := self._drivers.pop(name, None)) is not None:
                     await driver.aclose()
             await asyncio.to_thread(self._write_configured, file, fingerprint)
+            self._pauses.clear()
             self._seen_fingerprint = fingerprint
             self._loop.set_keys(self._entries)
             self._loop.wake_all()
@@ -215,7 +290,10 @@ class Inventory:
         return self._configured and await asyncio.to_thread(self._store.file_fingerprint) == ""
 
     def _write_configured(self, file: SourcesFile, fingerprint: str) -> None:
+        names = [entry.name for entry in file.entries]
         self._store.put_configured([(entry.name, entry.type) for entry in file.entries])
+        if self._store.file_fingerprint() != fingerprint:
+            self._health.begin_anew(names)  # what was wrong may have been mended there
         self._store.put_file_fingerprint(fingerprint)
         self._configured = True
 
@@ -236,7 +314,7 @@ class Inventory:
 
         self._entries = {entry.name: entry for entry in default_entries()}
         for entry in self._entries.values():
-            if await asyncio.to_thread(self._status, entry.name) is None:
+            if await asyncio.to_thread(self._health.status, entry.name) is None:
                 status = SourceStatus(name=entry.name, type=entry.type, health=Health.NEW)
                 await asyncio.to_thread(self._store.put_source_status, status)
 
@@ -264,6 +342,8 @@ class Inventory:
             if name not in self._entries:
                 return None
             await self._list(name)
+            if (listener := self._listeners.get(name)) is not None and not listener.done():
+                return TOLD_EVERY
             return self._every.get(self._entries[name].type)
 
     async def _list(self, name: SourceName) -> None:
@@ -273,6 +353,9 @@ class Inventory:
             BrokerError: The source failed; its status says so and its machines are marked stale.
         """
         entry = self._entries[name]
+        if not await asyncio.to_thread(self._health.may_ask, name):
+            return
+        began = self._clock.monotonic()
         try:
             driver = self._driver(name)
             try:
@@ -284,68 +367,16 @@ class Inventory:
                     fix="Check the way to it, or raise sources.timeout",
                 ) from exc
         except BrokerError as problem:
-            await asyncio.to_thread(self._write_failure, entry, problem.what, problem.fix)
+            await self._fail(entry, problem)
             raise
         except Exception as bug:
-            await asyncio.to_thread(
-                self._write_failure,
-                entry,
-                f"The {entry.type} driver broke: {type(bug).__name__}",
-                "Please report it with the log",
-            )
+            broke = f"The {entry.type} driver broke: {type(bug).__name__}"
+            await self._fail(entry, BrokerError(broke, fix="Please report it with the log"))
             raise
-        await asyncio.to_thread(self._write_listing, entry, driver, machines)
+        took = self._clock.monotonic() - began
+        await asyncio.to_thread(self._health.listed, entry, driver, machines, took)
+        self._pauses.pop(name, None)
 
-    def _write_failure(self, entry: SourceEntry, problem: str, fix: str) -> None:
-        before = self._status(entry.name)
-        self._store.mark_stale(entry.name)
-        self._store.put_source_status(
-            SourceStatus(
-                name=entry.name,
-                type=entry.type,
-                health=Health.FAILED,
-                problem=problem,
-                fix=fix,
-                machines=before.machines if before else 0,
-                listed_at=before.listed_at if before else None,
-            )
-        )
-        if before is None or before.health is not Health.FAILED or before.problem != problem:
-            self._event(Kind.SOURCE_FAILED, entry.name, problem)
-
-    def _write_listing(
-        self, entry: SourceEntry, driver: Driver, machines: Sequence[Machine]
-    ) -> None:
-        from broker.driver import AskedEachTime, KeptConsoles
-
-        before = self._status(entry.name)
-        kept = isinstance(driver, KeptConsoles)
-        tickets = driver.kept_tickets() if isinstance(driver, KeptConsoles) else {}
-        asked = driver.asked_each_time() if isinstance(driver, AskedEachTime) else ()
-        self._store.put_machines(entry.name, machines, tickets=tickets, kept=kept, asked=asked)
-        status = SourceStatus(
-            name=entry.name,
-            type=entry.type,
-            health=Health.OK,
-            warnings=tuple(driver.warnings),
-            machines=len(machines),
-            listed_at=self._clock.now(),
-        )
-        if before is None or not _is_fresh(before, status):
-            self._store.put_source_status(status)
-        if before is not None and before.health is Health.FAILED:
-            self._event(Kind.SOURCE_RECOVERED, entry.name, f"{entry.name} answers again")
-
-    def _status(self, name: SourceName) -> SourceStatus | None:
-        return next((status for status in self._store.sources() if status.name == name), None)
-
-    def _event(self, kind: Kind, source: SourceName, text: str) -> None:
-        self._store.add_event(Event(at=self._clock.now(), kind=kind, text=text, source=source))
-
-
-def _is_fresh(stored: SourceStatus, now: SourceStatus) -> bool:
-    """Whether `stored` says what `now` does, and not too long ago."""
-    if stored.listed_at is None or now.listed_at is None:
-        return False
-    same = replace(stored, listed_at=None) == replace(now, listed_at=None)
-    return same and abs(now.listed_at - stored.listed_at) < LISTED_AT_EVERY
+    async def _fail(self, entry: SourceEntry, problem: BrokerError) -> None:
+        pause = self._pauses[entry.name] = self._health.pause(entry.name, problem)
+        await asyncio.to_thread(self._health.failed, entry, problem, pause)

@@ -29,6 +29,7 @@ class Loop(Generic[K]):
             None for `every`. A `BrokerError` makes the pause grow; so does any other exception,
             which is logged with its traceback.
         every: Seconds between looks at a key that nobody wakes.
+        pause_after: Seconds until the next look at a key that just failed; None for `pauses`.
     """
 
     def __init__(
@@ -37,10 +38,12 @@ class Loop(Generic[K]):
         *,
         every: float,
         pauses: tuple[float, ...] = PAUSES,
+        pause_after: Callable[[K], float | None] = lambda _: None,
     ) -> None:
         self._look = look
         self._every = every
         self._pauses = pauses
+        self._pause_after = pause_after
         self._wake: dict[K, asyncio.Event] = {}
         self._tasks: dict[K, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
@@ -89,11 +92,11 @@ class Loop(Generic[K]):
                 failures = 0
                 pause = self._every if pause is None else pause
             except BrokerError as problem:
-                pause = self._pauses[min(failures, len(self._pauses) - 1)]
+                pause = self._pause(key, failures)
                 failures += 1
                 log.info("%s: %s; next look in %g s", key, problem, pause)
             except Exception:  # a reconciler's loop is one of the four places that may
-                pause = self._pauses[min(failures, len(self._pauses) - 1)]
+                pause = self._pause(key, failures)
                 failures += 1
                 log.exception("looking at %s failed; next look in %g s", key, pause)
             try:
@@ -101,3 +104,7 @@ class Loop(Generic[K]):
                     await woken.wait()
             except TimeoutError:
                 continue
+
+    def _pause(self, key: K, failures: int) -> float:
+        asked = self._pause_after(key)
+        return self._pauses[min(failures, len(self._pauses) - 1)] if asked is None else asked

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from broker import tokens
@@ -49,6 +51,10 @@ LOOK_EVERY = 0.25
 REFUSALS_PER_SECOND = 5
 """Audit rows of refused connections; more are counted into the next one, so a port scanner or a
 viewer that tries for ever does not fill the disk."""
+
+
+SPARE_TIME = timedelta(seconds=10)
+"""A ticket with less time left than this is asked for anew."""
 
 
 class StoreGate:
@@ -111,10 +117,10 @@ class StoreGate:
             raise
         self._in_turn.pop(peer, None)
         session = admitted.session
-        self._live[session.id] = Live(session, self._clock.monotonic())
+        live = self._live[session.id] = Live(session, self._clock.monotonic())
         self._counters.add("opened")
         try:
-            console = admitted.console or await self._ask_driver(session.key)
+            console = live.console = admitted.console or await self._ask_driver(session.key)
         except BrokerError as problem:
             self.record(SessionClosed(session.id, problem.code, established=False))
             raise
@@ -138,7 +144,18 @@ class StoreGate:
                 reason="limit",
                 fix="Raise proxy.channels_per_session",
             )
-        return admission
+        if live is None or live.console is None or not self._is_stale(live.console):
+            return admission
+        async with live.asking:
+            if self._is_stale(live.console):
+                live.console = await self._ask_driver(live.session.key)
+            fresh = live.console
+        return replace(admission, target=fresh.target, ticket=fresh.ticket or "")
+
+    def _is_stale(self, console: Console) -> bool:
+        """Whether what was asked for when the session began opens no further channel by now."""
+        until = console.expires_at
+        return until is not None and until - self._clock.now() < SPARE_TIME
 
     def record(self, notice: Notice) -> None:
         """Take note in memory; `write` does the rest."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from broker.latency import Timing, merged
-from broker.model import ChannelInfo, Session
+from broker.model import ChannelInfo, Console, Session
 from broker.proxy.gate import ChannelClosed, Timed, Traffic
 
 RATE_SECONDS = 0.9
@@ -21,6 +22,10 @@ class Live:
     began: float
     """When, by the clock that never jumps."""
     channels: dict[str, ChannelInfo] = field(default_factory=dict)
+    console: Console | None = field(default=None, repr=False)
+    """Where its screen is, as its source said last."""
+    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while its source is asked anew."""
     _to_client: int = 0
     _to_server: int = 0
     _timing: Timing = field(default_factory=Timing)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from broker.events import Event, Kind
 from broker.model import (
+    Ability,
     GivenTarget,
     HandOverTarget,
     Health,
@@ -83,6 +84,11 @@ def to_source(row: Row, machines: int) -> SourceStatus:
         warnings=tuple(json.loads(row["warnings"])),
         machines=machines,
         listed_at=moment(row["listed_at"]),
+        since=moment(row["since"]),
+        seconds=row["seconds"],
+        error=row["error"],
+        retry_at=moment(row["retry_at"]),
+        abilities={Ability(key): why for key, why in json.loads(row["abilities"]).items()},
     )
 
 
@@ -96,6 +102,11 @@ def from_source(status: SourceStatus) -> Values:
         "fix": status.fix,
         "warnings": json.dumps(status.warnings),
         "listed_at": seconds(status.listed_at),
+        "since": seconds(status.since),
+        "seconds": status.seconds,
+        "error": status.error,
+        "retry_at": seconds(status.retry_at),
+        "abilities": json.dumps(status.abilities),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-SCHEMA: Final = 4
+SCHEMA: Final = 5
 """Kept in SQLite's `user_version`; the last migration's revision is this number."""
 
 TABLES: Final = (

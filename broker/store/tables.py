@@ -33,6 +33,11 @@ class SourceRow(SQLModel, table=True):
     fix: str = ""
     warnings: str = "[]"
     listed_at: float | None = None
+    since: float | None = None
+    seconds: float = 0.0
+    error: str = ""
+    retry_at: float | None = None
+    abilities: str = "{}"
 
 
 class MachineRow(SQLModel, table=True):

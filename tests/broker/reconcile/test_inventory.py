@@ -1,7 +1,9 @@
 """Sources, last-good, and what a failure leaves alone. The store is the real one."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import ClassVar, Self
 
 import pytest
@@ -10,9 +12,10 @@ from broker.clock import SystemClock
 from broker.config.locations import Locations
 from broker.config.sources_file import SourceEntry, SourcesFile
 from broker.driver import Driver, DriverContext
-from broker.errors import BrokerError, ConfigError, NotFound, SourceUnreachable
+from broker.errors import BrokerError, ConfigError, NotFound, SourceDenied, SourceUnreachable
 from broker.events import Kind
 from broker.model import (
+    Ability,
     Console,
     Health,
     Machine,
@@ -23,6 +26,7 @@ from broker.model import (
     State,
     TcpTarget,
 )
+from broker.reconcile.health import SourceHealth
 from broker.reconcile.inventory import FILE_ROW, Inventory
 from broker.store.store import Store
 
@@ -39,6 +43,9 @@ class FakeDriver:
     fails: Exception | None = None
     closed: bool = False
     warnings: tuple[str, ...] = ()
+    asked: int = 0
+    shortcomings: tuple[str, ...] = ()
+    can: Mapping[Ability, str] = field(default_factory=dict)
 
     @classmethod
     def from_options(
@@ -46,7 +53,11 @@ class FakeDriver:
     ) -> Self:
         return cls(name)
 
+    def abilities(self) -> Mapping[Ability, str]:
+        return self.can
+
     async def machines(self) -> Sequence[Machine]:
+        self.asked += 1
         if self.fails is not None:
             raise self.fails
         return [
@@ -67,6 +78,19 @@ class FakeDriver:
 
     async def aclose(self) -> None:
         self.closed = True
+
+
+@dataclass
+class TellingDriver(FakeDriver):
+    """One that tells by itself."""
+
+    tell: Callable[[MachineId | None], None] = field(default=lambda _: None)
+    listening: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def changes(self, changed: Callable[[MachineId | None], None]) -> None:
+        self.tell = changed
+        self.listening.set()
+        await asyncio.Event().wait()
 
 
 @dataclass
@@ -274,3 +298,94 @@ async def test_a_store_that_was_begun_anew_is_filled_again(world: World) -> None
     world.store.put_file_fingerprint("")
     await inventory.refresh()
     assert world.names() == ["lab/db", "prod/mail", "lab/web"]
+
+
+# -- health, back-off, pausing
+
+
+async def test_a_source_that_refused_our_credentials_is_not_asked_again_by_itself(
+    world: World,
+) -> None:
+    world.drivers[LAB].fails = SourceDenied("lab refuses the password")
+    inventory = world.inventory()
+    await inventory.refresh()
+    status = world.status(LAB)
+    assert status.error == "source-denied"
+    assert status.retry_at is not None
+    assert status.since is not None
+    assert status.retry_at >= status.since + timedelta(seconds=60)
+    asked = world.drivers[LAB].asked
+    await inventory.refresh()
+    with pytest.raises(SourceDenied):
+        await world.inventory().refresh_source(LAB)  # another process
+    assert world.drivers[LAB].asked == asked
+    assert world.status(PROD).health is Health.OK
+    world.drivers[LAB].fails = None
+    await inventory.retry(LAB)
+    assert world.status(LAB).health is Health.OK
+    assert world.status(LAB).retry_at is None
+
+
+async def test_sources_yaml_written_anew_ends_the_waiting(world: World) -> None:
+    world.drivers[LAB].fails = SourceDenied("lab refuses the password")
+    inventory = world.inventory()
+    await inventory.refresh()
+    asked = world.drivers[LAB].asked
+    world.write(*world.entries)
+    await inventory.refresh()
+    assert world.drivers[LAB].asked == asked + 1
+
+
+async def test_pauses_grow_and_a_source_may_ask_for_longer(world: World) -> None:
+    health = SourceHealth(world.store, SystemClock())
+    plain = SourceUnreachable("gone")
+    assert [health.pause(LAB, plain) for _ in range(6)] == [5, 10, 20, 40, 60, 60]
+    assert health.pause(PROD, SourceUnreachable("busy", retry_after=90)) == 90
+    assert health.pause(PROD, SourceDenied("no")) == 120
+
+
+async def test_a_paused_source_is_left_alone_and_its_machines_are_kept(world: World) -> None:
+    inventory = world.inventory()
+    await inventory.refresh()
+    await inventory.pause(LAB)
+    asked = world.drivers[LAB].asked
+    await inventory.refresh()
+    assert world.drivers[LAB].asked == asked
+    assert world.status(LAB).health is Health.PAUSED
+    assert all(
+        stored.stale == (stored.machine.key.source == LAB) for stored in world.store.machines()
+    )
+    assert "lab/web" in world.names()
+    await inventory.retry(LAB)
+    assert world.status(LAB).health is Health.OK
+    assert not any(stored.stale for stored in world.store.machines())
+
+
+async def test_a_source_that_is_short_of_something_is_degraded(world: World) -> None:
+    driver = world.drivers[LAB]
+    driver.shortcomings = ("VM.Console is missing",)
+    driver.can = {Ability.START: "", Ability.PAUSE: "It cannot"}
+    inventory = world.inventory()
+    await inventory.refresh()
+    status = world.status(LAB)
+    assert status.health is Health.DEGRADED
+    assert status.problem == "VM.Console is missing"
+    assert status.abilities == driver.can
+    assert world.names()
+
+
+async def test_what_a_source_tells_is_looked_at_without_waiting_for_its_turn(world: World) -> None:
+    teller = TellingDriver(LAB, ["web"])
+    world.drivers[LAB] = teller
+    inventory = world.inventory()
+    running = asyncio.ensure_future(inventory.run())
+    try:
+        async with asyncio.timeout(30):
+            await teller.listening.wait()
+            teller.shows.append("new")
+            teller.tell(None)
+            while "lab/new" not in world.names():
+                await asyncio.sleep(0.05)
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
