@@ -384,7 +384,7 @@ async def test_what_a_source_tells_is_looked_at_without_waiting_for_its_turn(wor
             await teller.listening.wait()
             teller.shows.append("new")
             teller.tell(None)
-            while "lab/new" not in world.names():
+            while "lab/new" not in world.names():  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
     finally:
         running.cancel()
