@@ -1,0 +1,261 @@
+"""A connection to libvirt: opened when wanted, opened anew when lost, in threads of its own.
+
+Every call of the binding blocks. One thread of the process, begun with the first connection, runs
+libvirt's event loop: keep-alives, events of domains, and streams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from broker.errors import (
+    BrokerError,
+    ConfigError,
+    NotFound,
+    RightMissing,
+    SourceDenied,
+    SourceUnreachable,
+    UsageError,
+)
+from broker.model import SourceName
+
+Connection = Any
+"""`libvirt.virConnect`; the binding has no types, and may not be installed."""
+
+T = TypeVar("T")
+
+THREADS: Final = 4
+"""Calls at the same time on one connection: a long listing does not hold a viewer up."""
+KEEPALIVE: Final = (5, 3)
+"""Seconds between signs of life, and how many may be missing: a dead host is known in 20 s."""
+
+NOT_SUPPORTED: Final = 3
+WRONG_STATE: Final = 55
+NO_DOMAIN: Final = 42
+NOT_POSSIBLE: Final = 84
+_FORBIDDEN: Final = (29, 88)
+"""A read-only connection, and polkit or ACLs that say no."""
+_AUTH: Final = (45, 80, 79)
+"""Authentication failed, was cancelled, or is not there."""
+_LOST: Final = (38, 39)
+"""A system's error, and one of the remote protocol: the connection is of no use any more."""
+
+
+class Link:
+    """One connection.
+
+    Args:
+        name: The source's, for errors.
+        credentials: Gives user and password when libvirt asks for them; blocks.
+    """
+
+    def __init__(
+        self,
+        name: SourceName,
+        uri: str,
+        credentials: Callable[[], tuple[str, str]] | None = None,
+    ) -> None:
+        self.name = name
+        self.uri = uri
+        self._credentials = credentials
+        self._connection: Connection | None = None
+        self._opening = threading.Lock()
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix=f"libvirt-{name}")
+        self._lost: Callable[[], None] = lambda: None
+        self._closed = False
+
+    async def call(self, ask: Callable[[Connection], T], *, again: bool = True) -> T:
+        """Ask something of the connection, in a thread.
+
+        Args:
+            again: It is harmless to ask twice, should the connection turn out to be lost.
+
+        Raises:
+            SourceUnreachable: The daemon does not answer.
+            SourceDenied: It refuses our credentials.
+            RightMissing: We may not do that.
+            NotFound: There is no such domain.
+            UsageError: Not in its present state, or not at all.
+            ConfigError: The binding is not installed.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._ask, ask, again)
+
+    def on_loss(self, told: Callable[[], None]) -> None:
+        """Have that called, in libvirt's thread, when the connection is lost."""
+        self._lost = told
+
+    def forget(self, undo: Callable[[Connection], object]) -> None:
+        """Undo something of the connection if there still is one; nobody waits for that."""
+        connection = self._connection
+        if connection is None or self._closed:
+            return
+
+        def act() -> None:
+            with contextlib.suppress(load().libvirtError):
+                undo(connection)
+
+        self._threads.submit(act)
+
+    async def lose(self) -> None:
+        """The connection is known to be lost: the next call opens another."""
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._drop)
+
+    async def aclose(self) -> None:
+        """Close it; calls under way end with an error."""
+        if self._closed:
+            return
+        self._closed = True
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._drop)
+        self._threads.shutdown(wait=False)
+
+    def _ask(self, ask: Callable[[Connection], T], again: bool) -> T:
+        binding = load()
+        try:
+            return ask(self._open(binding))
+        except binding.libvirtError as exc:
+            problem = self.translated(exc)
+            if not isinstance(problem, SourceUnreachable):
+                raise problem from None
+            self._drop()
+            if not again:
+                raise problem from None
+        try:
+            return ask(self._open(binding))
+        except binding.libvirtError as exc:
+            raise self.translated(exc) from None
+
+    def _open(self, binding: Any) -> Connection:
+        with self._opening:
+            if self._closed:
+                raise SourceUnreachable(f"{self.name} is being closed")
+            if self._connection is not None:
+                return self._connection
+            run_events()
+            if self._credentials is None:
+                connection = binding.open(self.uri)
+            else:
+                connection = binding.openAuth(self.uri, [_kinds(binding), self._answer, None], 0)
+            with contextlib.suppress(binding.libvirtError):  # drivers in this process have none
+                connection.setKeepAlive(*KEEPALIVE)
+            with contextlib.suppress(binding.libvirtError):
+                connection.registerCloseCallback(lambda *_: self._lost(), None)
+            self._connection = connection
+            return connection
+
+    def _answer(self, asked: list[list[Any]], _: object) -> int:
+        """Libvirt asks for a name (2, 3) or a password (5, 7)."""
+        assert self._credentials is not None
+        user, password = self._credentials()
+        for each in asked:
+            each[4] = user if each[0] in (2, 3) else password
+        return 0
+
+    def _drop(self) -> None:
+        with self._opening:
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            binding = load()
+            with contextlib.suppress(binding.libvirtError):
+                connection.unregisterCloseCallback()
+            with contextlib.suppress(binding.libvirtError):
+                connection.close()
+
+    def translated(self, exc: Exception) -> BrokerError:
+        """Libvirt's error in our words; its own text is kept, it names no secret."""
+        code = getattr(exc, "get_error_code", lambda: 0)()
+        said = str(exc).strip().splitlines()[0] if str(exc).strip() else "no reason given"
+        where = shown(self.uri)
+        if code == NO_DOMAIN:
+            return NotFound(f"{self.name} has no such machine any more", fix="See: broker list")
+        if code in _AUTH:
+            return SourceDenied(
+                f"{where} refuses our credentials ({said})",
+                fix="Check user and password, or the group `libvirt`; then: "
+                f"broker sources retry {self.name}",
+            )
+        if code in _FORBIDDEN:
+            return RightMissing(
+                f"We may not do that at {where} ({said})",
+                fix="Grant it there; which rights are needed: docs/sources/libvirt.md",
+            )
+        if code in _LOST or "client socket is closed" in said or "onnection" in said:
+            return SourceUnreachable(
+                f"{where} does not answer ({said})",
+                fix="Check that libvirt's daemon runs there and the way to it",
+            )
+        if code == NOT_SUPPORTED:
+            return UsageError(f"{where} cannot do that ({said})")
+        return UsageError(f"{where} says: {said}")
+
+
+@functools.cache
+def load() -> Any:
+    """The binding.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    try:
+        import libvirt
+    except ImportError as exc:
+        raise ConfigError(
+            "sources.yaml: the type libvirt needs libvirt's Python binding, which is not installed",
+            fix="pip install 'console-broker[libvirt]', or: apt install python3-libvirt",
+        ) from exc
+    libvirt.registerErrorHandler(lambda *_: None, None)  # it would write to stderr else
+    return libvirt
+
+
+@functools.cache
+def run_events() -> None:
+    """Have libvirt's events delivered, once per process, before the first connection."""
+    binding = load()
+    binding.virEventRegisterDefaultImpl()
+
+    def run() -> None:
+        while True:
+            binding.virEventRunDefaultImpl()
+
+    threading.Thread(target=run, name="libvirt-events", daemon=True).start()
+
+
+def _kinds(binding: Any) -> list[int]:
+    return [
+        binding.VIR_CRED_AUTHNAME,
+        binding.VIR_CRED_ECHOPROMPT,
+        binding.VIR_CRED_PASSPHRASE,
+        binding.VIR_CRED_NOECHOPROMPT,
+    ]
+
+
+def shown(uri: str) -> str:
+    """A URI without its parameters, which name files."""
+    return uri.partition("?")[0]
+
+
+def host_of(uri: str) -> str:
+    """The host a URI names; empty for this one."""
+    return urlsplit(uri).hostname or ""
+
+
+def prepared(uri: str, pki: str | None) -> str:
+    """A URI with what we add to it: no questions on the terminal, and the keys' directory."""
+    more = []
+    scheme = urlsplit(uri).scheme
+    if scheme.endswith("+ssh") and "no_tty=" not in uri:
+        more.append("no_tty=1")
+    if pki is not None and "pkipath=" not in uri:
+        from urllib.parse import quote
+
+        more.append(f"pkipath={quote(pki, safe='/')}")
+    if not more:
+        return uri
+    return uri + ("&" if "?" in uri else "?") + "&".join(more)

@@ -1,0 +1,39 @@
+"""The verbs of power, as libvirt has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from broker.errors import UsageError
+from broker.model import Ability, State
+
+
+def switch(found: Any, ability: Ability, state: State) -> None:
+    """Do that to a domain, unless it is so already."""
+    off = state in (State.STOPPED, State.CRASHED) or not found.isActive()
+    match ability:
+        case Ability.START:
+            if off:
+                found.create()
+        case Ability.SHUTDOWN | Ability.STOP if off:
+            return
+        case Ability.SHUTDOWN:
+            found.shutdown()
+        case Ability.STOP:
+            found.destroy()
+        case _ if off:
+            raise UsageError(f"{found.name()} is off", fix=f"broker vm start {found.name()}")
+        case Ability.REBOOT:
+            found.reboot(0)
+        case Ability.RESET:
+            found.reset(0)
+        case Ability.PAUSE:
+            if state is not State.PAUSED:
+                found.suspend()
+        case Ability.RESUME:
+            if state is State.SUSPENDED:
+                found.pMWakeup(0)
+            elif state is State.PAUSED:
+                found.resume()
+        case _:
+            raise UsageError(f"libvirt cannot {ability.value} a machine")
