@@ -10,16 +10,19 @@ import os
 import shutil
 import struct
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from OpenSSL import SSL
 
 from broker import demo
 from broker.model import HandOverTarget
 from broker.proxy.dial import TargetDialer
+from broker.proxy.fast_tls import FastServer
 from broker.proxy.gate import ChannelClosed, ChannelOpened, ConnectionRefused, SessionClosed
+from broker.proxy.tls import TlsServer
 from tests.broker.proxy.qemu import Qemu, running_qemu
 from tests.broker.proxy.rig import SECONDS, TOKEN, Rig, proxying
 
@@ -219,6 +222,96 @@ async def test_remote_viewer_opens_every_channel_it_knows(
         ):
             await rig.gate.heard(ChannelOpened, lambda o, name=channel: o.channel == name)  # type: ignore[misc]
     await assert_it_went_well(machine, rig)
+
+
+LATE = {
+    "usbredir.1": (
+        {"type": "spicevmc", "data": {"type": "usbredir"}},
+        {"driver": "usb-redir"},
+    ),
+    "webdav.1": (
+        {"type": "spiceport", "data": {"fqdn": "org.spice-space.webdav.0"}},
+        {"driver": "virtserialport"},
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("viewer", "late"), [("remote-viewer", "usbredir.1"), ("spicy", "webdav.1")]
+)
+async def test_a_viewer_opens_a_channel_that_is_plugged_in_later(
+    viewer: str, late: str, machine: Qemu, rig: Rig, screen: str, broker_home: Path
+) -> None:
+    """Long after the token was used: the session's own channels come in, whenever that is."""
+    if not shutil.which(viewer):
+        pytest.skip(f"{viewer} is missing")
+    file = broker_home / "x.vv"
+    file.write_text(rig.vv())
+    here = {"DISPLAY": screen, "NO_AT_BRIDGE": "1", "SSL_CERT_FILE": str(rig.identity.ca_path)}
+    words = (
+        (str(file),) if viewer != "spicy" else ("-h", "localhost", "-s", f"{rig.port}", "-w", TOKEN)
+    )
+    async with program(viewer, *words, **here):
+        await rig.gate.heard(ChannelOpened, lambda opened: opened.channel == "usbredir.0")
+        assert late not in rig.gate.joined
+        chardev, device = LATE[late]
+        await machine.qmp("chardev-add", id="late", backend=chardev)
+        await machine.qmp("device_add", id="late", chardev="late", **device)
+        await rig.gate.heard(ChannelOpened, lambda opened: opened.channel == late)
+    await assert_it_went_well(machine, rig, hasty=True)
+
+
+def display_of(token: str) -> Callable[[ChannelOpened], bool]:
+    return lambda opened: (opened.session, opened.channel) == (f"s-{token}", "display.0")
+
+
+def session_of(token: str) -> Callable[[SessionClosed], bool]:
+    return lambda closed: closed.session == f"s-{token}"
+
+
+def speaking_only(version: int) -> Callable[[Path], TlsServer]:
+    """TLS of that version and no other."""
+
+    def make(pem_path: Path) -> TlsServer:
+        server = FastServer(pem_path)
+        server._owner.set_min_proto_version(version)
+        server._owner.set_max_proto_version(version)
+        return server
+
+    return make
+
+
+@pytest.mark.skipif(not RYLL.exists(), reason="ryll is not installed")
+@pytest.mark.skipif(not shutil.which("remote-viewer"), reason="remote-viewer is missing")
+@pytest.mark.parametrize("version", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION], ids=["1.2", "1.3"])
+async def test_each_viewer_gets_a_picture_over_each_version_of_tls(
+    version: int, machine: Qemu, screen: str, broker_home: Path, tmp_path: Path
+) -> None:
+    file = broker_home / "x.vv"
+    viewers = {
+        "spicy": ("spicy-screenshot", "-h", "localhost", "-o", f"{tmp_path}/screen.ppm"),
+        "remote-viewer": ("remote-viewer", str(file)),
+        "ryll": (str(RYLL), "--headless", "--file", str(file)),
+    }
+    tls = speaking_only(version)
+    async with proxying(tmp_path, dialer=TargetDialer(machine), tls=tls) as rig:
+        for token, command in viewers.items():
+            rig.gate.allow(HandOverTarget(f"{machine.directory}/ctl"), token=token)
+            file.write_text(rig.vv(token))
+            more = ("-s", str(rig.port), "-w", token) if token == "spicy" else ()
+            here = {
+                "DISPLAY": screen,
+                "NO_AT_BRIDGE": "1",
+                "SSL_CERT_FILE": f"{rig.identity.ca_path}",
+            }
+            async with program(*command, *more, **here) as running:
+                await rig.gate.heard(ChannelOpened, display_of(token))
+                if token == "spicy":  # it takes its picture and ends
+                    async with asyncio.timeout(SECONDS):
+                        await running.wait()
+            await rig.gate.heard(SessionClosed, session_of(token))
+        assert (tmp_path / "screen.ppm").read_bytes().startswith(b"P6\n720 400")
+        assert await machine.is_alive()
 
 
 def disc(boot: bytes) -> bytes:
