@@ -21,7 +21,7 @@ from typing import Any, Final
 import httpx
 
 from broker.clock import Clock, SystemClock
-from broker.errors import BrokerError, SourceDenied, SourceUnreachable
+from broker.errors import BrokerError, RightMissing, SourceDenied, SourceUnreachable
 from broker.model import SourceName
 from sources._reply import Reply, spoken
 from sources._trust import distrust, reason, tls_context
@@ -61,6 +61,14 @@ class Signed:
     until: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Whom we ask, and for what; without secrets."""
+
+    where: str
+    text: str
+
+
 SignIn = Callable[[], Awaitable[Signed]]
 """Gets a token.
 
@@ -80,6 +88,7 @@ class Http:
         seconds: What a request has between two bytes.
         sign_in: Gets a token; None where requests need none.
         renews: A 401 is worth another `sign_in`.
+        narrow: A token may be good for some paths only; the others answer 401.
         answers: Statuses from 500 on that are answers here, not troubles: not tried again.
         pause: Waits; a test may wait for less.
     """
@@ -94,6 +103,7 @@ class Http:
         seconds: float = ANSWER_SECONDS,
         sign_in: SignIn | None = None,
         renews: bool = True,
+        narrow: bool = False,
         answers: frozenset[int] = frozenset(),
         clock: Clock | None = None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -107,6 +117,7 @@ class Http:
         self.seconds = seconds
         self._sign_in = sign_in
         self._renews = renews
+        self._narrow = narrow
         self._answers = answers
         self.pause = pause
         self._hidden: set[str] = set()
@@ -118,7 +129,10 @@ class Http:
     @property
     def where(self) -> str:
         """The product and its address, for people."""
-        return f"{self._product} at {httpx.URL(self.url).netloc.decode('ascii', 'replace')}"
+        return self._at(self.url)
+
+    def _at(self, url: str) -> str:
+        return f"{self._product} at {httpx.URL(url).netloc.decode('ascii', 'replace')}"
 
     def hide(self, secret: str) -> str:
         """Keep a secret out of every error from now on; the secret."""
@@ -184,7 +198,7 @@ class Http:
         url = path if "://" in path else self.url + path
         content = {"params": params, "json": json, "data": form}
         wanted = {key: value for key, value in content.items() if value is not None}
-        asked = f"{method} {secret_path or httpx.URL(url).path}"
+        asked = _Asked(self._at(url), f"{method} {secret_path or httpx.URL(url).path}")
 
         async def send(token: Signed | None) -> Reply:
             carried = dict(headers or {})
@@ -200,6 +214,12 @@ class Http:
         reply = await send(token)
         if reply.status == 401 and self._renews:
             reply = await send(await self._token(instead_of=token))
+        if reply.status == 401 and self._narrow:
+            raise RightMissing(
+                f"{reply.where} takes our credentials, but not for {reply.asked}",
+                right=reply.asked,
+                fix="Let the application credential's access rules allow it",
+            )
         if reply.status == 401:
             raise self._refused(
                 SourceDenied(
@@ -249,7 +269,7 @@ class Http:
 
     # -- asking
 
-    async def _patiently(self, method: str, url: str, asked: str, **more: Any) -> Reply:
+    async def _patiently(self, method: str, url: str, asked: _Asked, **more: Any) -> Reply:
         """Ask again where that is harmless and may help."""
         waited = False
         attempt = 0
@@ -259,7 +279,7 @@ class Http:
             asks_for = self._retry_after(reply)
             if asks_for is not None and waited:
                 raise SourceUnreachable(
-                    f"{self.where} is too busy, and asks to be left alone for {asks_for:.0f} s",
+                    f"{asked.where} is too busy, and asks to be left alone for {asks_for:.0f} s",
                     fix="Wait; it is asked again then",
                     retry_after=asks_for,
                 )
@@ -284,19 +304,19 @@ class Http:
             return max(0.0, (parsedate_to_datetime(said) - self.clock.now()).total_seconds())
         return None
 
-    async def _once(self, method: str, url: str, asked: str, **more: Any) -> Reply:
+    async def _once(self, method: str, url: str, asked: _Asked, **more: Any) -> Reply:
         try:
             async with asyncio.timeout(self.seconds * WHOLE_TIMES):
                 return await self._read(method, url, asked, **more)
         except (httpx.TimeoutException, TimeoutError):
             raise SourceUnreachable(
-                f"{self.where} did not answer {asked} within {self.seconds:g} s",
+                f"{asked.where} did not answer {asked.text} within {self.seconds:g} s",
                 fix="Check the way to it, or raise the source's `timeout`",
             ) from None
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as exc:
             raise self._translated(exc, asked) from None
 
-    async def _read(self, method: str, url: str, asked: str, **more: Any) -> Reply:
+    async def _read(self, method: str, url: str, asked: _Asked, **more: Any) -> Reply:
         body = bytearray()
         client = await self._client()
         patience = httpx.Timeout(self.seconds, connect=CONNECT_SECONDS)
@@ -305,17 +325,22 @@ class Http:
                 body += chunk
                 if len(body) > BODY_MAX:
                     raise SourceUnreachable(
-                        f"{self.where} answers {asked} with more than {BODY_MAX >> 20} MiB"
+                        f"{asked.where} answers {asked.text} with more than {BODY_MAX >> 20} MiB"
                     )
         headers = {name.lower(): value for name, value in response.headers.items()}
-        if response.is_redirect:
+        if response.has_redirect_location:
             there = httpx.URL(url).join(headers.get("location", ""))
             raise SourceUnreachable(
-                f"{self.where} sends us elsewhere, to {there.scheme}://{there.host}",
+                f"{asked.where} sends us elsewhere, to {there.scheme}://{there.host}",
                 fix="Set `url` to where the API itself is",
             )
         return Reply(
-            self.where, asked, response.status_code, response.reason_phrase, headers, bytes(body)
+            asked.where,
+            asked.text,
+            response.status_code,
+            response.reason_phrase,
+            headers,
+            bytes(body),
         )
 
     async def _client(self) -> httpx.AsyncClient:
@@ -335,25 +360,25 @@ class Http:
     def _context(self) -> ssl.SSLContext:
         return tls_context(self._trust() if self._trust else None)
 
-    def _translated(self, exc: Exception, asked: str) -> BrokerError:
+    def _translated(self, exc: Exception, asked: _Asked) -> BrokerError:
         """What a person can do about it, without httpx's text: it may quote the request."""
         if (why := distrust(exc)) is not None:
             return SourceUnreachable(
-                f"The certificate of {self.where} is not to be trusted ({why})",
+                f"The certificate of {asked.where} is not to be trusted ({why})",
                 fix="Set `ca_cert` to the CA that signed it, and `url` to a name that it carries",
             )
         if isinstance(exc, httpx.ConnectError):
             return SourceUnreachable(
-                f"{self.where} cannot be reached{self._because(reason(exc))}",
+                f"{asked.where} cannot be reached{self._because(reason(exc))}",
                 fix="Check `url`, and that the service runs",
             )
         if isinstance(exc, httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError):
             return SourceUnreachable(
-                f"{self.where} broke off in the middle of {asked}",
+                f"{asked.where} broke off in the middle of {asked.text}",
                 fix="Try again; if it stays so, look at its log",
             )
         return SourceUnreachable(
-            f"{self.where} could not be asked ({type(exc).__name__})", fix="Check `url`"
+            f"{asked.where} could not be asked ({type(exc).__name__})", fix="Check `url`"
         )
 
     def _because(self, text: str) -> str:

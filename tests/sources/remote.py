@@ -14,10 +14,12 @@ from broker.proxy.gate import ConnectionRefused, SessionClosed
 from broker.spice.client import MainReady, SurfaceCreated
 from broker.spice.constants import ChannelType
 from sources._remote import RemoteDriver
+from sources.openstack import OpenstackDriver
 from sources.ovirt import OvirtDriver
 from sources.proxmox import ProxmoxDriver
 from tests.broker.proxy.rig import proxying
 from tests.fakes.lab import Lab
+from tests.fakes.openstack import FakeOpenstack
 from tests.fakes.ovirt import FakeOvirt
 from tests.fakes.proxmox import FakeProxmox
 from tests.fakes.source import FakeSource
@@ -26,6 +28,7 @@ NAME = SourceName("lab")
 KINDS: dict[str, tuple[type[Any], type[Any]]] = {
     "proxmox": (FakeProxmox, ProxmoxDriver),
     "ovirt": (FakeOvirt, OvirtDriver),
+    "openstack": (FakeOpenstack, OpenstackDriver),
 }
 TICKETED = ("proxmox", "ovirt")
 """Those whose SPICE servers ask for a password."""
