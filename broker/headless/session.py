@@ -11,36 +11,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 import struct
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from broker.errors import BrokerError, Refused, Unreachable
-from broker.headless.wire import READ_BYTES, Dial, Wire
+from broker.errors import Unreachable, UsageError
+from broker.headless.channel import ANSWER_SECONDS, Channel, close, flushed, wait_for
+from broker.headless.wire import Dial
 from broker.runtime.unwrap import unwrapped
 from broker.spice.client import (
     AgentChanged,
     ChannelClient,
     ChannelsListed,
+    Copied,
     Event,
     Linked,
     MainReady,
+    MouseMode,
     SurfaceCreated,
 )
-from broker.spice.client_link import LinkRefused
-from broker.spice.constants import ChannelType, ClientInputs, ClientMain, LinkError
+from broker.spice.clipboard import TEXT_MAX, Clipboard
+from broker.spice.constants import ChannelType, ClientInputs, ClientMain
 from broker.spice.pixels import Pixels
 from broker.spice.screen import Screen
 from broker.spice.wire import U32, release_of
 
-ANSWER_SECONDS: Final = 10.0
-"""How long the other side may take for one answer."""
-SET_UP_SECONDS: Final = 5.0
-"""How long a display that is given up may take until it can be closed without harm."""
 QUIET_SECONDS: Final = 0.15
 """Five of the 30 ms between a server's looks at what has changed."""
+RESTLESS_SECONDS: Final = 2.0
+"""A screen that has not come to rest by now does not."""
 MOUSE_CLIENT: Final = 2
 """The mode in which a pointer's place is told, not its movement."""
 MOUSE_MODE: Final = struct.Struct("<H")
@@ -64,65 +64,34 @@ class Heard:
 Listener = Callable[[Heard], None]
 
 
-@dataclass(slots=True)
-class _Channel:
-    kind: ChannelType
-    number: int
-    client: ChannelClient
-    wire: Wire
-    early: list[Event] = field(default_factory=list)
-    """What came together with an event that was waited for, to be told by the next turn."""
-
-    @property
-    def name(self) -> str:
-        return f"{self.kind.name.lower()}.{self.number}"
-
-    async def flush(self) -> None:
-        if data := self.client.data_to_send():
-            self.wire.writer.write(data)
-            await self.wire.writer.drain()
-
-    async def turn(self) -> list[Event] | None:
-        """Read once; what it completed, or None when the other side has closed.
-
-        Raises:
-            Unreachable: The other side broke the protocol.
-        """
-        if self.early:
-            events, self.early = self.early, []
-            return events
-        try:
-            await self.flush()
-            data = await self.wire.reader.read(READ_BYTES)
-            if not data:
-                return None
-            events = self.client.receive_data(data)
-            if self.client.failure is not None:
-                raise Unreachable(f"{self.name}: broke the protocol: {self.client.failure}")
-            await self.flush()
-        except (OSError, ssl.SSLError):
-            return None
-        return events
-
-
 class Session:
     """An open session. Made by `opened`."""
 
     def __init__(
-        self, dial: Dial, ticket: str, group: asyncio.TaskGroup, stack: contextlib.AsyncExitStack
+        self,
+        dial: Dial,
+        ticket: str,
+        group: asyncio.TaskGroup,
+        stack: contextlib.AsyncExitStack,
+        clipboard: Clipboard | None = None,
     ) -> None:
         self.screen = Screen()
         """The first display's picture; empty when there is none."""
         self.offered: tuple[tuple[int, int], ...] = ()
         """Type and id of each channel that could be opened."""
         self.agent_connected = False
+        self.mouse_mode = 0
+        """`MOUSE_CLIENT` when the pointer's place can be told; see `broker.headless.pointer`."""
+        self.copied = ""
+        """The text that was last copied in the guest; empty without `clipboard` (see `opened`)."""
         self.tls = ""
         """The version spoken; empty on plain connections."""
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Why it ended, once it has."""
         self._dial, self._ticket, self._group, self._stack = dial, ticket, group, stack
+        self._clipboard = clipboard
         self._number = 0
-        self._channels: dict[ChannelType, _Channel] = {}
+        self._channels: dict[ChannelType, Channel] = {}
         self._listeners: list[Listener] = []
 
     @contextlib.contextmanager
@@ -160,15 +129,20 @@ class Session:
         except TimeoutError as exc:
             raise Unreachable(f"{what} within {seconds:g} seconds") from exc
 
-    async def settle(self, quiet: float = QUIET_SECONDS) -> None:
-        """Wait until nothing has come for a moment: a picture arrives in parts."""
-        came = asyncio.Event()
+    async def settle(self, quiet: float = QUIET_SECONDS, limit: float = RESTLESS_SECONDS) -> None:
+        """Wait until nothing has come for a moment: a picture arrives in parts.
+
+        Args:
+            limit: Seconds after which it is left at that; there are screens that never rest.
+        """
+        now = asyncio.get_running_loop().time
+        end, came = now() + limit, asyncio.Event()
         with self.listening(lambda _: came.set()), contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(quiet) as limit:
+            async with asyncio.timeout(min(quiet, limit)) as waiting:
                 while not self.ended.done():
                     await came.wait()
                     came.clear()
-                    limit.reschedule(asyncio.get_running_loop().time() + quiet)
+                    waiting.reschedule(min(now() + quiet, end))
 
     async def picture(
         self, other_than: Pixels | None = None, *, seconds: float = ANSWER_SECONDS
@@ -208,22 +182,39 @@ class Session:
         await self.key(code, down=True)
         await self.key(code, down=False)
 
+    async def offer_text(self, text: str) -> None:
+        """Let the guest's agent know of a text: whoever pastes in the guest gets it.
+
+        Raises:
+            UsageError: It is too long.
+            Unreachable: There is no agent, `opened` was not asked for a clipboard, or the session
+                has ended.
+        """
+        if self._clipboard is None or not self.agent_connected:
+            raise Unreachable("The guest's agent is not connected")
+        if len(text.encode(errors="replace")) > TEXT_MAX:
+            raise UsageError(f"A clipboard takes at most {TEXT_MAX} bytes")
+        main = self._open_channel(ChannelType.MAIN)
+        main.client.offer_text(text)
+        await flushed(main)
+
     async def send(self, kind: ChannelType, message: int, body: bytes = b"") -> None:
         """Send a message on an open channel.
 
         Raises:
             Unreachable: That channel is not open, or the session has ended.
         """
+        channel = self._open_channel(kind)
+        channel.client.send(message, body)
+        await flushed(channel)
+
+    def _open_channel(self, kind: ChannelType) -> Channel:
         channel = self._channels.get(kind)
         if channel is None or self.ended.done():
             raise Unreachable(
                 self.ended.result() if self.ended.done() else f"There is no {kind.name.lower()}"
             )
-        channel.client.send(message, body)
-        try:
-            await channel.flush()
-        except (OSError, ssl.SSLError) as exc:
-            raise Unreachable(f"{channel.name}: the connection is gone ({exc})") from exc
+        return channel
 
     # -- channels
 
@@ -236,38 +227,45 @@ class Session:
         """
         screen = self.screen if kind is ChannelType.DISPLAY else None
         number, ticket = self._number, self._ticket.encode()
-        client = ChannelClient(kind, ticket, connection_id=number, screen=screen)
-        channel = _Channel(kind, 0, client, await self._dial())
-        self._stack.push_async_callback(_close, channel)
-        await _wait(channel, Linked)
+        client = ChannelClient(
+            kind, ticket, connection_id=number, screen=screen, clipboard=self._clipboard
+        )
+        channel = Channel(kind, 0, client, await self._dial())
+        self._stack.push_async_callback(close, channel)
+        await wait_for(channel, Linked)
         await channel.flush()
         if kind is ChannelType.MAIN:
             await self._begin(channel)
         elif screen is not None:
-            await _wait(channel, SurfaceCreated)
+            await wait_for(channel, SurfaceCreated)
         self._channels[kind] = channel
         pump = self._group.create_task(self._pump(channel), name=f"headless {channel.name}")
         self._stack.callback(pump.cancel)
 
-    async def _begin(self, main: _Channel) -> None:
-        init = (await _wait(main, MainReady)).init
-        self.offered = (await _wait(main, ChannelsListed)).channels
+    async def _begin(self, main: Channel) -> None:
+        init = (await wait_for(main, MainReady)).init
+        self.offered = (await wait_for(main, ChannelsListed)).channels
         self.agent_connected = bool(init.agent_connected)
+        self.mouse_mode = init.mouse_mode
         self.tls = main.wire.tls
         self._number = init.session_id
         if init.supported_mouse_modes & MOUSE_CLIENT:
             main.client.send(ClientMain.MOUSE_MODE_REQUEST, MOUSE_MODE.pack(MOUSE_CLIENT))
 
-    def _told(self, channel: _Channel, events: list[Event]) -> None:
+    def _told(self, channel: Channel, events: list[Event]) -> None:
         at = asyncio.get_running_loop().time()
         for event in events:
             if isinstance(event, AgentChanged):
                 self.agent_connected = event.connected
+            elif isinstance(event, MouseMode):
+                self.mouse_mode = event.current
+            elif isinstance(event, Copied):
+                self.copied = event.text
             heard = Heard(channel.kind, channel.number, event, at)
             for listener in tuple(self._listeners):
                 listener(heard)
 
-    async def _pump(self, channel: _Channel) -> None:
+    async def _pump(self, channel: Channel) -> None:
         """Take what comes, until MAIN closes; another channel that closes takes only itself."""
         why = f"{channel.name}: the connection was closed"
         try:
@@ -284,54 +282,26 @@ EVERYTHING: Final = frozenset({ChannelType.DISPLAY, ChannelType.INPUTS})
 
 @contextlib.asynccontextmanager
 async def opened(
-    dial: Dial, ticket: str, *, channels: Collection[ChannelType] = EVERYTHING
+    dial: Dial,
+    ticket: str,
+    *,
+    channels: Collection[ChannelType] = EVERYTHING,
+    clipboard: bool = False,
 ) -> AsyncIterator[Session]:
     """A session with MAIN and those of `channels` that are offered, open until the block ends.
 
     Args:
         ticket: The token of a .vv file, or the hypervisor's password.
+        clipboard: Talk to the guest's agent, for texts; else it hears nothing of us.
 
     Raises:
         Refused: The ticket was not taken.
         Unreachable: Nobody answers, it is not who it should be, or it breaks the protocol.
     """
     async with unwrapped(), asyncio.TaskGroup() as group, contextlib.AsyncExitStack() as stack:
-        session = Session(dial, ticket, group, stack)
+        session = Session(dial, ticket, group, stack, Clipboard() if clipboard else None)
         await session.open(ChannelType.MAIN)
         for kind in sorted(channels):
             if (kind, 0) in session.offered:
                 await session.open(kind)
         yield session
-
-
-async def _close(channel: _Channel) -> None:
-    if channel.kind is ChannelType.DISPLAY and channel.client.linked:
-        with contextlib.suppress(TimeoutError, Unreachable):
-            async with asyncio.timeout(SET_UP_SECONDS):
-                while not channel.client.acknowledges and await channel.turn() is not None:
-                    pass
-    await channel.wire.close()
-
-
-async def _wait(channel: _Channel, kind: type[T]) -> T:
-    """The next event of that kind; those before it are passed over."""
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            while True:
-                events = await channel.turn()
-                if events is None:
-                    raise Unreachable(f"{channel.name}: the connection was closed")
-                for place, event in enumerate(events):
-                    if isinstance(event, LinkRefused):
-                        raise _refusal(channel, event)
-                    if isinstance(event, kind):
-                        channel.early = events[place + 1 :]
-                        return event
-    except TimeoutError as exc:
-        raise Unreachable(f"{channel.name}: no answer within {ANSWER_SECONDS:g} seconds") from exc
-
-
-def _refusal(channel: _Channel, event: LinkRefused) -> BrokerError:
-    if event.error == LinkError.PERMISSION_DENIED:
-        return Refused(f"{channel.name}: the password was not taken")
-    return Refused(f"{channel.name}: the link was refused (error {event.error})")

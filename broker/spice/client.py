@@ -2,7 +2,8 @@
 
 One `ChannelClient` is one connection. MAIN asks for the list of channels by itself; DISPLAY asks
 for uncached, uncompressed pictures, reports surfaces and drawing, and keeps the picture when it is
-given a `Screen`; INPUTS sends keys. Pings and acknowledgements are answered here.
+given a `Screen`; INPUTS sends keys. MAIN exchanges text with the guest when it is given a
+`Clipboard`. Pings and acknowledgements are answered here.
 
 Source: spice-gtk 0.42; trials on QEMU 7.2.
 """
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from broker.spice.client_link import ClientLink, LinkAccepted, LinkOffered, LinkRefused
+from broker.spice.clipboard import Clipboard
 from broker.spice.constants import (
     COMMON_CAPS,
     MAIN_CAPS,
@@ -92,6 +94,20 @@ class AgentChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Copied:
+    """Somebody in the guest copied a text, and here it is."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class MouseMode:
+    """The pointer is told by its place (2) from now on, or by its movement (1)."""
+
+    current: int
+
+
+@dataclass(frozen=True, slots=True)
 class MessageReceived:
     """Any other message that is not answered here; drawing without a `Screen`, for one."""
 
@@ -106,6 +122,8 @@ Event = (
     | SurfaceCreated
     | Painted
     | AgentChanged
+    | Copied
+    | MouseMode
     | Pinged
     | MessageReceived
     | LinkRefused
@@ -121,6 +139,7 @@ class ChannelClient:
         connection_id: 0 for MAIN; else the session id of MAIN INIT.
         channel_id: Which of several channels of this type.
         screen: Where a DISPLAY draws; without one no picture is kept.
+        clipboard: What a MAIN talks to the guest's agent with; without one it does not.
 
     Never raises at its caller for what a server sent: `failure` is set.
     """
@@ -133,9 +152,11 @@ class ChannelClient:
         connection_id: int = 0,
         channel_id: int = 0,
         screen: Screen | None = None,
+        clipboard: Clipboard | None = None,
     ) -> None:
         self.channel_type = channel_type
         self._screen = screen
+        self._clipboard = clipboard
         self.failure: RemoteProtocolError | None = None
         """What the server did wrong; close."""
         self.linked = False
@@ -208,6 +229,17 @@ class ChannelClient:
         self.send(ClientInputs.KEY_DOWN, U32.pack(code))
         self.send(ClientInputs.KEY_UP, U32.pack(release_of(code)))
 
+    def offer_text(self, text: str) -> None:
+        """Offer a text to whoever pastes in the guest.
+
+        Raises:
+            LocalProtocolError: There is no clipboard, or the text is too long.
+        """
+        if self._clipboard is None:
+            raise LocalProtocolError("nobody gave it a clipboard")
+        self._clipboard.offer(text)
+        self._say_to_agent(self._clipboard)
+
     def _run_link(self, data: bytes) -> None:
         for event in self._link.receive_data(data):
             if isinstance(event, LinkOffered):
@@ -256,6 +288,30 @@ class ChannelClient:
         else:
             painted = self._screen.receive(header.type, body) if self._screen else None
             self._events.append(painted or self._understand(header, body))
+        if self._clipboard is not None and self.channel_type is ChannelType.MAIN:
+            self._hear_agent(self._clipboard, header.type, body)
+
+    def _hear_agent(self, clipboard: Clipboard, kind: int, body: bytes) -> None:
+        match kind:
+            case Main.INIT if len(body) == MainInit.SIZE:
+                init = MainInit.decode(body)
+                if init.agent_connected:
+                    clipboard.connected(init.agent_tokens)
+            case Main.AGENT_CONNECTED_TOKENS if len(body) == U32.size:
+                clipboard.connected(*U32.unpack(body))
+            case Main.AGENT_DISCONNECTED:
+                clipboard.disconnected()
+            case Main.AGENT_TOKEN if len(body) == U32.size:
+                clipboard.granted(*U32.unpack(body))
+            case Main.AGENT_DATA:
+                if (text := clipboard.receive(body)) is not None:
+                    self._events.append(Copied(text))
+        self._say_to_agent(clipboard)
+
+    def _say_to_agent(self, clipboard: Clipboard) -> None:
+        said, clipboard.outgoing = clipboard.outgoing, []
+        for kind, body in said:
+            self.send(kind, body)
 
     def _understand(self, header: Header, body: bytes) -> Event:
         match self.channel_type, header.type:
@@ -268,6 +324,8 @@ class ChannelClient:
                 return AgentChanged(connected=True)
             case ChannelType.MAIN, Main.AGENT_DISCONNECTED:
                 return AgentChanged(connected=False)
+            case ChannelType.MAIN, Main.MOUSE_MODE if len(body) == U32.size:
+                return MouseMode(int.from_bytes(body[2:], "little"))
             case ChannelType.DISPLAY, Display.SURFACE_CREATE if len(body) == SurfaceCreate.SIZE:
                 return SurfaceCreated(SurfaceCreate.decode(body))
             case _:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Self
 
-from broker.spice.constants import Display
+from broker.spice.constants import Base, Display
 from broker.spice.errors import RemoteProtocolError
 from broker.spice.pixels import (
     MAX_PIXELS,
@@ -124,6 +124,8 @@ class Painted:
     surface: int
     areas: tuple[Rect, ...]
     """Of that surface; none when all it would have drawn lies outside."""
+    whole: bool = True
+    """False when it changes these areas for a viewer, and not for us: it is in `Screen.undrawn`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +196,7 @@ class Screen:
         """Carry out a message of the display channel.
 
         Returns:
-            Where it drew; None when it drew nothing, as when it could not be carried out.
+            Where it drew, or would have if it could be carried out; None of what does not draw.
 
         Raises:
             RemoteProtocolError: It cannot be: it breaks off, or draws on what does not exist.
@@ -218,6 +220,8 @@ class Screen:
                 return self._draw(kind, reader, memoryview(body))
             case _ if kind in _STREAMS:
                 self.undrawn["video"] += 1
+            case _ if kind not in _DRAWING_NOTHING:
+                self.undrawn[_name(kind)] += 1
         return None
 
     def _area(self) -> Rect | None:
@@ -256,7 +260,7 @@ class Screen:
             self._carry_out(kind, target, reader, body)
         except Unread as exc:
             self.undrawn[str(exc)] += 1
-            return None
+            return Painted(target.number, target.areas, whole=False)
         return Painted(target.number, target.areas)
 
     def _carry_out(self, kind: int, target: _Target, reader: Reader, body: memoryview) -> None:
@@ -286,7 +290,7 @@ class Screen:
                 source = Rect(top, left, top + box.height, left + box.width)
                 _copy(target, target.surface.pixels(), source)
             case _:
-                raise Unread(Display(kind).name.lower().replace("_", "-"))
+                raise Unread(_name(kind))
 
     def _image(self, body: memoryview, at: int) -> Pixels:
         def surface(number: int) -> Pixels:
@@ -301,6 +305,29 @@ _DRAWS: Final = frozenset(
     {Display.COPY_BITS, *(kind for kind in Display if kind.name.startswith("DRAW_"))}
 )
 _STREAMS: Final = frozenset({Display.STREAM_DATA, Display.STREAM_DATA_SIZED})
+_DRAWING_NOTHING: Final = frozenset(
+    {
+        *Base,
+        Display.MARK,
+        Display.INVAL_LIST,
+        Display.INVAL_ALL_PIXMAPS,
+        Display.STREAM_CREATE,
+        Display.STREAM_CLIP,
+        Display.STREAM_DESTROY,
+        Display.STREAM_DESTROY_ALL,
+        Display.STREAM_ACTIVATE_REPORT,
+        Display.QUALITY_INDICATOR,
+    }
+)
+"""Whatever else comes may have changed what a viewer shows."""
+
+
+def _name(kind: int) -> str:
+    """A message's kind as people read it."""
+    return Display(kind).name.lower().replace("_", "-") if kind in _NAMED else f"message {kind}"
+
+
+_NAMED: Final = frozenset(Display)
 
 
 def _plain(reader: Reader, rop: int = PUT) -> None:

@@ -17,10 +17,15 @@ from pathlib import Path
 
 import pytest
 
+from broker.errors import Unreachable, UsageError
+from broker.headless.pointer import Button, Pointer
+from broker.headless.session import MOUSE_CLIENT, opened
+from broker.headless.wire import dialer
 from broker.model import LinkPolicy, TcpTarget
 from broker.proxy.link_policy import policy_for
 from broker.spice.agent import AGENT_HEADER, AgentCap, AgentMessage
 from broker.spice.client import ChannelsListed
+from broker.spice.clipboard import TEXT_MAX
 from broker.spice.constants import ClientMain, Main
 from broker.spice.wire import message
 from tests.broker.proxy.qemu import BINARY, free_port
@@ -37,6 +42,8 @@ BRIDGE = bytes.fromhex(
 CHUNK = struct.Struct("<II")
 """Port and size: what spice-server and an agent put in front of each piece."""
 CLIENT_PORT = 1
+SERVER_PORT = 2
+"""spice-server's own word: where the pointer is."""
 CAPS = sum(1 << cap for cap in (0, 1, 2, 3, 5, 6, 14, 16, 17))
 
 
@@ -54,20 +61,20 @@ class Agent:
             self.writer.write(CHUNK.pack(CLIENT_PORT, len(piece)) + piece)
         await self.writer.drain()
 
-    async def hears(self) -> tuple[int, bytes]:
-        """The next message from the viewer, put together."""
+    async def hears(self, port: int = CLIENT_PORT) -> tuple[int, bytes]:
+        """The next message from the viewer, put together; or from spice-server itself."""
         async with asyncio.timeout(SECONDS):
-            data = await self._piece()
+            data = await self._piece(port)
             _, kind, _, size = AGENT_HEADER.unpack_from(data)
             while len(data) < AGENT_HEADER.size + size:
-                data += await self._piece()
+                data += await self._piece(port)
             return kind, data[AGENT_HEADER.size :]
 
-    async def _piece(self) -> bytes:
+    async def _piece(self, wanted: int) -> bytes:
         while True:
             port, size = CHUNK.unpack(await self.reader.readexactly(CHUNK.size))
             piece = await self.reader.readexactly(size)
-            if port == CLIENT_PORT:  # 2 is spice-server's own word: the pointer, no client
+            if port == wanted:
                 return piece
 
 
@@ -198,3 +205,51 @@ async def test_a_clipboard_that_is_allowed_arrives_whole_both_ways(tmp_path: Pat
         assert await agent.hears() == (4, b"text" * 1000)
         await agent.says(AgentMessage.CLIPBOARD, b"text" * 100)
         assert await viewer.hears() == (4, b"text" * 100)
+
+
+TEXT = struct.pack("<I", 1)
+SELECTION = bytes(4)
+
+
+async def test_our_own_client_exchanges_texts_with_the_guest() -> None:
+    async with machine() as (target, agent), opened(dialer(target), "", clipboard=True) as session:
+        assert session.agent_connected
+        assert (await agent.hears())[0] == AgentMessage.ANNOUNCE_CAPABILITIES
+        await agent.says(AgentMessage.ANNOUNCE_CAPABILITIES, announced(CAPS))
+        await agent.says(AgentMessage.CLIPBOARD_GRAB, SELECTION + TEXT)
+        assert await agent.hears() == (AgentMessage.CLIPBOARD_REQUEST, SELECTION + TEXT)
+        await agent.says(AgentMessage.CLIPBOARD, SELECTION + TEXT + b"from the guest" * 400)
+        assert await session.until(lambda: session.copied or None) == "from the guest" * 400
+
+        text = "to the guest " * 3000  # more pieces than there are tokens
+        await session.offer_text(text)
+        assert await agent.hears() == (AgentMessage.CLIPBOARD_GRAB, SELECTION + TEXT)
+        await agent.says(AgentMessage.CLIPBOARD_REQUEST, SELECTION + TEXT)
+        assert await agent.hears() == (AgentMessage.CLIPBOARD, SELECTION + TEXT + text.encode())
+
+
+async def test_our_own_client_says_nothing_to_the_agent_unless_it_is_asked_to() -> None:
+    async with machine() as (target, agent):
+        async with opened(dialer(target), "") as session:
+            with pytest.raises(Unreachable, match="agent"):
+                await session.offer_text("x")
+        async with opened(dialer(target), "", clipboard=True) as session:
+            with pytest.raises(UsageError, match="bytes"):
+                await session.offer_text("x" * (TEXT_MAX + 1))
+            await agent.says(AgentMessage.ANNOUNCE_CAPABILITIES, announced(CAPS))
+            await agent.says(AgentMessage.CLIPBOARD_GRAB, SELECTION + TEXT)
+            heard = [(await agent.hears())[0] for _ in range(2)]
+            assert heard == [AgentMessage.ANNOUNCE_CAPABILITIES, AgentMessage.CLIPBOARD_REQUEST]
+
+
+async def test_the_pointer_is_where_our_client_puts_it() -> None:
+    async with machine() as (target, agent), opened(dialer(target), "") as session:
+        await session.until(lambda: session.mouse_mode == MOUSE_CLIENT or None)
+        pointer = Pointer(session)
+        await pointer.point(123, 45)
+        await pointer.button(Button.RIGHT, down=True)
+        found = []
+        while not found or found[-1][:3] != (123, 45, 1 << Button.RIGHT):
+            kind, body = await agent.hears(SERVER_PORT)
+            assert kind == AgentMessage.MOUSE_STATE
+            found.append(struct.unpack("<IIIB", body))

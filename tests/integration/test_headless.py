@@ -11,6 +11,7 @@ import pytest
 
 from broker import demo, vv
 from broker.errors import Refused, Unreachable, UsageError
+from broker.headless.pointer import Button, Pointer
 from broker.headless.session import Heard, Session, opened
 from broker.headless.wire import Dial, Wire, dialer, target_of
 from broker.model import HandOverTarget, TcpTarget, UnixTarget
@@ -84,6 +85,26 @@ async def test_a_listener_is_told_of_drawing_with_its_moment(machine: Qemu, rig:
         drawn = next(h for h in heard if isinstance(h.event, Painted))
         assert (drawn.channel, drawn.number) == (ChannelType.DISPLAY, 0)
         assert drawn.at > pressed
+
+
+async def test_a_mouse_without_a_place_moves_and_clicks() -> None:
+    """QEMU's own trace tells what its mouse was told."""
+    trace = ("-trace", "input_event_rel", "-trace", "input_event_btn")
+    async with (
+        running_qemu("agent-mouse=off", *trace) as machine,
+        opened(directly(machine), "") as session,
+    ):
+        pointer = Pointer(session)
+        with pytest.raises(Unreachable, match="tablet"):
+            await pointer.point(1, 1)
+        await pointer.move(7, -3)
+        await pointer.click(Button.MIDDLE)
+        await pointer.click(Button.DOWN)
+        await machine.traced(
+            *("axis x, value 7", "axis y, value -3"),
+            *("button middle, down 1", "button middle, down 0"),
+            *("button wheel-down, down 1", "button wheel-down, down 0"),
+        )
 
 
 async def test_the_end_of_the_machine_ends_the_session(machine: Qemu, rig: Rig) -> None:

@@ -9,7 +9,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +67,24 @@ class Qemu:
             return False
         return bool((await self.qmp("query-status"))["running"])
 
+    async def traced(self, *lines: str) -> None:
+        """Wait until QEMU has said each of them on stderr, in this order."""
+        async with asyncio.timeout(SECONDS):
+            while not _in_order(lines, (self.directory / "stderr").read_text()):  # noqa: ASYNC110 - a file
+                await asyncio.sleep(0.02)
+
     async def hand_over(self, control_path: str) -> socket.socket:
         """As `broker.proxy.gate.HandOver` has it."""
         return await hand_over(control_path)
+
+
+def _in_order(lines: Sequence[str], said: str) -> bool:
+    at = 0
+    for line in lines:
+        at = said.find(line, at) + 1
+        if not at:
+            return False
+    return True
 
 
 @contextlib.asynccontextmanager

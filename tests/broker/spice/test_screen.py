@@ -148,14 +148,33 @@ def test_a_new_mode_is_a_new_picture() -> None:
         (304, copy((0, 0, 2, 2), PICTURE, (0, 0, 2, 2), mask=9), "mask"),
         (302, base((0, 0, 2, 2)) + b"\2" + struct.pack("<Iii", 0, 0, 0) + PUT + NO_MASK, "brush 2"),
         (311, base((0, 0, 2, 2)), "draw-text"),
-        (123, bytes(20), "video"),
     ],
 )
-def test_what_cannot_be_drawn_is_counted(kind: int, body: bytes, name: str) -> None:
+def test_what_cannot_be_drawn_is_counted_and_where_it_would_be_is_told(
+    kind: int, body: bytes, name: str
+) -> None:
     it = screen()
-    assert it.receive(kind, body) is None
+    assert it.receive(kind, body) == Painted(0, (Rect(0, 0, 2, 2),), whole=False)
     assert it.undrawn == {name: 1}
     assert shown(it) == BLACK * 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(123, "video"), (321, "gl-draw"), (101, "mode"), (390, "message 390"), (9, "message 9")],
+)
+def test_what_is_not_known_is_counted_and_ends_nothing(kind: int, name: str) -> None:
+    it = screen()
+    assert it.receive(kind, bytes(20)) is None
+    assert it.receive(kind, b"") is None
+    assert it.undrawn == {name: 2}
+
+
+@pytest.mark.parametrize("kind", [4, 7, 102, 106, 122, 125, 319])
+def test_what_draws_nothing_is_not_counted(kind: int) -> None:
+    it = screen()
+    assert it.receive(kind, bytes(64)) is None
+    assert not it.undrawn
 
 
 @pytest.mark.parametrize(
@@ -175,7 +194,7 @@ def test_what_cannot_be_is_the_servers_fault(kind: int, body: bytes) -> None:
         screen().receive(kind, body)
 
 
-@given(st.sampled_from(list(Display)), st.binary(max_size=120))
-def test_no_bytes_make_it_raise_anything_else(kind: Display, junk: bytes) -> None:
+@given(st.sampled_from(list(Display)) | st.integers(0, 65535), st.binary(max_size=120))
+def test_no_bytes_make_it_raise_anything_else(kind: int, junk: bytes) -> None:
     with contextlib.suppress(RemoteProtocolError):
         screen().receive(kind, bytes(4) + junk)
