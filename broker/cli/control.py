@@ -13,6 +13,7 @@ from broker.cli.call import Call
 from broker.cli.diagnostics import Exit
 from broker.errors import Unreachable
 from broker.headless import control, typist
+from broker.headless.control_socket import see_that_it_can_be
 from broker.headless.session import Session
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def _arguments(parser: Parser) -> None:
 def _run(call: Call, args: Namespace) -> Exit:
     headless.check_which(args)
     path = Path(args.socket)
+    see_that_it_can_be(path)  # before a token is spent on it
     if args.file:
         file = headless.read_file(args.file)
 
@@ -62,7 +64,10 @@ async def _serve(call: Call, session: Session, path: Path) -> None:
             call.out.line({"socket": str(path), "channels": len(session.offered)})
         else:
             call.talk.note(f"listening on {path}")
-        why = await asyncio.shield(session.ended)
+        try:
+            why = await asyncio.shield(session.ended)
+        finally:
+            headless.tell_of_undrawn(call, session)
     raise Unreachable(f"The session has ended ({why})")
 
 

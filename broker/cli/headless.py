@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from broker import vv
 from broker.cli.args import Parser
+from broker.cli.call import Call
 from broker.errors import NoConsole, UsageError
 from broker.headless.session import Session, opened
 from broker.headless.wire import dialer, target_of
@@ -76,6 +77,13 @@ def check_which(args: Namespace) -> None:
 def by_file(file: VvFile) -> contextlib.AbstractAsyncContextManager[Session]:
     """A session as a person's viewer has it from that file."""
     return opened(dialer(target_of(file)), file.password)
+
+
+def tell_of_undrawn(call: Call, session: Session) -> None:
+    """Say what was drawn that our client cannot draw; its pictures lack that."""
+    if undrawn := session.screen.undrawn:
+        kinds = ", ".join(f"{name} ({count})" for name, count in sorted(undrawn.items()))
+        call.talk.note(f"the picture is not whole, these were passed over: {kinds}")
 
 
 async def see_that_it_runs(service: Service, machine: Machine, *, take_over: bool) -> None:

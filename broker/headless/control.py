@@ -12,15 +12,14 @@ import asyncio
 import base64
 import contextlib
 import json
-import os
-import socket
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from broker.errors import BrokerError, StoreError, Unreachable, UsageError
+from broker.errors import BrokerError, Unreachable, UsageError
 from broker.headless import control_words as words
+from broker.headless.control_socket import bound, remove
 from broker.headless.session import Heard, Session
 from broker.png import encode_png
 from broker.spice.client import AgentChanged, Pinged
@@ -29,7 +28,6 @@ from broker.spice.screen import Painted
 QUEUE_EVENTS: Final = 256
 MAX_REQUEST: Final = 1024 * 1024
 PASTE_DELAY_MS: Final = 10
-SOCKET_PATH_MAX: Final = 107
 Typing = Callable[[str], Sequence[Sequence[int]]]
 """The make codes to press together for each character of a text.
 
@@ -138,26 +136,28 @@ class _Client:
         }
         self._group: asyncio.TaskGroup | None = None
         self._pasting: set[asyncio.Task[None]] = set()
+        self._keyboard = asyncio.Lock()
+        """Texts are typed one after the other, in the order they came."""
         self._request: object = None
 
     async def run(self) -> None:
         """Answer requests until the client leaves or the session ends."""
-        with contextlib.suppress(OSError):
-            async with asyncio.TaskGroup() as group:
-                self._group = group
-                telling = group.create_task(self._send_events(), name="control events")
-                try:
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            telling = group.create_task(self._send_events(), name="control events")
+            try:
+                with contextlib.suppress(OSError):  # it has left in the middle of something
                     await self._answer_all()
-                finally:
-                    self._open = False
-                    telling.cancel()
-                    for pasting in self._pasting:
-                        pasting.cancel()
+            finally:
+                self._open = False
+                telling.cancel()
+                for pasting in self._pasting:
+                    pasting.cancel()
 
     def hang_up(self) -> None:
-        """Answer nothing more."""
+        """Answer nothing more; a client that does not read holds nobody up."""
         self._open = False
-        self._reader.feed_eof()
+        self._writer.transport.abort()
 
     def tell(self, event: str, data: dict[str, object]) -> None:
         """Queue an event that was subscribed to; the oldest makes room."""
@@ -170,16 +170,21 @@ class _Client:
         self._stirred.set()
 
     async def _send_events(self) -> None:
-        while True:
-            await self._stirred.wait()
-            self._stirred.clear()
-            while self._queue or self._dropped:
-                if self._dropped:
-                    count, self._dropped = self._dropped, 0
-                    self._writer.write(words.line({"event": "dropped", "data": {"count": count}}))
-                if self._queue:
-                    self._writer.write(self._queue.popleft())
-                await self._writer.drain()
+        with contextlib.suppress(OSError):  # it has left: `_answer_all` finds that out
+            while True:
+                await self._stirred.wait()
+                self._stirred.clear()
+                while self._queue or self._dropped:
+                    await self._send_one()
+
+    async def _send_one(self) -> None:
+        """The oldest event, and before it how many older ones there were no room for."""
+        if self._dropped:
+            count, self._dropped = self._dropped, 0
+            self._writer.write(words.line({"event": "dropped", "data": {"count": count}}))
+        if self._queue:
+            self._writer.write(self._queue.popleft())
+        await self._writer.drain()
 
     async def _answer_all(self) -> None:
         while self._open:
@@ -280,18 +285,27 @@ class _Client:
     async def _type(self, request: object, text: str, pause: float) -> None:
         try:
             keys = self._typing(text)
-            for chord in keys:
-                if not self._session.agent_connected:
-                    raise UsageError("the guest's agent has gone")
-                for code in chord:
-                    await self._session.key(code, down=True)
-                for code in reversed(chord):
-                    await self._session.key(code, down=False)
-                await asyncio.sleep(pause)
+            async with self._keyboard:
+                for chord in keys:
+                    await self._strike(chord)
+                    await asyncio.sleep(pause)
         except BrokerError as exc:
             self.tell("paste_failed", {"request_id": request, "reason": exc.what})
         else:
             self.tell("paste_completed", {"request_id": request, "chars_sent": len(text)})
+
+    async def _strike(self, chord: Sequence[int]) -> None:
+        """Press keys together and let them go, in whatever state that ends."""
+        if not self._session.agent_connected:
+            raise UsageError("the guest's agent has gone")
+        held = []
+        try:
+            for code in chord:
+                await self._session.key(code, down=True)
+                held.append(code)
+        finally:
+            for code in reversed(held):
+                await self._session.key(code, down=False)
 
     async def _screenshot(self, params: dict[str, object]) -> dict[str, object]:
         surface = params.get("surface_id")
@@ -336,53 +350,14 @@ async def serving(session: Session, path: Path, typing: Typing) -> AsyncIterator
         UsageError: The path is too long, is no socket, or somebody serves there.
         StoreError: The socket cannot be made.
     """
-    bound = _bound(path)
+    listener = bound(path)
     server = ControlServer(session, typing)
     try:
-        async with await asyncio.start_unix_server(server.accept, sock=bound, limit=MAX_REQUEST):
+        async with await asyncio.start_unix_server(server.accept, sock=listener, limit=MAX_REQUEST):
             with session.listening(server.hear):
                 try:
                     yield server
                 finally:
                     await server.close()
     finally:
-        _unlink(path)
-
-
-def _bound(path: Path) -> socket.socket:
-    if len(str(path).encode()) > SOCKET_PATH_MAX:
-        raise UsageError(
-            f"{path} is too long for a socket ({SOCKET_PATH_MAX} bytes)",
-            fix="Name a shorter one, such as /tmp/x.sock",
-        )
-    if path.exists() and not path.is_socket():
-        raise UsageError(f"{path} exists and is no socket", fix="Name another place")
-    if _is_served(path):
-        raise UsageError(f"Somebody serves on {path}", fix="End it, or name another place")
-    bound = socket.socket(socket.AF_UNIX)
-    try:
-        path.unlink(missing_ok=True)
-        os.fchmod(bound.fileno(), 0o600)  # before it has a name, so that nobody is quicker
-        bound.bind(str(path))
-    except OSError as exc:
-        bound.close()
-        raise StoreError(
-            f"{path} cannot be made ({exc.strerror})", fix="Name another place: --socket PATH"
-        ) from exc
-    return bound
-
-
-def _is_served(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as caller:
-        caller.setblocking(False)
-        try:
-            caller.connect(str(path))
-        except BlockingIOError:  # somebody listens, and many wait
-            return True
-        except OSError:
-            return False
-        return True
-
-
-def _unlink(path: Path) -> None:
-    path.unlink(missing_ok=True)
+        remove(path)

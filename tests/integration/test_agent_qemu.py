@@ -248,7 +248,7 @@ async def test_the_pointer_is_where_our_client_puts_it() -> None:
         pointer = Pointer(session)
         await pointer.point(123, 45)
         await pointer.button(Button.RIGHT, down=True)
-        found = []
+        found: list[tuple[int, ...]] = []
         while not found or found[-1][:3] != (123, 45, 1 << Button.RIGHT):
             kind, body = await agent.hears(SERVER_PORT)
             assert kind == AgentMessage.MOUSE_STATE

@@ -119,7 +119,8 @@ async def viewer(request: pytest.FixtureRequest, broker_home: Path) -> AsyncIter
     if request.param == "ryll" and not RYLL.exists():
         pytest.skip("ryll is not installed")
     file, path = broker_home / "x.vv", broker_home / "c.sock"
-    ryll = (str(RYLL), "--headless", "--file", str(file), "--control-socket", str(path))
+    ryll = (str(RYLL), "--headless", "--file", str(file), "--control-socket", str(path),
+            "--enable-paste-as-keystrokes")  # fmt: skip
     ours = (*BROKER, "control", "--file", str(file), "--socket", str(path))
     async with contextlib.AsyncExitStack() as stack:
         machine = await stack.enter_async_context(running_qemu("agent-mouse=on", *AGENT))
@@ -198,7 +199,6 @@ async def test_pictures_in_both_forms_show_the_same(viewer: Viewer) -> None:
     assert code(await wire.ask("screenshot", format="bmp")) == "unsupported_format"
 
 
-@pytest.mark.parametrize("viewer", ["broker"], indirect=True)
 async def test_a_text_is_typed_and_its_end_told(viewer: Viewer) -> None:
     wire = await viewer.ready()
     await wire.ask("subscribe", events=["paste_completed", "paste_failed"])
@@ -210,7 +210,6 @@ async def test_a_text_is_typed_and_its_end_told(viewer: Viewer) -> None:
     assert (await wire.event("paste_failed"))["request_id"] == "paste"
 
 
-@pytest.mark.parametrize("viewer", ["broker"], indirect=True)
 @pytest.mark.parametrize(
     ("line", "says"),
     [
