@@ -93,7 +93,8 @@ def _run(call: Call, args: Namespace) -> Exit:
     if args.control_socket:
         probe = ControlledKeypress(Path(args.control_socket), args.scancode)
         path = run.Path("control", probe.watching)
-        return call.alone(lambda: _measure(call, args, args.control_socket, [path]))
+        driven = (call, args, args.control_socket, [path], lambda: probe.viewer)
+        return call.alone(lambda: _measure(*driven))
     if args.file:
         file = headless.read_file(args.file)
         path = run.Path("file", lambda: _probing(args, lambda: headless.by_file(file), None))
@@ -180,7 +181,13 @@ async def _serial_of(service: Service, machine: Machine) -> Path:
         return paths.serial
 
 
-async def _measure(call: Call, args: Namespace, target: str, paths: Sequence[run.Path]) -> Exit:
+async def _measure(
+    call: Call,
+    args: Namespace,
+    target: str,
+    paths: Sequence[run.Path],
+    viewer: Callable[[], str] = str,
+) -> Exit:
     """The run, its files and its account; what was measured is kept however it ends."""
     pace = Pace(args.cadence, args.samples, args.max_seconds)
     with contextlib.ExitStack() as stack:
@@ -196,7 +203,7 @@ async def _measure(call: Call, args: Namespace, target: str, paths: Sequence[run
             await run.measure(paths, pace, told)
         finally:
             progress.close()
-            document = account(args, target, paths)
+            document = account(args, target, paths, viewer())
             if args.output:
                 _write(Path(args.output).with_suffix(".json"), document)
             tell(call, paths, document)

@@ -78,8 +78,14 @@ def histogram(samples: Sequence[float], bars: str | None = None) -> str:
     return "".join(bars[-(-count * (len(bars) - 1) // top)] for count in counts)
 
 
-def account(args: Namespace, target: str, paths: Sequence[Path]) -> dict[str, object]:
-    """All that a run was and gave; times in seconds."""
+def account(
+    args: Namespace, target: str, paths: Sequence[Path], viewer: str = ""
+) -> dict[str, object]:
+    """All that a run was and gave; times in seconds.
+
+    Args:
+        viewer: What a viewer at a control socket calls itself; empty for our own client.
+    """
     document: dict[str, object] = {
         "metric": args.metric,
         "target": target,
@@ -87,7 +93,13 @@ def account(args: Namespace, target: str, paths: Sequence[Path]) -> dict[str, ob
         "cadence": args.cadence,
         "scancode": args.scancode,
         "box": _box(args),
-        "versions": {"broker": __version__, "python": platform.python_version()},
+        "versions": {
+            "broker": __version__,
+            "python": platform.python_version(),
+            "viewer": viewer or f"broker {__version__}",
+        },
+        "unmatched": sum(path.unmatched for path in paths),
+        "dropped": sum(path.dropped for path in paths),
         "paths": [_figures(path) for path in paths],
     }
     if len(paths) == 2 and all(path.samples for path in paths):
@@ -114,6 +126,8 @@ def _figures(path: Path) -> dict[str, object]:
         "name": path.name,
         "samples": len(samples),
         "unmatched": path.unmatched,
+        "dropped": path.dropped,
+        "restless": _is_restless(path),
         "strays_per_second": round(path.strays_per_second, 3),
     }
     if samples:
@@ -136,11 +150,17 @@ def tell(call: Call, paths: Sequence[Path], document: dict[str, object]) -> None
     headings = ["VIA", "SAMPLES", "UNMATCHED", "P50", "P90", "P99", "MIN", "MAX"]
     call.out.table(headings, rows)
     for path in paths:
-        if path.strays_per_second > RESTLESS_PER_SECOND:
+        if _is_restless(path):
             call.talk.note(
                 f"{path.name}: {path.strays_per_second:.1f} times a second something answered "
-                "that was not asked; narrow the judged part of the screen: --box X,Y,W,H"
+                "that was not asked, so samples may be false; "
+                "narrow the judged part of the screen: --box X,Y,W,H"
             )
+
+
+def _is_restless(path: Path) -> bool:
+    """Whether the screen changes by itself so often that samples may be false."""
+    return path.strays_per_second > RESTLESS_PER_SECOND
 
 
 def _row(path: Path) -> list[str]:

@@ -49,6 +49,8 @@ class ControlClient:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.methods: frozenset[str] = frozenset()
         self.events: frozenset[str] = frozenset()
+        self.server = ""
+        """What it calls itself, and the protocol's version that it speaks: `ryll 1.2`."""
         self.hears: Callable[[str, dict[str, object], float], None] = lambda *_: None
         """Told each event: its name, its data, and when it was read on the loop's clock."""
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -147,6 +149,7 @@ async def controlling(path: Path, *, name: str) -> AsyncIterator[ControlClient]:
         version = str(said.get("protocol_version", ""))
         if version.partition(".")[0] != PROTOCOL.partition(".")[0]:
             raise UsageError(f"The viewer speaks version {version!r} of the control protocol")
+        client.server = f"{said.get('server_name', '?')} {version}"
         client.methods = _words(said.get("supported_methods"))
         client.events = _words(said.get("supported_events"))
         yield client
@@ -165,10 +168,15 @@ def _words(value: object) -> frozenset[str]:
 
 
 class ControlledKeypress:
-    """A key sent by another process's viewer, and the drawing that it tells of; a `Probe`."""
+    """A key sent by another process's viewer, and the drawing that it tells of; a `Probe`.
+
+    Attributes:
+        viewer: What the viewer calls itself, once it was connected to.
+    """
 
     def __init__(self, path: Path, code: int) -> None:
-        self.stray = 0
+        self.viewer = ""
+        self.stray = self.dropped = 0
         self._path = path
         self._code = code
         self._client: ControlClient | None = None
@@ -189,6 +197,7 @@ class ControlledKeypress:
                 raise UsageError("The viewer cannot tell when something is drawn")
             client.hears = self._hear
             self._client = client
+            self.viewer = client.server
             yield self
 
     async def sample(self, patience: float) -> float | None:
@@ -209,6 +218,9 @@ class ControlledKeypress:
         return None
 
     def _hear(self, event: str, data: dict[str, object], at: float) -> None:
+        if event == "dropped":
+            count = data.get("count")
+            self.dropped += count if isinstance(count, int) else 1
         if event != "surface_drawn":
             return
         if self._answered is not None and not self._answered.done():

@@ -36,7 +36,10 @@ class Probe(Protocol):
     """Takes samples."""
 
     stray: int
-    """Answers that no question had asked for."""
+    """Answers that no question had asked for, counted before the first question and from
+    `SETTLED_SECONDS` after each."""
+    dropped: int
+    """Answers that got lost on their way to us."""
 
     async def sample(self, patience: float) -> float | None:
         """Seconds from the question to the answer; None when none came in `patience` seconds.
@@ -56,7 +59,7 @@ class Keypress:
     """
 
     def __init__(self, session: Session, code: int, area: Rect | None = None) -> None:
-        self.stray = 0
+        self.stray = self.dropped = 0
         self._session = session
         self._code = code
         self._area = area
@@ -96,7 +99,7 @@ class Ping:
     """Mouse movements that move nothing, and their acknowledgement. See the module."""
 
     def __init__(self, session: Session) -> None:
-        self.stray = 0
+        self.stray = self.dropped = 0
         self._session = session
         self._answered: asyncio.Future[float] | None = None
 
@@ -136,7 +139,7 @@ class SerialAnswer:
     """
 
     def __init__(self, session: Session, code: int, path: Path) -> None:
-        self.stray = 0
+        self.stray = self.dropped = 0
         self._session = session
         self._code = code
         self._path = path

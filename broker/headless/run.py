@@ -11,12 +11,14 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Final
 
-from broker.headless.probes import Probe
+from broker.headless.probes import SETTLED_SECONDS, Probe
 
 JITTER_SECONDS: Final = 0.05
 """Added to each pause, drawn anew: samples must not march in step with a server's looks."""
 BLOCK: Final = 10
 """Samples over one path before it is the next one's turn; a machine serves one viewer at a time."""
+WATCH_SECONDS: Final = 0.5
+"""Before the first question of a path: what answers now was not asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Path:
         samples: Seconds, in the order they were taken.
         unmatched: Questions that were not answered before the next.
         stray: Answers to no question.
+        dropped: Answers that a viewer at a control socket told nobody of, for want of room.
         watched: Seconds in which strays were counted.
     """
 
@@ -51,6 +54,7 @@ class Path:
     samples: list[float] = field(default_factory=list)
     unmatched: int = 0
     stray: int = 0
+    dropped: int = 0
     watched: float = 0.0
 
     @property
@@ -89,10 +93,13 @@ async def _block(path: Path, count: int, pace: Pace, told: Told) -> None:
         return
     loop = asyncio.get_running_loop()
     async with path.opened() as probe:
-        begin = loop.time()
         try:
+            if not path.asked:
+                await asyncio.sleep(WATCH_SECONDS)
+                path.watched += WATCH_SECONDS
             for _ in range(count):
-                due = loop.time() + pace.cadence + secrets.randbelow(1000) / 1000 * JITTER_SECONDS
+                asked = loop.time()
+                due = asked + pace.cadence + secrets.randbelow(1000) / 1000 * JITTER_SECONDS
                 taken = await probe.sample(pace.cadence)
                 if taken is None:
                     path.unmatched += 1
@@ -100,9 +107,10 @@ async def _block(path: Path, count: int, pace: Pace, told: Told) -> None:
                     path.samples.append(taken)
                 told(path, taken)
                 await asyncio.sleep(max(0.0, due - loop.time()))
+                path.watched += max(0.0, loop.time() - asked - SETTLED_SECONDS)
         finally:
             path.stray += probe.stray
-            path.watched += loop.time() - begin
+            path.dropped += probe.dropped
 
 
 def percentile(samples: Sequence[float], share: float) -> float | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from broker.spice.screen import Painted, Screen
 from broker.vm.handover import hand_over
 from tests.broker.proxy.rig import Connection
 from tests.guests import Guest, Home, needs_qemu, qmp, running_guest
+from tests.integration.moving import SIZES, moving, needs_nasm
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
 
@@ -30,8 +33,7 @@ async def connected(guest: Guest, client: ChannelClient) -> Connection:
 def shown(screen: Screen) -> tuple[int, int, bytes]:
     """Its picture as width, height and R, G, B of each pixel."""
     picture = screen.picture()
-    assert picture is not None
-    return picture.width, picture.height, picture.rgb()
+    return (0, 0, b"") if picture is None else (picture.width, picture.height, picture.rgb())
 
 
 async def dumped(guest: Guest, file: Path) -> tuple[int, int, bytes]:
@@ -46,24 +48,74 @@ async def dumped(guest: Guest, file: Path) -> tuple[int, int, bytes]:
 async def agree(guest: Guest, display: Connection, screen: Screen, file: Path) -> None:
     """Take what is drawn until both show the same; a hang fails."""
     while shown(screen) != await dumped(guest, file):
+        display.events.clear()  # they are on the screen already
         await display.until(Painted)
 
 
-@pytest.mark.parametrize("kind", [Display.STD, Display.QXL, Display.VIRTIO])
+@asynccontextmanager
+async def looking(guest: Guest) -> AsyncIterator[tuple[Connection, Screen]]:
+    """A display of a session with a guest, and what it shows."""
+    main = await connected(guest, ChannelClient(ChannelType.MAIN, b""))
+    session = (await main.until(MainReady)).init.session_id
+    screen = Screen()
+    client = ChannelClient(ChannelType.DISPLAY, b"", connection_id=session, screen=screen)
+    display = await connected(guest, client)
+    await display.until(SurfaceCreated)
+    try:
+        yield display, screen
+        assert not screen.undrawn
+    finally:
+        await display.close()
+        await main.close()
+
+
+KINDS = pytest.mark.parametrize("kind", [Display.STD, Display.QXL, Display.VIRTIO])
+
+
+@KINDS
 async def test_our_picture_is_qemus_to_the_pixel(home: Home, kind: Display, tmp_path: Path) -> None:
-    async with running_guest(home, replace(home.spec(), display=kind)) as guest:
-        main = await connected(guest, ChannelClient(ChannelType.MAIN, b""))
-        session = (await main.until(MainReady)).init.session_id
-        screen = Screen()
-        client = ChannelClient(ChannelType.DISPLAY, b"", connection_id=session, screen=screen)
-        display = await connected(guest, client)
-        await display.until(SurfaceCreated)
+    async with (
+        running_guest(home, replace(home.spec(), display=kind)) as guest,
+        looking(guest) as (display, screen),
+    ):
         await agree(guest, display, screen, tmp_path / "before.ppm")
         before = shown(screen)
         await guest.press_key()
         await display.until(Painted)
         await agree(guest, display, screen, tmp_path / "after.ppm")
         assert shown(screen) != before
-        assert not screen.undrawn
-        await display.close()
-        await main.close()
+
+
+@needs_nasm
+@KINDS
+async def test_so_it_is_while_the_picture_changes_in_text_and_in_graphics(
+    home: Home, kind: Display, tmp_path: Path
+) -> None:
+    """The guest rests for each look: what it had just drawn is on its way then."""
+    async with moving(home, kind) as guest, looking(guest) as (display, screen):
+        for mode, size in enumerate(SIZES):
+            if mode:
+                await guest.press_key()
+                await guest.serial.until(b"M%d\n" % mode)
+            await until_it_moves(display, screen, size)
+            seen = []
+            for look in range(3):
+                await guest.serial.send(b".")
+                await guest.serial.until(b"R\n")
+                await agree(guest, display, screen, tmp_path / f"{mode}-{look}.ppm")
+                seen.append(shown(screen))
+                await guest.serial.send(b".")
+                await guest.serial.until(b"G\n")
+                await until_it_moves(display, screen, size, seen[-1])
+            assert len(set(seen)) == len(seen)
+
+
+async def until_it_moves(
+    display: Connection,
+    screen: Screen,
+    size: tuple[int, int],
+    seen: tuple[int, int, bytes] | None = None,
+) -> None:
+    """Until a picture of that size is there, another than the one that was seen."""
+    while screen.size != size or shown(screen) == seen:
+        await display.until(Painted)

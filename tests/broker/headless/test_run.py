@@ -16,7 +16,7 @@ class Answers:
     """A probe that gives what it was told to give."""
 
     def __init__(self, answers: list[float | None]) -> None:
-        self.stray = 1
+        self.stray, self.dropped = 1, 2
         self._answers = answers
 
     async def sample(self, patience: float) -> float | None:
@@ -38,12 +38,13 @@ def path(name: str, answers: list[float | None], opened: list[str] | None = None
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("broker.headless.run.JITTER_SECONDS", 0.0)
+    monkeypatch.setattr("broker.headless.run.WATCH_SECONDS", 0.0)
 
 
 async def test_samples_are_kept_and_what_was_not_answered_is_counted() -> None:
     one, told = path("one", [0.1, None, 0.3]), []
     await measure([one], AT_ONCE, lambda of, sample: told.append((of.name, sample)))
-    assert (one.samples, one.unmatched, one.stray) == ([0.1, 0.3], 1, 1)
+    assert (one.samples, one.unmatched, one.stray, one.dropped) == ([0.1, 0.3], 1, 1, 2)
     assert told == [("one", 0.1), ("one", None), ("one", 0.3)]
 
 
