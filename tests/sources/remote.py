@@ -17,11 +17,13 @@ from sources._remote import RemoteDriver
 from sources.openstack import OpenstackDriver
 from sources.ovirt import OvirtDriver
 from sources.proxmox import ProxmoxDriver
+from sources.shakenfist import ShakenfistDriver
 from tests.broker.proxy.rig import proxying
 from tests.fakes.lab import Lab
 from tests.fakes.openstack import FakeOpenstack
 from tests.fakes.ovirt import FakeOvirt
 from tests.fakes.proxmox import FakeProxmox
+from tests.fakes.shakenfist import FakeShakenfist
 from tests.fakes.source import FakeSource
 
 NAME = SourceName("lab")
@@ -29,6 +31,7 @@ KINDS: dict[str, tuple[type[Any], type[Any]]] = {
     "proxmox": (FakeProxmox, ProxmoxDriver),
     "ovirt": (FakeOvirt, OvirtDriver),
     "openstack": (FakeOpenstack, OpenstackDriver),
+    "shakenfist": (FakeShakenfist, ShakenfistDriver),
 }
 TICKETED = ("proxmox", "ovirt")
 """Those whose SPICE servers ask for a password."""
