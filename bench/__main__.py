@@ -17,6 +17,7 @@ from bench.report import Part, machine, markdown, save
 PARTS = {
     "startup": "bench.startup",
     "paint": "bench.paint",
+    "lists": "bench.lists",
     "launch": "bench.launch",
     "fleet": "bench.fleet",
 }

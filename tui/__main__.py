@@ -18,6 +18,9 @@ from broker.errors import UsageError
 from broker.model import MachineSpec
 from broker.service.port import Service
 
+FIRST_ROWS = 2000
+"""As many rows are painted first; the others come with the service, a moment later."""
+
 
 @dataclass(frozen=True, slots=True)
 class TuiOptions:
@@ -29,6 +32,7 @@ class TuiOptions:
         verbose: 1 and more log what a developer follows.
         demo: The demo guest, offered as the image `demo` when a VM is made.
         start_demo: Define the demo guest when there is none, and start it.
+        readonly: Nothing may be changed, and viewers may look only.
     """
 
     log_path: Path | None = None
@@ -36,6 +40,7 @@ class TuiOptions:
     verbose: int = 0
     demo: MachineSpec | None = None
     start_demo: bool = False
+    readonly: bool = False
 
 
 def run(options: TuiOptions) -> int:
@@ -50,12 +55,13 @@ def run(options: TuiOptions) -> int:
     from tui import glyphs, logfile
 
     logfile.configure(options.log_path, verbose=options.verbose, clean=options.log_filter)
-    initial = runtime.quick_list()
+    initial = runtime.quick_list(FIRST_ROWS)
     from tui.app import BrokerApp
 
     app = BrokerApp(
         _open_service,
         initial=initial,
+        more_to_come=initial is not None and len(initial) == FIRST_ROWS,
         now=SystemClock().now,
         preload=_preload,
         glyphs=glyphs.for_locale(),
@@ -63,6 +69,7 @@ def run(options: TuiOptions) -> int:
         start_demo=options.start_demo,
         log_path=options.log_path,
         obey_signals=True,
+        readonly=options.readonly,
     )
     app.run()
     if app.farewell:

@@ -7,6 +7,7 @@ asks for meanwhile waits for the service.
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
@@ -25,7 +26,7 @@ from textual.theme import Theme
 from textual.widgets import Input
 
 from broker.errors import BrokerError
-from broker.model import MachineKey, MachineSpec
+from broker.model import LinkPolicy, MachineKey, MachineSpec
 from broker.service.port import ConsoleInfo, Service
 from tui import keys, themes
 from tui.catalog import Catalog
@@ -34,6 +35,7 @@ from tui.commands import ConsoleCommands
 from tui.glyphs import UNICODE, Glyphs
 from tui.jobs import Jobs
 from tui.life import Leave, Life, OpenService, have_running
+from tui.power import ACTS
 from tui.rows import counted
 from tui.screens.consoles import ConsolesScreen
 from tui.screens.events import EventsScreen
@@ -43,10 +45,14 @@ from tui.screens.page import Page
 from tui.screens.quit import QuitScreen
 from tui.screens.sessions import SessionsScreen
 from tui.screens.sources import SourcesScreen
+from tui.screens.text import TextScreen
 from tui.snapshot import Snapshot
+from tui.undo import UNDO_SECONDS, Undo
 from tui.verbs import Verbs
 
 T = TypeVar("T")
+_CHANGING = frozenset({"power", *ACTS})
+"""Verbs that read-only refuses."""
 
 
 class BrokerApp(App[None]):
@@ -73,6 +79,7 @@ class BrokerApp(App[None]):
         open_service: OpenService,
         *,
         initial: Sequence[ConsoleInfo] | None = None,
+        more_to_come: bool = False,
         now: Callable[[], datetime],
         preload: Callable[[], object] | None = None,
         glyphs: Glyphs = UNICODE,
@@ -80,16 +87,21 @@ class BrokerApp(App[None]):
         start_demo: bool = False,
         log_path: Path | None = None,
         obey_signals: bool = False,
+        readonly: bool = False,
+        undo_seconds: float = UNDO_SECONDS,
     ) -> None:
         """Nothing is opened yet.
 
         Args:
             open_service: Entered after the first paint, left when the person quits.
             initial: A list to show at once; None when there is none to be had cheaply.
+            more_to_come: It is the beginning of a longer one.
             preload: Heavy imports; called in a thread after the first paint.
             demo: The demo guest, offered as an image in the new VM form.
             start_demo: Have it running.
             log_path: Where the log is, for people to find.
+            readonly: Nothing may be changed, and viewers may look only.
+            undo_seconds: How long what can be undone waits.
             obey_signals: SIGTERM and SIGHUP quit, with the terminal put back in order.
         """
         super().__init__()
@@ -108,7 +120,10 @@ class BrokerApp(App[None]):
         self._life: Life
         self._jobs: Jobs
         self._checkups: Checkups | None = None
-        self._verbs = Verbs(self, self)
+        self.readonly = readonly
+        self.policy = LinkPolicy(view_only=True) if readonly else LinkPolicy()
+        self._undo = Undo(self, seconds=undo_seconds, key=lambda: self.key_of(keys.UNDO))
+        self._verbs = Verbs(self, self, self._undo)
         pages: tuple[type[Page], ...] = (
             ConsolesScreen,
             SessionsScreen,
@@ -122,7 +137,9 @@ class BrokerApp(App[None]):
         self.theme = themes.DARK.name
         if initial is not None:
             self.catalog.apply(initial)
-            self.set_reactive(BrokerApp.snapshot, Snapshot(consoles=tuple(initial)))
+            self.set_reactive(
+                BrokerApp.snapshot, Snapshot(consoles=tuple(initial), partial=more_to_come)
+            )
 
     @property
     def available_themes(self) -> dict[str, Theme]:
@@ -164,6 +181,8 @@ class BrokerApp(App[None]):
         """Show it; screens watch `snapshot`."""
         if snapshot.consoles is not None and snapshot.consoles is not self.snapshot.consoles:
             self.catalog.apply(snapshot.consoles)
+            if self.snapshot.partial:
+                gc.freeze()  # many rows that stay: looking through them again is waste
         if snapshot.proxy is not None and snapshot.proxy.serving:
             self.proxy_problem = None
         self.snapshot = snapshot
@@ -212,9 +231,53 @@ class BrokerApp(App[None]):
 
     def do(self, verb: str, key: MachineKey) -> None:
         """Do a verb to a machine as it is now."""
-        number = self.catalog.number(key)
-        if number is not None:
-            self._verbs.do(verb, self.catalog.row(number))
+        if verb in _CHANGING and not self.may_change():
+            return
+        for info in self._as_they_are([key]):
+            self._verbs.do(verb, info)
+
+    def do_all(self, verb: str, keys: Sequence[MachineKey]) -> None:
+        """Do a verb of power to machines as they are now."""
+        if self.may_change():
+            self._verbs.power.do(verb, self._as_they_are(keys))
+
+    def power_menu(self, keys: Sequence[MachineKey]) -> None:
+        """The menu of what can be done to their power."""
+        if self.may_change() and (infos := self._as_they_are(keys)):
+            self._verbs.menu(infos)
+
+    def _as_they_are(self, keys: Sequence[MachineKey]) -> list[ConsoleInfo]:
+        numbers = (self.catalog.number(key) for key in keys)
+        return [self.catalog.row(number) for number in numbers if number is not None]
+
+    def may_change(self) -> bool:
+        """Whether anything may be changed; says that not when it may not."""
+        if self.readonly:
+            self.notify("Started with --readonly: look, do not touch", severity="warning")
+        return not self.readonly
+
+    def later(self, label: str, act: Callable[[], None]) -> None:
+        """Do it in a few seconds, unless it is undone."""
+        self._undo.later(label, act)
+
+    def key_of(self, act: keys.Act) -> str:
+        """The key that does it, as people read it."""
+        return act.keys[0]
+
+    def action_undo(self) -> None:
+        """Take back what was asked for last, while it waits."""
+        label = self._undo.take_back()
+        if label:
+            self.notify("Not done", title=label, markup=False)
+        else:
+            self.notify("Nothing waits to be undone", markup=False)
+
+    def action_failures(self) -> None:
+        """What failed in the last work on many machines."""
+        if self._verbs.power.failures:
+            self.push_screen(TextScreen("What failed", "\n\n".join(self._verbs.power.failures)))
+        else:
+            self.notify("Nothing has failed", markup=False)
 
     def show_console(self, key: MachineKey) -> None:
         """Go to the consoles with that machine selected, now or when it appears."""
@@ -275,6 +338,10 @@ class BrokerApp(App[None]):
         if leave is Leave.KEEP and self.snapshot.sessions:
             kept = counted(len(self.snapshot.sessions), "session")
             self.farewell = f"{kept} kept; the proxy goes when the last one ends"
+        if dropped := self._undo.drop_all():
+            self.farewell = "\n".join(
+                [*filter(None, [self.farewell]), "not done: " + ", ".join(dropped)]
+            )
         self._life.leaving.set_result(leave)
         if self._life.is_open:
             self.busy = (*self.busy, "Leaving")

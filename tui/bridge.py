@@ -9,16 +9,17 @@ from dataclasses import replace
 from typing import Final
 
 from broker.errors import BrokerError
-from broker.service.port import Service
+from broker.service.port import ConsoleInfo, Service
 from tui.snapshot import Snapshot
+from tui.unify import LARGE, unify
 
 log = logging.getLogger(__name__)
 
 KEPT_EVENTS: Final = 1000
 PAUSE_SECONDS: Final = 0.1
 """Least time between two readings: ten a second is as often as anybody can see."""
-REST_FACTOR: Final = 4
-"""Rest this many times as long as reading took, so that a huge list costs a fifth of a core."""
+REST_FACTOR: Final = 10
+"""Rest this many times as long as reading took, so that a huge list costs a tenth of a core."""
 RETRY_SECONDS: Final = 2.0
 
 
@@ -47,7 +48,7 @@ class Bridge:
         service, events = self._service, self._snapshot.events
         newer = await service.events(limit=KEPT_EVENTS, after=events[-1].id if events else 0)
         snapshot = Snapshot(
-            consoles=tuple(await service.consoles()),
+            consoles=await self._consoles(),
             sessions=tuple(await service.sessions()),
             sources=tuple(await service.sources()),
             events=(*events, *newer)[-KEPT_EVENTS:],
@@ -57,6 +58,13 @@ class Bridge:
         took = clock() - begun
         self._put(snapshot)
         return max(PAUSE_SECONDS, REST_FACTOR * took)
+
+    async def _consoles(self) -> tuple[ConsoleInfo, ...]:
+        now = await self._service.consoles()
+        before = self._snapshot.consoles or ()
+        if len(now) < LARGE:
+            return unify(before, now)
+        return await asyncio.to_thread(unify, before, now)
 
     def _put(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot

@@ -16,7 +16,8 @@ from broker.service.port import ConsoleInfo
 from tui.query import Query, parse
 from tui.rows import state_word
 
-FIELDS: Final = frozenset({"name", "state", "source", "host", "via"})
+_TAGS: Final = {"name": "\x01", "state": "\x02", "source": "\x03", "host": "\x04", "via": "\x05"}
+FIELDS: Final = frozenset(_TAGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class Catalog:
         if old is info:
             return
         self._rows[number] = info
-        if old is not None and _looks_the_same(old, info):
+        if old is not None and looks_the_same(old, info):
             return
         hay = _hay(info)
         self._sorted = None
@@ -132,23 +133,21 @@ class Catalog:
         if query.is_empty:
             return found, query
         hay = self._hay
-        if self._found is not None and _narrows(query.words, self._found[0]):
+        needles = (*query.words, *map(_tagged, query.fields))
+        if self._found is not None and _narrows(needles, self._found[0]):
             found = self._found[1]  # one more letter: only what was left can be left
-        for word in query.words:
-            found = [n for n in found if word in hay[n]]
-        self._found = (query.words, found)
-        for word in query.without:
-            found = [n for n in found if word not in hay[n]]
-        if query.fields or query.fields_without:
-            rest = Query(fields=query.fields, fields_without=query.fields_without)
-            found = [n for n in found if rest.matches("", _fields(self._rows[n]))]
+        for needle in needles:
+            found = [n for n in found if needle in hay[n]]
+        self._found = (needles, found)
+        for needle in (*query.without, *map(_tagged, query.fields_without)):
+            found = [n for n in found if needle not in hay[n]]
         return found, query
 
 
-def _looks_the_same(old: ConsoleInfo, new: ConsoleInfo) -> bool:
+def looks_the_same(old: ConsoleInfo, new: ConsoleInfo) -> bool:
     """Whether only the moment differs at which it was seen, which every listing moves on."""
     return (
-        old.machine == new.machine
+        (old.machine is new.machine or old.machine == new.machine)
         and old.stale == new.stale
         and old.sessions == new.sessions
         and old.startable == new.startable
@@ -160,29 +159,22 @@ def _narrows(words: tuple[str, ...], before: tuple[str, ...]) -> bool:
     return bool(before) and all(any(old in new for new in words) for old in before)
 
 
-def _fields(info: ConsoleInfo) -> dict[str, str]:
-    machine = info.machine
-    state = "stale" if info.stale else f"{machine.state.value}\n{state_word(machine.state)}"
-    return {
-        "name": machine.name.lower(),
-        "state": state,
-        "source": machine.key.source.lower(),
-        "host": machine.hypervisor.lower(),
-        "via": machine.protocol.value,
-    }
+def _tagged(field: tuple[str, str]) -> str:
+    """What is in the search text of a row whose field begins so."""
+    return f"{_TAGS[field[0]]}{field[1]}"
 
 
 def _hay(info: ConsoleInfo) -> str:
+    """A row's search text: each field behind its tag, which nobody can type."""
     machine = info.machine
-    parts = (
-        machine.name,
-        machine.key.source,
-        machine.hypervisor,
-        machine.hypervisor_ip,
-        machine.state.value,
-        state_word(machine.state),
-        machine.protocol.value,
-        machine.key.uuid,
-        "stale" if info.stale else "",
+    tags = _TAGS
+    state = "stale" if info.stale else machine.state.value
+    text = (
+        f"{tags['name']}{machine.name}{tags['source']}{machine.key.source}"
+        f"{tags['host']}{machine.hypervisor}\n{machine.hypervisor_ip}"
+        f"{tags['via']}{machine.protocol.value}\n{machine.key.uuid}{tags['state']}{state}"
     )
-    return "\n".join(parts).lower()
+    also = machine.state.value if info.stale else state_word(machine.state)
+    if also != state:
+        text += f"\n{also}" if info.stale else f"{tags['state']}{also}"
+    return text.lower()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from broker.errors import BrokerError
-from broker.model import MachineKey, MachineSpec
+from broker.model import LinkPolicy, MachineKey, MachineSpec
 from broker.service.port import ConsoleInfo, Service
 from tui.catalog import Catalog
 from tui.checkup import Verdict
@@ -46,6 +46,23 @@ class Host(Protocol):
 
     def do(self, verb: str, key: MachineKey) -> None:
         """Do a verb of keys.py to a machine, or say why not."""
+
+    readonly: bool
+    """Nothing may be changed; viewers may look only."""
+    policy: LinkPolicy
+    """What files that are made here allow."""
+
+    def do_all(self, verb: str, keys: Sequence[MachineKey]) -> None:
+        """Do a verb of power to machines, or say why not."""
+
+    def power_menu(self, keys: Sequence[MachineKey]) -> None:
+        """The menu of what can be done to their power."""
+
+    def may_change(self) -> bool:
+        """Whether anything may be changed; says that not when it may not."""
+
+    def later(self, label: str, act: Callable[[], None]) -> None:
+        """Do it in a few seconds, unless it is undone."""
 
     def show_console(self, key: MachineKey) -> None:
         """Go to the console list with that machine selected."""

@@ -23,6 +23,7 @@ _NAMES: Final = {
     "asterisk": "*",
     "shift+space": "Shift-Space",
     "comma": ",",
+    "exclamation_mark": "!",
     "tab": "Tab",
     "f1": "F1",
     "up": "↑",
@@ -86,6 +87,15 @@ HELP: Final = Act(
     "app.help", "help", "question_mark,f1", "Help", "Show the keys of this screen", priority=False
 )
 QUIT: Final = Act("app.quit", "quit", "q,ctrl+q", "Quit", "Leave; asks when people are connected")
+UNDO: Final = Act("app.undo", "undo", "z", "Undo", "Take back what waits to be done", show=False)
+FAILURES: Final = Act(
+    "app.failures",
+    "failures",
+    "exclamation_mark",
+    "Failures",
+    "Show what failed in the last work on many machines",
+    show=False,
+)
 PINNED: Final = (QUIT, HELP)
 """Hints that are never left out."""
 
@@ -102,6 +112,8 @@ APP: Final = (
         "Type what you want: any verb, any console",
         priority=True,
     ),
+    UNDO,
+    FAILURES,
     QUIT,
     HELP,
 )
@@ -184,7 +196,12 @@ LOG: Final = Act(
 DETAIL: Final = Act("view.detail", "detail", "d", "Detail", "Show or hide what is known about it")
 
 STOP: Final = Act(
-    "vm.stop", "choose('stop')", "d", "Shut down", "Ask the guest to power off", needs=True
+    "vm.stop",
+    "choose('stop')",
+    "d",
+    "Shut down",
+    "Ask the guest to power off; 5 s to undo",
+    needs=True,
 )
 KILL: Final = Act(
     "vm.kill", "choose('kill')", "k", "Kill", "Power off at once; asks first", needs=True
@@ -197,7 +214,9 @@ DELETE: Final = Act(
     "Forget a VM that is off; its disks are kept; asks first",
     needs=True,
 )
-PAUSE: Final = Act("vm.pause", "choose('pause')", "p", "Pause", "Hold it where it is", needs=True)
+PAUSE: Final = Act(
+    "vm.pause", "choose('pause')", "p", "Pause", "Hold it where it is; z undoes", needs=True
+)
 RESUME: Final = Act(
     "vm.resume",
     "choose('resume')",
@@ -218,7 +237,7 @@ DISCONNECT: Final = Act(
     "disconnect",
     "x",
     "Disconnect",
-    "End the selected session; asks first",
+    "End the selected or the marked sessions; z undoes",
 )
 SESSION_CONSOLE: Final = Act(
     "session.console", "console", "enter", "Go to console", "Select its machine in the consoles"
@@ -243,6 +262,7 @@ EVENTS: Final = (EVENT_CONSOLE, FIND, SORT, REFRESH, BACK)
 POWER_MENU: Final = (POWER_START, STOP, PAUSE, RESUME, RESET, KILL, DELETE, CLOSE)
 MACHINE_LOG: Final = (LOG_SERIAL, LOG_AGAIN, COPY, CLOSE)
 TROUBLE: Final = (COPY, CLOSE)
+TEXT: Final = (COPY, CLOSE)
 
 SCREENS: Final = {
     "Consoles": CONSOLES,

@@ -18,6 +18,7 @@ class Snapshot:
         consoles: None until a list was read.
         events: Oldest first.
         problem: Why the last reading failed; what was read before is kept.
+        partial: These are the first consoles of more, painted before the service was there.
         connected: The service answered at least once.
     """
 
@@ -28,6 +29,7 @@ class Snapshot:
     proxy: ProxyStatus | None = None
     problem: BrokerError | None = None
     connected: bool = False
+    partial: bool = False
 
     @property
     def failed_sources(self) -> int:

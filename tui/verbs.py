@@ -7,7 +7,7 @@ looks like when the answer comes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,26 +15,31 @@ from typing import Any
 from textual.app import App
 
 from broker import human
-from broker.service.port import ConsoleInfo, Exported, ExportRequest, Opened, Service
+from broker.service.port import VIEWER_LABEL, ConsoleInfo, Exported, ExportRequest, Opened, Service
 from tui import vvfile
 from tui.allowed import why_not
 from tui.host import Host
-from tui.rows import moment, state_word
-from tui.screens.confirm import ConfirmScreen, Question
+from tui.power import ACTS, Power
+from tui.rows import moment
 from tui.screens.export import Answer, ExportScreen
 from tui.screens.machine_log import MachineLogScreen
 from tui.screens.power import PowerScreen
+from tui.undo import Undo
 
 
 class Verbs:
     """Verbs of keys.py by name."""
 
-    def __init__(self, app: App[Any], host: Host) -> None:
+    def __init__(self, app: App[Any], host: Host, undo: Undo) -> None:
         self._app = app
         self._host = host
+        self.power = Power(app, host, undo)
 
     def do(self, verb: str, info: ConsoleInfo) -> None:
         """Do it, or say why not."""
+        if verb in ACTS:
+            self.power.do(verb, [info])
+            return
         reason = why_not(verb, info)
         if reason:
             self._app.notify(human.one_line(reason), severity="warning", markup=False)
@@ -52,14 +57,22 @@ class Verbs:
             self._say(f"{name} is open", f"{viewer.command[0]} runs as process {viewer.pid}")
 
         self._host.ask(
-            f"Opening {name}", lambda service: service.open_viewer(info.machine.key), opened
+            f"Opening {name}",
+            lambda service: service.open_viewer(info.machine.key, self._request()),
+            opened,
         )
+
+    def _request(self) -> ExportRequest | None:
+        """Nothing special, unless all one may do is look."""
+        if not self._host.readonly:
+            return None
+        return ExportRequest(label=VIEWER_LABEL, policy=self._host.policy)
 
     def _export(self, info: ConsoleInfo) -> None:
         name = human.one_line(info.machine.name)
 
         async def write(answer: Answer, service: Service) -> Exported:
-            request = ExportRequest(elsewhere=answer.elsewhere)
+            request = ExportRequest(elsewhere=answer.elsewhere, policy=self._host.policy)
             exported = await service.export_vv(info.machine.key, request)
             await asyncio.to_thread(
                 vvfile.write, answer.path, exported.text, replace=answer.replace
@@ -81,97 +94,19 @@ class Verbs:
 
         self._app.push_screen(ExportScreen(info.machine.name), answered)
 
-    def _start(self, info: ConsoleInfo) -> None:
-        name = human.one_line(info.machine.name)
-        self._host.ask(
-            f"Starting {name}",
-            lambda service: service.start(info.machine.key),
-            lambda machine: self._say(name, f"is {state_word(machine.state)}"),
-        )
-
-    def _stop(self, info: ConsoleInfo) -> None:
-        name = human.one_line(info.machine.name)
-        self._host.ask(
-            f"Shutting down {name}",
-            lambda service: service.stop(info.machine.key),
-            lambda machine: self._say(name, f"is {state_word(machine.state)}"),
-        )
-
-    def _pause(self, info: ConsoleInfo) -> None:
-        name = human.one_line(info.machine.name)
-        self._host.ask(
-            f"Pausing {name}",
-            lambda service: service.pause(info.machine.key),
-            lambda machine: self._say(name, f"is {state_word(machine.state)}"),
-        )
-
-    def _resume(self, info: ConsoleInfo) -> None:
-        name = human.one_line(info.machine.name)
-        self._host.ask(
-            f"Resuming {name}",
-            lambda service: service.resume(info.machine.key),
-            lambda machine: self._say(name, f"is {state_word(machine.state)}"),
-        )
-
-    def _reset(self, info: ConsoleInfo) -> None:
-        name = human.one_line(info.machine.name)
-
-        def reset() -> None:
-            self._host.ask(
-                f"Resetting {name}",
-                lambda service: service.reset(info.machine.key),
-                lambda _: self._say(name, "was reset"),
-            )
-
-        consequence = "It boots anew at once. What the guest has not saved is lost."
-        self._ask(Question(f"Reset {name}?", (_who(info),), consequence, "Reset"), reset)
-
-    def _kill(self, info: ConsoleInfo) -> None:
-        name = human.one_line(info.machine.name)
-
-        def kill() -> None:
-            self._host.ask(
-                f"Killing {name}",
-                lambda service: service.kill(info.machine.key),
-                lambda _: self._say(name, "was killed"),
-            )
-
-        consequence = "Power drops at once. What the guest has not saved is lost."
-        self._ask(Question(f"Kill {name}?", (_who(info),), consequence, "Kill"), kill)
-
-    def _delete(self, info: ConsoleInfo) -> None:
-        name = human.one_line(info.machine.name)
-
-        def delete() -> None:
-            self._host.ask(
-                f"Deleting {name}",
-                lambda service: service.delete(info.machine.key),
-                lambda _: self._say(name, "was deleted; its disks were kept"),
-            )
-
-        consequence = "This broker forgets the VM. Its disk images are kept."
-        self._ask(Question(f"Delete {name}?", (_who(info),), consequence, "Delete"), delete)
-
-    def _ask(self, question: Question, act: Callable[[], None]) -> None:
-        def answered(yes: bool | None) -> None:
-            if yes:
-                act()
-
-        self._app.push_screen(ConfirmScreen(question), answered)
-
     def _log(self, info: ConsoleInfo) -> None:
         machine = info.machine
         self._app.push_screen(MachineLogScreen(self._host, machine.key, machine.name))
 
     def _power(self, info: ConsoleInfo) -> None:
+        self.menu([info])
+
+    def menu(self, infos: Sequence[ConsoleInfo]) -> None:
+        """The power menu for these machines; they are held by key while it is open."""
+        held = [info.machine.key for info in infos]
+
         def chosen(verb: str | None) -> None:
             if verb is not None:
-                self._host.do(verb, info.machine.key)
+                self._host.do_all(verb, held)
 
-        self._app.push_screen(PowerScreen(info, self._host.glyphs), chosen)
-
-
-def _who(info: ConsoleInfo) -> str:
-    machine = info.machine
-    connected = f", {info.sessions} connected" if info.sessions else ""
-    return f"{human.one_line(machine.full_name)}   {state_word(machine.state)}{connected}"
+        self._app.push_screen(PowerScreen(infos, self._host.glyphs), chosen)

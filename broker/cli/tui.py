@@ -18,6 +18,11 @@ def _arguments(parser: Parser) -> None:
     parser.add_argument(
         "--demo", action="store_true", help="have the demo guest that comes with broker running"
     )
+    parser.add_argument(
+        "--readonly",
+        action="store_true",
+        help="change nothing: no power, no definitions, nobody disconnected; viewers may look only",
+    )
 
 
 def _run(call: Call, args: Namespace) -> Exit:
@@ -33,6 +38,7 @@ def _run(call: Call, args: Namespace) -> Exit:
             verbose=call.verbose,
             demo=_demo(is_needed=args.demo),
             start_demo=args.demo,
+            readonly=args.readonly,
         )
     )
     return Exit.DONE if code == 0 else Exit.FAILED

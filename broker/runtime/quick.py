@@ -18,7 +18,7 @@ from broker.config.locations import Locations
 from broker.config.sources_file import fingerprint
 from broker.runtime.certificate import certificate_for
 from broker.runtime.proxy_file import read_status
-from broker.service.consoles import Consoles
+from broker.service.consoles import Consoles, info_of
 from broker.store.hot import HotStore, open_hot
 
 if TYPE_CHECKING:
@@ -37,6 +37,10 @@ class Quick:
     def consoles(self) -> Sequence[ConsoleInfo]:
         """All known consoles, ordered by name then source."""
         return self._consoles.all()
+
+    def first_consoles(self, most: int) -> Sequence[ConsoleInfo]:
+        """The first of them."""
+        return [info_of(stored) for stored in self._store.first_machines(most)]
 
     def find(self, reference: str) -> ConsoleInfo:
         """The console called `name`, `source/name` or uuid."""
@@ -83,8 +87,8 @@ def quick() -> Quick | None:
     return Quick(consoles, store, locations)
 
 
-def quick_list() -> Sequence[ConsoleInfo] | None:
-    """What the TUI paints first: the list as stored, or None. Never an error."""
+def quick_list(most: int) -> Sequence[ConsoleInfo] | None:
+    """The TUI's first rows: the list's first `most` as stored, or None. Never an error."""
     from broker.errors import BrokerError
 
     try:
@@ -94,13 +98,13 @@ def quick_list() -> Sequence[ConsoleInfo] | None:
     if answers is None:
         return None
     try:
-        return answers.consoles()
+        return answers.first_consoles(most)
     finally:
         answers.close()
 
 
 def _all_alive(store: HotStore) -> bool:
-    return all(_is_alive(stored.machine) for stored in store.machines())
+    return all(_is_alive(stored.machine) for stored in store.with_process())
 
 
 def _is_alive(machine: Machine) -> bool:

@@ -117,7 +117,7 @@ class Consoles:
 
     def all(self) -> list[ConsoleInfo]:
         """All known consoles, ordered by name then source."""
-        return [_info(stored) for stored in self._store.machines()]
+        return [info_of(stored) for stored in self._store.machines()]
 
     def find(self, reference: str) -> ConsoleInfo:
         """The console called `name`, `source/name` or uuid.
@@ -293,7 +293,8 @@ def find(reference: str, known: Sequence[ConsoleInfo]) -> ConsoleInfo:
     )
 
 
-def _info(stored: StoredMachine) -> ConsoleInfo:
+def info_of(stored: StoredMachine) -> ConsoleInfo:
+    """A console as the port shows it."""
     return ConsoleInfo(
         machine=stored.machine,
         stale=stored.stale,

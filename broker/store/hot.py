@@ -29,6 +29,17 @@ class HotStore:
         with faults.sqlite_errors(self._database):
             return [rows.to_stored(row) for row in self._connection.execute(hot_sql.MACHINES)]
 
+    def first_machines(self, most: int) -> list[StoredMachine]:
+        """The first of them."""
+        with faults.sqlite_errors(self._database):
+            found = self._connection.execute(hot_sql.FIRST_MACHINES, {"most": most})
+            return [rows.to_stored(row) for row in found]
+
+    def with_process(self) -> list[StoredMachine]:
+        """Those that were seen with a process of this host."""
+        with faults.sqlite_errors(self._database):
+            return [rows.to_stored(row) for row in self._connection.execute(hot_sql.WITH_PROCESS)]
+
     def find(self, reference: str) -> list[StoredMachine]:
         """The machines that `name`, `source/name`, uuid or `source/uuid` names; often one."""
         with faults.sqlite_errors(self._database):

@@ -18,6 +18,8 @@ def generate() -> str:
     """The text of `hot_sql.py` for the tables as they are."""
     statements = {
         "MACHINES": queries.MACHINES,
+        "FIRST_MACHINES": queries.FIRST_MACHINES,
+        "WITH_PROCESS": queries.WITH_PROCESS,
         "FIND": queries.FIND,
         "FACT": queries.FACT,
         "ADD_TOKEN": queries.ADD_TOKEN,

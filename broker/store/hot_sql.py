@@ -13,6 +13,22 @@ FROM session
 WHERE session.ended_at IS NULL GROUP BY session.source, session.uuid) AS live ON live.source = machine.source AND live.uuid = machine.uuid ORDER BY machine.name, machine.source, machine.uuid
 """
 
+FIRST_MACHINES = """
+SELECT machine.source, machine.uuid, machine.name, machine.state, machine.hypervisor, machine.hypervisor_ip, machine.protocol, machine.reason, machine.pid, machine.started_at, machine.target, machine.defined, machine.adopted, machine.kept, machine.stale, machine.seen_at, source.listed_at, coalesce(live.sessions, 0) AS sessions
+FROM machine JOIN source ON source.name = machine.source LEFT OUTER JOIN (SELECT session.source AS source, session.uuid AS uuid, count(*) AS sessions
+FROM session
+WHERE session.ended_at IS NULL GROUP BY session.source, session.uuid) AS live ON live.source = machine.source AND live.uuid = machine.uuid ORDER BY machine.name, machine.source, machine.uuid
+ LIMIT :most OFFSET :param_1
+"""
+
+WITH_PROCESS = """
+SELECT machine.source, machine.uuid, machine.name, machine.state, machine.hypervisor, machine.hypervisor_ip, machine.protocol, machine.reason, machine.pid, machine.started_at, machine.target, machine.defined, machine.adopted, machine.kept, machine.stale, machine.seen_at, source.listed_at, coalesce(live.sessions, 0) AS sessions
+FROM machine JOIN source ON source.name = machine.source LEFT OUTER JOIN (SELECT session.source AS source, session.uuid AS uuid, count(*) AS sessions
+FROM session
+WHERE session.ended_at IS NULL GROUP BY session.source, session.uuid) AS live ON live.source = machine.source AND live.uuid = machine.uuid
+WHERE machine.pid IS NOT NULL ORDER BY machine.name, machine.source, machine.uuid
+"""
+
 FIND = """
 SELECT machine.source, machine.uuid, machine.name, machine.state, machine.hypervisor, machine.hypervisor_ip, machine.protocol, machine.reason, machine.pid, machine.started_at, machine.target, machine.defined, machine.adopted, machine.kept, machine.stale, machine.seen_at, source.listed_at, coalesce(live.sessions, 0) AS sessions
 FROM machine JOIN source ON source.name = machine.source LEFT OUTER JOIN (SELECT session.source AS source, session.uuid AS uuid, count(*) AS sessions

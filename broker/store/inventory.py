@@ -21,6 +21,7 @@ from broker.model import (
     SourceStatus,
 )
 from broker.store import rows
+from broker.store.faces import Faces
 from broker.store.queries import MACHINE, MACHINES, SOURCE
 from broker.store.rows import StoredMachine, Values
 from broker.store.sealing import Sealer
@@ -130,9 +131,9 @@ def mark_stale(db: Connection, source: SourceName) -> None:
         db.execute(update(MACHINE).where(fresh).values(stale=True, seen_at=newest))
 
 
-def machines(db: Connection) -> list[StoredMachine]:
+def machines(db: Connection, faces: Faces) -> list[StoredMachine]:
     """See `Store.machines`."""
-    return [rows.to_stored(row) for row in db.execute(MACHINES).mappings()]
+    return faces.read(db.execute(MACHINES))
 
 
 def machine(db: Connection, key: MachineKey) -> Machine:

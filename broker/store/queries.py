@@ -66,6 +66,12 @@ MACHINES = (
 )
 """All machines as `rows.to_stored` reads them; no sealed ticket leaves the database for a list."""
 
+FIRST_MACHINES = MACHINES.limit(bindparam("most"))
+"""The first ones of them."""
+
+WITH_PROCESS = MACHINES.where(MACHINE.c.pid.is_not(None))
+"""Those that were seen with a process of this host."""
+
 _reference: BindParameter[str] = bindparam("reference")
 _slash = literal_column("'/'", String)
 _lowered = func.lower(_reference)

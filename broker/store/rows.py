@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -115,12 +116,12 @@ def from_source(status: SourceStatus) -> Values:
 
 def to_machine(row: Row) -> Machine:
     """A machine as its source showed it."""
-    return Machine(
-        key=MachineKey(SourceName(row["source"]), MachineId(row["uuid"])),
+    return Machine(  # few sources and hosts have many machines: one text for each of them
+        key=MachineKey(SourceName(sys.intern(row["source"])), MachineId(row["uuid"])),
         name=row["name"],
         state=State(row["state"]),
-        hypervisor=row["hypervisor"],
-        hypervisor_ip=row["hypervisor_ip"],
+        hypervisor=sys.intern(row["hypervisor"]),
+        hypervisor_ip=sys.intern(row["hypervisor_ip"]),
         protocol=Spoken(row["protocol"]),
         reason=row["reason"],
         pid=row["pid"],
@@ -131,16 +132,19 @@ def to_machine(row: Row) -> Machine:
     )
 
 
-def to_stored(row: Row) -> StoredMachine:
+def to_stored(row: Row, machine: Machine | None = None) -> StoredMachine:
     """A machine with what `queries.MACHINES` adds to it.
 
     An unchanged machine is not written again, so one that is not stale was last seen when its
     source was last listed.
+
+    Args:
+        machine: The row's machine, when it is at hand.
     """
     seen_at, listed_at = row["seen_at"], row["listed_at"]
     stale = bool(row["stale"])
     return StoredMachine(
-        machine=to_machine(row),
+        machine=to_machine(row) if machine is None else machine,
         stale=stale,
         seen_at=at(seen_at if stale or listed_at is None else max(seen_at, listed_at)),
         sessions=row["sessions"],

@@ -27,6 +27,7 @@ from broker.model import (
 )
 from broker.store import inventory, queries, rows, sessions
 from broker.store.connection import Database, ServerDatabase, SqliteDatabase
+from broker.store.faces import Faces
 from broker.store.rows import StoredMachine
 from broker.store.sealing import Sealer
 
@@ -62,6 +63,7 @@ class Store:
         self._database = database
         self._sealer = sealer
         self._clock = clock
+        self._faces = Faces()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -168,7 +170,7 @@ class Store:
     def machines(self) -> list[StoredMachine]:
         """All machines, by name, then source."""
         with self._database.reading() as db:
-            return inventory.machines(db)
+            return inventory.machines(db, self._faces)
 
     def machine(self, key: MachineKey) -> Machine:
         """One machine.

@@ -10,7 +10,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Button, Static
+from textual.widgets import Button, Input, Static
+
+from tui.widgets.field import Field
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +23,14 @@ class Question:
         names: The things it would be done to, a line each.
         consequence: What happens then.
         verb: The button that does it.
+        type_first: What must be typed before it does; empty when a key will do.
     """
 
     title: str
     names: tuple[str, ...]
     consequence: str
     verb: str
+    type_first: str = ""
 
 
 class ConfirmScreen(ModalScreen[bool]):
@@ -54,17 +58,29 @@ class ConfirmScreen(ModalScreen[bool]):
             yield Static(question.title, classes="title", markup=False)
             yield Static("\n".join(question.names), classes="names", markup=False)
             yield Static(question.consequence, classes="consequence", markup=False)
+            if question.type_first:
+                yield Field(placeholder=f"type {question.type_first}, then Enter", id="typed")
             with Horizontal(classes="buttons"):
                 yield Button("No  Esc", id="no", compact=True)
-                yield Button(f"{question.verb}  y", id="yes", variant="error", compact=True)
+                key = "⏎" if question.type_first else "y"
+                yield Button(f"{question.verb}  {key}", id="yes", variant="error", compact=True)
 
     def on_mount(self) -> None:
         """The safe answer first."""
-        self.set_focus(self.query_one("#no", Button))
+        if self._question.type_first:
+            self.set_focus(self.query_one(Field))
+        else:
+            self.set_focus(self.query_one("#no", Button))
 
+    @on(Input.Submitted)
     @on(Button.Pressed, "#yes")
     def _yes(self) -> None:
-        self.dismiss(True)
+        if self._is_sure():
+            self.dismiss(True)
+
+    def _is_sure(self) -> bool:
+        wanted = self._question.type_first
+        return not wanted or self.query_one(Field).value.strip() == wanted
 
     @on(Button.Pressed, "#no")
     def _no(self) -> None:
@@ -72,4 +88,5 @@ class ConfirmScreen(ModalScreen[bool]):
 
     def action_answer(self, yes: bool) -> None:
         """Answer by key."""
-        self.dismiss(yes)
+        if not yes or self._is_sure():
+            self.dismiss(yes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 from textual import on
@@ -126,6 +127,8 @@ class ConsolesScreen(Listing):
         """Whether there is nothing, nothing that matches, or nothing yet."""
         if self.host.snapshot.consoles is None:
             return f"Reading the list{self.host.glyphs.dots}"
+        if self.host.snapshot.partial:
+            return f"Nothing so far; reading the rest of the list{self.host.glyphs.dots}"
         if self.host.catalog:
             return "Nothing matches this filter.\n\nEsc clears it."
         return EMPTY
@@ -143,11 +146,23 @@ class ConsolesScreen(Listing):
         info, snapshot = self.selected, self.host.snapshot
         key = info.machine.key if info is not None else None
         panel.show(
-            info,
+            self._seen(info),
             [session for session in snapshot.sessions if session.key == key],
             [event for event in snapshot.events if event.key == key] if key is not None else [],
             self.host.checkup(info) if info is not None else None,
         )
+
+    def _seen(self, info: ConsoleInfo | None) -> ConsoleInfo | None:
+        """With the moment its source was listed last: a row that stays as it is keeps its own."""
+        if info is None or info.stale:
+            return info
+        listed = [
+            status.listed_at
+            for status in self.host.snapshot.sources
+            if status.name == info.machine.key.source and status.listed_at is not None
+        ]
+        seen_at = max([*listed, *([info.seen_at] if info.seen_at else [])], default=None)
+        return replace(info, seen_at=seen_at)
 
     def checked(self) -> None:
         """Something new was found of the selected console."""
@@ -169,7 +184,13 @@ class ConsolesScreen(Listing):
     def action_verb(self, verb: str) -> None:
         """Do it to the selected console."""
         self.settle()
-        if self.selected is not None:
+        if verb in ("power", "start"):
+            held = [info.machine.key for info in self.chosen()]
+            if verb == "power":
+                self.host.power_menu(held)
+            elif held:
+                self.host.do_all(verb, held)
+        elif self.selected is not None:
             self.host.do(verb, self.selected.machine.key)
 
     @on(VirtualTable.Chosen)
@@ -190,6 +211,8 @@ class ConsolesScreen(Listing):
 
     def action_new_vm(self) -> None:
         """The form for a local VM."""
+        if not self.host.may_change():
+            return
         self.app.push_screen(NewVmScreen(self.host), self._created)
 
     def _created(self, key: MachineKey | None) -> None:

@@ -99,7 +99,8 @@ class Listing(Page):
         total, marks = f"{self.total():,}", len(self.table.marks)
         listed = total if query.is_empty else f"{found:,} of {total}"
         marked = f"{self.host.glyphs.mark} {marks:,} marked  " if marks else ""
-        self.filter.count(f"{marked}{listed}")
+        more = f" so far, reading{self.host.glyphs.dots}" if self.host.snapshot.partial else ""
+        self.filter.count(f"{marked}{listed}{more}")
 
     @on(FilterBar.Changed)
     def _filter_changed(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual import on
@@ -36,23 +37,21 @@ class PowerScreen(ModalScreen[str]):
     CSS_PATH = "../styles/dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [act.binding() for act in keys.POWER_MENU]
 
-    def __init__(self, info: ConsoleInfo, glyphs: Glyphs) -> None:
+    def __init__(self, infos: Sequence[ConsoleInfo], glyphs: Glyphs) -> None:
         super().__init__()
-        self._info = info
+        self._infos = infos
         self._glyphs = glyphs
 
     def compose(self) -> ComposeResult:
         """A line per verb."""
-        name = human.one_line(self._info.machine.name)
         with Vertical(classes="dialog"):
-            title = f"Power: {name}   {state_cell(self._info, self._glyphs).text}"
-            yield Static(title, classes="title", markup=False)
+            yield Static(self._title(), classes="title", markup=False)
             yield OptionList(
                 *(
                     Option(
-                        f"{act.keys[0]}  {act.label:<10} {why_not(verb, self._info) or act.help}",
+                        f"{act.keys[0]}  {act.label:<10} {self._says(verb, act)}",
                         id=verb,
-                        disabled=bool(why_not(verb, self._info)),
+                        disabled=all(why_not(verb, info) for info in self._infos),
                     )
                     for verb, act in _VERBS.items()
                 ),
@@ -60,6 +59,22 @@ class PowerScreen(ModalScreen[str]):
                 markup=False,
             )
             yield Static("Esc closes", classes="consequence")
+
+    def _title(self) -> str:
+        if len(self._infos) > 1:
+            return f"Power: {len(self._infos)} machines"
+        info = self._infos[0]
+        name = human.one_line(info.machine.name)
+        return f"Power: {name}   {state_cell(info, self._glyphs).text}"
+
+    def _says(self, verb: str, act: keys.Act) -> str:
+        """Why not, what it does, or for how many it can be done."""
+        if len(self._infos) == 1:
+            return why_not(verb, self._infos[0]) or act.help
+        able = sum(not why_not(verb, info) for info in self._infos)
+        return (
+            f"{able} of {len(self._infos)}: {act.help}" if able else f"none of {len(self._infos)}"
+        )
 
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:

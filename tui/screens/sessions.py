@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.binding import BindingType
 
 from broker import human
+from broker.errors import NotFound
 from broker.model import Session, SessionId
+from broker.service.port import Service
 from tui import keys
 from tui.rows import Column, counted, session_columns
-from tui.screens.confirm import ConfirmScreen, Question
 from tui.screens.list_page import ListPage
 from tui.snapshot import Snapshot
 
@@ -37,24 +39,28 @@ class SessionsScreen(ListPage[SessionId, Session]):
         return act in (keys.DISCONNECT, keys.SESSION_CONSOLE) and self.selected is None
 
     def action_disconnect(self) -> None:
-        """End the selected session, after asking; the dialog holds its id."""
-        session = self.selected
-        if session is None:
+        """End the selected or the marked sessions, in a moment; their ids are held."""
+        sessions = [self.rows[id_] for id_ in self.chosen()]
+        if not sessions or not self.host.may_change():
             return
-        console, id_ = human.one_line(session.console), session.id
-        question = Question(
-            f"Disconnect {human.one_line(session.client)} from {console}?",
-            (f"{console}  ({counted(len(session.channels), 'channel')}, session {id_})",),
-            "The viewer closes. The machine goes on running.",
-            "Disconnect",
-        )
+        if len(sessions) == 1:
+            one = sessions[0]
+            whom = f"{human.one_line(one.client)} from {human.one_line(one.console)}"
+        else:
+            whom = counted(len(sessions), "session")
+        label = f"Disconnecting {whom}"
+        held = [session.id for session in sessions]
 
-        def answered(yes: bool | None) -> None:
-            if yes:
-                self.host.ask(
-                    f"Disconnecting {console}",
-                    lambda service: service.disconnect(id_),
-                    lambda _: self.app.notify("Disconnected", title=console, markup=False),
-                )
+        async def disconnect(service: Service) -> None:
+            if len(held) == 1:
+                await service.disconnect(held[0])
+                return
+            for id_ in held:
+                with contextlib.suppress(NotFound):  # it has left by itself meanwhile
+                    await service.disconnect(id_)
 
-        self.app.push_screen(ConfirmScreen(question), answered)
+        def disconnected(_: None) -> None:
+            self.app.notify("Disconnected", title=label, markup=False)
+
+        self.host.later(label, lambda: self.host.ask(label, disconnect, disconnected))
+        self.table.unmark()

@@ -1,0 +1,46 @@
+"""Some lines to read, and to copy."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from tui import keys
+
+
+class TextScreen(ModalScreen[None]):
+    """A title and a text that scrolls."""
+
+    CSS_PATH = "../styles/dialogs.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [act.binding() for act in keys.TEXT]
+
+    def __init__(self, title: str, text: str) -> None:
+        super().__init__()
+        self._title = title
+        self._text = text
+
+    def compose(self) -> ComposeResult:
+        """The text."""
+        with Vertical(classes="dialog large"):
+            yield Static(self._title, classes="title", markup=False)
+            with VerticalScroll(classes="text"):
+                yield Static(self._text, markup=False)
+            yield Static("y copies, Esc closes", classes="consequence")
+
+    def on_mount(self) -> None:
+        """Arrow keys scroll."""
+        self.query_one(VerticalScroll).focus()
+
+    def action_copy(self) -> None:
+        """Through the terminal's own clipboard (OSC 52)."""
+        self.app.copy_to_clipboard(self._text)
+        self.notify("Sent to the terminal's clipboard", title="Copied")
+
+    def action_close(self) -> None:
+        """Go on."""
+        self.dismiss(None)
