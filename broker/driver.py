@@ -238,6 +238,23 @@ class CommandTeller(Protocol):
 
 
 @runtime_checkable
+class Redefining(Protocol):
+    """A driver whose machines can be defined anew."""
+
+    async def redefine(self, spec: MachineSpec) -> None:
+        """Put a definition in the place of the one with its uuid, running or not.
+
+        It holds from the machine's next start on.
+
+        Raises:
+            UsageError: Its name is another, or the spec cannot work.
+            NotFound: No such machine.
+            ConfigError: A value is out of range.
+        """
+        ...
+
+
+@runtime_checkable
 class Renaming(Protocol):
     """A driver whose machines can be called something else."""
 

@@ -155,6 +155,13 @@ class HereDriver(LocalDriver):
         self._adopted.see_that_it_is_free(spec.name, spec.uuid)
         await super().define(spec)
 
+    async def redefine(self, spec: MachineSpec) -> None:
+        """Say anew what a VM is from its next start on; see `broker.driver.Redefining`."""
+        from broker.vm.redefining import redefine
+
+        paths = self._paths(self._definitions.find(spec.uuid))
+        await redefine(self._definitions, spec, paths)
+
     async def rename(self, machine_id: MachineId, name: str) -> None:
         """Call a VM that is off something else, unless one that was adopted is called so."""
         self._adopted.see_that_it_is_free(name)

@@ -1,4 +1,4 @@
-"""Options that describe a local VM, for `run` and `vm define`."""
+"""Options that describe a local VM, for `run`, `vm define` and `vm edit`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from broker.model import (
     Firmware,
     Network,
     Nic,
+    Restart,
     SpicePort,
 )
 
@@ -28,10 +29,12 @@ _CHOSEN = {
     "display": Display,
     "network": Network,
     "nic": Nic,
+    "restart": Restart,
 }
 _PLAIN = (
     *("memory", "cpus", "machine", "cpu", "secure_boot", "tpm", "append", "tablet", "spice"),
     *("vnc", "interface", "serial", "agent", "sound", "sandbox", "allow_insecure"),
+    "autostart",
 )
 
 
@@ -57,6 +60,7 @@ def add_machine(parser: Parser) -> None:
     _switch(group, "--no-tablet", "tablet", value=False, help="no USB tablet")
     _add_drives(parser)
     _add_network(parser)
+    _add_upkeep(parser)
     _add_rest(parser)
 
 
@@ -97,6 +101,13 @@ def _add_network(parser: Parser) -> None:
         help="a port for SPICE, beside the proxy; `auto` for a free one",
     )
     _switch(group, "--vnc", help="VNC on a unix socket in place of SPICE")
+
+
+def _add_upkeep(parser: Parser) -> None:
+    group = parser.add_argument_group("when it is started by itself")
+    _chosen(group, "--restart", "started again when it ended by itself (never)")
+    _switch(group, "--autostart", help="start it once after each boot of this host")
+    _switch(group, "--no-autostart", "autostart", value=False, help="do not (the default)")
 
 
 def _add_rest(parser: Parser) -> None:

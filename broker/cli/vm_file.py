@@ -17,12 +17,15 @@ FILE_MAX = 1_000_000
 """Characters; a definition is a page, and what is larger is something else."""
 
 
-def read_spec(file: str, *, name: str | None = None) -> MachineSpec:
+def read_spec(
+    file: str, *, name: str | None = None, known: MachineSpec | None = None
+) -> MachineSpec:
     """The VM that a file defines; paths in it start at the file, a uuid is made when it has none.
 
     Args:
         file: A path, or `-` for stdin.
         name: Takes the place of the file's `name`.
+        known: The VM that it is about; gives name and uuid where the file has none.
 
     Raises:
         ConfigError: It cannot be read, is not YAML, or a word in it is unknown or wrong.
@@ -30,8 +33,21 @@ def read_spec(file: str, *, name: str | None = None) -> MachineSpec:
     document = _load(file)
     if name is not None:
         document["name"] = name
-    document.setdefault("uuid", str(uuid.uuid4()))
     start = Path.cwd() if file == "-" else Path(file).absolute().parent
+    return spec_of(document, where=file, start=start, known=known)
+
+
+def spec_of(
+    document: dict[str, object], *, where: str, start: Path, known: MachineSpec | None = None
+) -> MachineSpec:
+    """The VM that the values of a file describe; see `read_spec`.
+
+    Args:
+        start: Where relative paths start.
+    """
+    if known is not None:
+        document.setdefault("name", known.name)
+    document.setdefault("uuid", known.uuid if known is not None else str(uuid.uuid4()))
     _make_absolute(document, _FILES, start)
     disks = document.get("disks")
     if isinstance(disks, list):
@@ -41,7 +57,7 @@ def read_spec(file: str, *, name: str | None = None) -> MachineSpec:
         seed = {**cloud_init}
         _make_absolute(seed, ("user_data_file",), start)
         document["cloud_init"] = seed
-    return schema.validated(document, where=file)
+    return schema.validated(document, where=where)
 
 
 def _disk(start: Path, disk: object) -> object:
@@ -79,16 +95,26 @@ def _load(file: str) -> dict[str, object]:
         raise ConfigError("stdin is closed", fix="Name a file with -f FILE")
     try:
         with sys.stdin if file == "-" else Path(file).open(encoding="utf-8") as stream:
-            document = yaml.safe_load(stream.read(FILE_MAX))
+            return mapping(stream.read(FILE_MAX), where=file)
     except OSError as exc:
         raise ConfigError(f"{file} cannot be read ({exc.strerror})", fix="Check the path") from exc
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{file} is not text in UTF-8", fix="Name a YAML file") from exc
+
+
+def mapping(text: str, *, where: str) -> dict[str, object]:
+    """The keys and values of a YAML text.
+
+    Raises:
+        ConfigError: It is not YAML, or no mapping.
+    """
+    try:
+        document = yaml.safe_load(text)
     except yaml.YAMLError as exc:
         words = " ".join(str(exc).split())
-        raise ConfigError(f"{file} is not YAML: {words}", fix="Mend that line") from exc
+        raise ConfigError(f"{where} is not YAML: {words}", fix="Mend that line") from exc
     if not isinstance(document, dict):
         raise ConfigError(
-            f"{file} does not describe a machine", fix="It has keys such as name, memory, disks"
+            f"{where} does not describe a machine", fix="It has keys such as name, memory, disks"
         )
     return {str(key): value for key, value in document.items()}

@@ -15,6 +15,7 @@ from broker.driver import (
     Driver,
     LogKeeper,
     Provisioner,
+    Redefining,
     Renaming,
 )
 from broker.errors import NotFound, UsageError
@@ -177,6 +178,19 @@ class EmbeddedService(AdoptingVerbs, DiagnosingVerbs, PowerVerbs):
         if not isinstance(driver, CommandTeller):
             raise UsageError(f"{source} starts no programs of this host")
         return await driver.command(spec)
+
+    async def redefine(self, key: MachineKey, spec: MachineSpec) -> Machine:
+        before = await asyncio.to_thread(self._store.machine, key)
+        driver = await self._provisioner(key)
+        if before.adopted or spec.uuid != key.uuid or not isinstance(driver, Redefining):
+            raise UsageError(
+                f"{before.full_name} cannot be defined anew from here",
+                fix="Only VMs that broker defined can; see: broker vm list",
+            )
+        await driver.redefine(spec)
+        await self._inventory.refresh_machine(key)
+        await self._tell(Kind.MACHINE_DEFINED, before, f"{before.full_name} defined anew")
+        return await asyncio.to_thread(self._store.machine, key)
 
     async def rename(self, key: MachineKey, name: str) -> Machine:
         before = await asyncio.to_thread(self._store.machine, key)

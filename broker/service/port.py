@@ -200,6 +200,10 @@ class Service(Protocol):
         """Press the reset button; the guest is not asked."""
         ...
 
+    async def redefine(self, key: MachineKey, spec: MachineSpec) -> Machine:
+        """Say anew what a local VM is, from its next start on; name and uuid stay what they are."""
+        ...
+
     async def rename(self, key: MachineKey, name: str) -> Machine:
         """Call a local VM that is off something else; its uuid, disks and files stay its own."""
         ...

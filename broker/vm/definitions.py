@@ -116,6 +116,34 @@ class Definitions:
         make_private(directory)
         _write_new(directory / FILE_NAME, schema.render(spec))
 
+    def replace(self, spec: MachineSpec) -> None:
+        """Put a definition in the place of the one with its uuid, broken or not.
+
+        Raises:
+            NotFound: There is none.
+            UsageError: That VM is called something else.
+            ConfigError: A value in it is out of range.
+            StoreError: The file cannot be written.
+        """
+        from broker.vm import schema  # pydantic: only when something is read or written
+
+        schema.check(spec)
+        name = self.find(spec.uuid).name
+        if name != spec.name:
+            raise UsageError(
+                f"{name} is not given another name by its definition",
+                fix=f"Say: broker vm rename {name} {spec.name}",
+            )
+        path = self._root / name / FILE_NAME
+        scratch = path.with_name(f".{FILE_NAME}.{secrets.token_hex(4)}")
+        try:
+            write_private(scratch, schema.render(spec))
+            scratch.replace(path)
+        except OSError as exc:
+            raise cannot_use(path, exc) from exc
+        finally:
+            scratch.unlink(missing_ok=True)
+
     def move(self, name: str, new: str) -> None:
         """Rename a VM's directory; its `RENAMED_FILE` takes the place of its definition.
 
@@ -239,7 +267,7 @@ def _without_doubles(found: list[Definition]) -> list[Definition]:
 def _taken(name: str) -> UsageError:
     return UsageError(
         f"There is a VM called {name} already",
-        fix=f"Choose another name, or delete that one: broker vm delete {name}",
+        fix=f"Choose another name, or change that one: broker vm edit {name}",
     )
 
 

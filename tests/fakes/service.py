@@ -295,6 +295,11 @@ class FakeService:
         await self._ask("reset", key)
         return self._put(key, State.RUNNING)
 
+    async def redefine(self, key: MachineKey, spec: MachineSpec) -> Machine:
+        await self._ask("redefine", key, spec)
+        self.changed()
+        return self._row(key).machine
+
     async def rename(self, key: MachineKey, name: str) -> Machine:
         await self._ask("rename", key, name)
         row = self._row(key)

@@ -76,9 +76,19 @@ def test_a_definition_from_a_file_is_started_by_its_name(image: Path) -> None:
     assert broker("vm", "define", "-f", str(file), "--json").document["state"] == "stopped"
     assert broker("vm", "start", "web").out.startswith("web is running (process ")
     assert said_on_serial("web", demo.BANNER.decode().strip())
+    edited = broker("vm", "edit", "web", "--memory", "96", "--autostart")
+    assert (edited.code, "from its next start" in edited.err) == (0, True)
+    assert broker("vm", "monitor", "web", "info memory_size_summary").out.split()[2] == str(
+        64 << 20
+    )
     assert broker("vm", "kill", "web").out == "web is stopped\n"
+    assert broker("vm", "start", "web").code == 0
+    assert broker("vm", "monitor", "web", "info memory_size_summary").out.split()[2] == str(
+        96 << 20
+    )
     kinds = [row["kind"] for row in broker("events", "--json").rows]
-    assert kinds == ["machine.defined", "machine.started", "machine.stopped"]
+    started, defined = "machine.started", "machine.defined"
+    assert kinds == [defined, started, defined, "machine.stopped", started]
 
 
 @pytest.fixture

@@ -171,3 +171,31 @@ def test_a_full_disk_is_said_and_leaves_nothing(
         Definitions(tmp_path).add(A)
     assert caught.value.fix == "Free some space on that file system"
     assert list((tmp_path / "vms" / A.name).iterdir()) == []
+
+
+def test_a_definition_takes_the_place_of_the_one_before(
+    definitions: Definitions, file: Path
+) -> None:
+    definitions.replace(wanted := replace(A, memory=512))
+    assert (definitions.spec(A.uuid), [each.name for each in file.parent.iterdir()]) == (
+        wanted,
+        [FILE_NAME],
+    )
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_broken_file_can_be_replaced(definitions: Definitions, file: Path) -> None:
+    file.write_text(f"uuid: {A.uuid}\nmemroy: 512\n")
+    definitions.replace(A)
+    assert definitions.spec(A.uuid) == A
+
+
+def test_a_definition_gives_no_other_name(definitions: Definitions) -> None:
+    with pytest.raises(UsageError) as caught:
+        definitions.replace(replace(A, name="other"))
+    assert caught.value.fix == "Say: broker vm rename web-01 other"
+
+
+def test_what_is_not_there_is_not_replaced(definitions: Definitions) -> None:
+    with pytest.raises(NotFound):
+        definitions.replace(replace(A, uuid=MachineId("6f4e2c1a-0000-4000-8000-0000000000ff")))
