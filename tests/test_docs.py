@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +22,11 @@ from broker.errors import BrokerError
 from broker.vm import schema
 from broker.vm.machine_file import DiskFile, MachineFile
 from sources.local import OPTIONS as LOCAL_OPTIONS
+from sources.openstack import OpenstackDriver
+from sources.options import option_names
+from sources.ovirt import OvirtDriver
+from sources.proxmox import ProxmoxDriver
+from sources.shakenfist import ShakenfistDriver
 from sources.static import ConsoleOptions, StaticDriver
 
 ROOT = Path(__file__).parent.parent
@@ -222,6 +228,44 @@ async def test_the_example_of_sources_can_be_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", [*ConsoleOptions.model_fields, *LOCAL_OPTIONS])
 def test_every_option_of_a_source_has_its_row(key: str) -> None:
     assert f"\n| `{key}` | " in (ROOT / "docs" / "sources-yaml.md").read_text()
+
+
+REMOTE = {
+    driver.type: driver
+    for driver in (OpenstackDriver, OvirtDriver, ProxmoxDriver, ShakenfistDriver)
+}
+
+
+def test_every_driver_of_a_hypervisor_is_an_entry_point() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    found = project["entry-points"]["broker.sources"]
+    for name, driver in REMOTE.items():
+        assert found[name] == f"{driver.__module__}:{driver.__name__}"
+
+
+@pytest.mark.parametrize("type_name", REMOTE)
+def test_every_option_of_a_hypervisor_is_on_its_page(type_name: str) -> None:
+    page = (ROOT / "docs" / "sources" / f"{type_name}.md").read_text()
+    assert [
+        key for key in option_names(REMOTE[type_name].options_model) if f"`{key}`" not in page
+    ] == []
+
+
+@pytest.mark.parametrize("type_name", REMOTE)
+async def test_the_example_of_a_hypervisor_is_good_and_on_its_page(
+    type_name: str, tmp_path: Path
+) -> None:
+    example = (ROOT / "examples" / "sources" / f"{type_name}.yaml").read_text()
+    page = (ROOT / "docs" / "sources" / f"{type_name}.md").read_text()
+    assert f"```yaml\n{example}```" in page
+    ours = tmp_path / "sources.yaml"
+    ours.write_text(example)
+    (entry, _) = read_sources(ours).entries
+    assert entry.type == type_name
+    context = DriverContext(tmp_path, tmp_path, tmp_path)
+    driver = REMOTE[entry.type].from_options(entry.name, entry.options, context)
+    assert driver.warnings == ()
+    await driver.aclose()
 
 
 @pytest.mark.parametrize("key", [*MachineFile.model_fields, *DiskFile.model_fields])
