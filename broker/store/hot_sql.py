@@ -18,7 +18,7 @@ SELECT machine.source, machine.uuid, machine.name, machine.state, machine.hyperv
 FROM machine JOIN source ON source.name = machine.source LEFT OUTER JOIN (SELECT session.source AS source, session.uuid AS uuid, count(*) AS sessions
 FROM session
 WHERE session.ended_at IS NULL GROUP BY session.source, session.uuid) AS live ON live.source = machine.source AND live.uuid = machine.uuid ORDER BY machine.name, machine.source, machine.uuid
- LIMIT :most OFFSET :param_1
+ LIMIT :most OFFSET 0
 """
 
 WITH_PROCESS = """

@@ -66,7 +66,7 @@ MACHINES = (
 )
 """All machines as `rows.to_stored` reads them; no sealed ticket leaves the database for a list."""
 
-FIRST_MACHINES = MACHINES.limit(bindparam("most"))
+FIRST_MACHINES = MACHINES.limit(bindparam("most")).offset(literal_column("0"))
 """The first ones of them."""
 
 WITH_PROCESS = MACHINES.where(MACHINE.c.pid.is_not(None))

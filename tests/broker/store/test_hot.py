@@ -61,6 +61,25 @@ def test_both_ways_show_the_same_machines(filled: Store, hot: HotStore) -> None:
     assert len(hot.machines()) == 3
 
 
+def test_the_first_machines_are_the_beginning_of_all(filled: Store, hot: HotStore) -> None:
+    assert hot.first_machines(2) == filled.machines()[:2]
+    assert hot.first_machines(100) == filled.machines()
+
+
+def test_those_with_a_process_are_told_apart(filled: Store, hot: HotStore) -> None:
+    with_process = [one for one in filled.machines() if one.machine.pid is not None]
+    assert hot.with_process() == with_process
+
+
+def test_a_machine_that_did_not_change_is_the_same_object_when_read_again(filled: Store) -> None:
+    before = filled.machines()
+    filled.put_machine(machine("u1", name="renamed"))
+    after = {one.machine.key: one.machine for one in filled.machines()}
+    same = [one.machine is after[one.machine.key] for one in before]
+    assert same.count(False) == 1
+    assert "renamed" in {one.name for one in after.values()}
+
+
 @pytest.mark.parametrize(
     ("reference", "found"),
     [
