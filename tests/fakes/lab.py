@@ -21,8 +21,7 @@ from pathlib import Path
 import trustme
 
 from broker import demo, pki
-from tests.broker.proxy.qemu import BINARY, free_port
-from tests.guests import qmp
+from tests.broker.proxy.qemu import BINARY, ask, free_port
 
 
 @dataclass(frozen=True)
@@ -51,14 +50,13 @@ class Lab:
         Args:
             seconds: For how long it is good; None for ever, 0 not at all.
         """
-        await qmp(self.monitor, "set_password", {"protocol": "spice", "password": password})
+        await ask(self.monitor, "set_password", protocol="spice", password=password)
         time = "never" if seconds is None else f"+{seconds:.0f}" if seconds else "now"
-        await qmp(self.monitor, "expire_password", {"protocol": "spice", "time": time})
+        await ask(self.monitor, "expire_password", protocol="spice", time=time)
 
     async def is_alive(self) -> bool:
         """Whether its machine runs."""
-        status = await qmp(self.monitor, "query-status")
-        return isinstance(status, dict) and bool(status["running"])
+        return bool((await ask(self.monitor, "query-status"))["running"])
 
 
 @contextlib.contextmanager

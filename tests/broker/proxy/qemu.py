@@ -28,6 +28,26 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+async def ask(monitor: Path, command: str, **arguments: object) -> Any:
+    """One QMP command on a connection of its own; an answer proves that the main loop runs."""
+    async with asyncio.timeout(SECONDS):
+        reader, writer = await asyncio.open_unix_connection(str(monitor))
+        try:
+            await reader.readline()
+            for request in (
+                {"execute": "qmp_capabilities", "id": 1},
+                {"execute": command, "arguments": arguments, "id": 2},
+            ):
+                writer.write(json.dumps(request).encode() + b"\n")
+            while (answer := json.loads(await reader.readline())).get("id") != 2:
+                pass  # events, and what was left over for whoever asked before
+        finally:
+            writer.close()
+            await writer.wait_closed()
+    assert "return" in answer, answer
+    return answer["return"]
+
+
 class Qemu:
     """A running QEMU. `serial` is what the guest says on COM1."""
 
@@ -44,22 +64,7 @@ class Qemu:
 
     async def qmp(self, command: str, **arguments: object) -> Any:
         """One command on a connection of its own; an answer proves that the main loop runs."""
-        async with asyncio.timeout(SECONDS):
-            reader, writer = await asyncio.open_unix_connection(str(self.directory / "qmp"))
-            try:
-                await reader.readline()
-                for request in (
-                    {"execute": "qmp_capabilities", "id": 1},
-                    {"execute": command, "arguments": arguments, "id": 2},
-                ):
-                    writer.write(json.dumps(request).encode() + b"\n")
-                while (answer := json.loads(await reader.readline())).get("id") != 2:
-                    pass  # events, and what was left over for whoever asked before
-            finally:
-                writer.close()
-                await writer.wait_closed()
-        assert "return" in answer, answer
-        return answer["return"]
+        return await ask(self.directory / "qmp", command, **arguments)
 
     async def is_alive(self) -> bool:
         """Whether it answers."""
