@@ -30,6 +30,8 @@ SECRET = ("-object", f"secret,id=pw,data={PASSWORD}")
 KEY_A = 0x1E
 GROWTH_MAX = 12 * 1024 * 1024
 """What a process may grow by while a viewer does not read; the picture sent is far larger."""
+FLAT_MAX = 1024 * 1024
+"""What it may grow by once all buffers on the way are full."""
 
 
 @contextlib.asynccontextmanager
@@ -101,6 +103,51 @@ async def test_a_viewer_that_does_not_read_harms_nobody(tmp_path: Path) -> None:
         sleeper.display.reader._transport.resume_reading()  # type: ignore[attr-defined]
         await sleeper.display.until(MessageReceived, lambda m: m.type == Display.DRAW_COPY)
         await sleeper.is_answered()
+
+
+async def _answer(connection: Connection) -> None:
+    """Say what there is to say to whatever comes."""
+    with contextlib.suppress(ConnectionError):
+        while data := await connection.reader.read(65536):
+            connection.client.receive_data(data)
+            await connection.flush()
+
+
+STANDSTILL_SECONDS = 200.0
+"""Longer than anything that spice-server waits for a viewer before it does something about it."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+async def test_a_viewer_that_does_not_read_for_minutes_harms_nobody(tmp_path: Path) -> None:
+    """Its keys go on, its MAIN answers: only the picture is not taken."""
+    loop = asyncio.get_running_loop()
+    async with tcp_machine() as slow, tcp_machine() as other, proxying(tmp_path) as rig:
+        sleeper = await Person.at(rig, *slow, "sleeper")
+        awake = await Person.at(rig, *other, "awake")
+        await sleeper.display.until(MessageReceived, lambda m: m.type == Display.DRAW_COPY)
+        busy = (sleeper.main, awake.main, awake.display)
+        answering = [asyncio.ensure_future(_answer(each)) for each in busy]
+        sleeper.display.reader._transport.pause_reading()  # type: ignore[attr-defined]  # no other way
+        held = []
+        end = loop.time() + STANDSTILL_SECONDS
+        while loop.time() < end:
+            for _ in range(5):
+                await slow[0].qmp("send-key", keys=[{"type": "qcode", "data": "a"}])
+            await awake.is_answered()
+            assert await slow[0].is_alive()
+            held.append(resident())
+            await asyncio.sleep(1.0)  # the time is what is tried
+        settled = held[len(held) // 4]
+        assert held[-1] - settled < FLAT_MAX
+        assert rig.proxy.session_count >= 1
+        for each in answering:
+            each.cancel()
+        await asyncio.wait(answering)
+        sleeper.main.reset()
+        sleeper.display.reset()
+        await rig.gate.heard(SessionClosed, lambda end: end.session == "s-sleeper")
+        await Person.at(rig, *slow, "again")
 
 
 @pytest.mark.timeout(120)

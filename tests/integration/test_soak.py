@@ -33,6 +33,8 @@ GROWTH_MAX = 4 * 1024 * 1024
 """Of memory in use; what the allocator keeps for later, 10 to 25 MB here, is given back first."""
 KEPT_MAX = 16 * 1024 * 1024
 """Of a process that cannot be asked to give back what its allocator keeps."""
+STORE_MAX = 2 * 5 + 1
+"""SQLAlchemy's pool keeps five connections, and one more asks whether anybody wrote."""
 THREADS_MAX = (os.cpu_count() or 1) + 4 + 2
 """What asyncio's pool may have, the main one, and one that a library brings."""
 
@@ -117,15 +119,22 @@ async def test_nothing_grows_while_people_come_and_go(
 
 @dataclass(frozen=True)
 class Process:
-    """What one of them holds while nobody is connected."""
+    """What one of them holds while nobody is connected.
+
+    The store's connections are kept in a pool, each two files: how many there are is how many
+    verbs once ran at the same time. They are bounded, not flat, and so are SQLite's caches.
+    """
 
     descriptors: int
+    of_store: int
     threads: int
     resident: int
 
     @classmethod
     def of(cls, pid: int) -> Process:
-        return cls(_descriptors(pid), _threads(pid), _resident(pid))
+        files = [str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()]
+        of_store = sum("/broker.db" in name for name in files)
+        return cls(len(files) - of_store, of_store, _threads(pid), _resident(pid))
 
 
 @dataclass(frozen=True)
@@ -198,5 +207,6 @@ async def test_nothing_grows_in_the_processes_that_serve(
         print(f"\n{sum(counts)} sessions in {SECONDS:g} s: {helds[0]}, then {helds[1]}")  # noqa: T201
     for settled, last in zip(*helds, strict=True):
         assert last.descriptors <= settled.descriptors
+        assert last.of_store <= STORE_MAX
         assert last.threads <= THREADS_MAX
         assert last.resident - settled.resident < KEPT_MAX
