@@ -9,7 +9,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Final
 
-from broker.errors import NoConsole, NotFound, Refused, UsageError
+from broker.errors import NoConsole, NotFound, Refused, Unreachable, UsageError
 from broker.model import (
     CarriedOver,
     Console,
@@ -205,6 +205,7 @@ class AdoptedVms:
 
         Raises:
             UsageError: It has none.
+            Unreachable: It has ended.
         """
         from broker.vm.asking import Asker
         from broker.vm.cmdline import Speaks
@@ -213,7 +214,12 @@ class AdoptedVms:
 
         adoption = self._find(machine_id)
         qemu = self._adoptions.qemu(adoption)
-        for monitor in qemu.monitors() if qemu is not None else ():
+        if qemu is None:
+            raise Unreachable(
+                f"{adoption.name} has ended",
+                fix=f"Let it go: broker vm forget {quote(adoption.name)}",
+            )
+        for monitor in qemu.monitors():
             if monitor.speaks is Speaks.QMP and monitor.path is not None:
                 scratch = self._context.runtime_dir / "adopted"
                 make_private(scratch)
@@ -222,6 +228,18 @@ class AdoptedVms:
         raise UsageError(
             f"{adoption.name} has no QMP on a unix socket, by which it could be used from here",
             fix="It would have to be started with: -qmp unix:PATH,server=on,wait=off",
+        )
+
+    def refuse_a_definition(self, machine_id: MachineId) -> None:
+        """Always.
+
+        Raises:
+            UsageError: It was adopted.
+        """
+        name = self._find(machine_id).name
+        raise UsageError(
+            f"{name} was adopted, so it has no definition here",
+            fix=f"Have one made of its command line: broker vm adopt {quote(name)} --write vm.yaml",
         )
 
     def refuse_a_log(self, machine_id: MachineId) -> None:

@@ -155,6 +155,12 @@ class HereDriver(LocalDriver):
         self._adopted.see_that_it_is_free(spec.name, spec.uuid)
         await super().define(spec)
 
+    async def spec(self, machine_id: MachineId) -> MachineSpec:
+        """What it was defined as; one that was adopted was not."""
+        if self._adopted.has(machine_id):
+            self._adopted.refuse_a_definition(machine_id)
+        return await super().spec(machine_id)
+
     async def redefine(self, spec: MachineSpec) -> None:
         """Say anew what a VM is from its next start on; see `broker.driver.Redefining`."""
         from broker.vm.redefining import redefine

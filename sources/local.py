@@ -117,7 +117,7 @@ class LocalDriver:
         if machine.protocol is Protocol.NONE or machine.target is None:
             raise NoConsole(
                 f"{machine.name} has no display",
-                fix="Define it with a display, or read its serial port: broker vm log --serial",
+                fix=f"Give it a display, or use its serial port: broker vm serial {machine.name}",
             )
         if machine.protocol is Protocol.VNC:
             raise speaks_vnc(machine.name)

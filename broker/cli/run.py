@@ -175,7 +175,7 @@ async def started(
         if not keeps or before.extra_args != spec.extra_args:
             call.talk.note(
                 f"{spec.name} is defined already and stays as it is;"
-                f" to change it: broker vm delete {spec.name}"
+                f" to change it: broker vm edit {spec.name}"
             )
     else:
         machine = await service.define(spec)

@@ -72,8 +72,9 @@ async def talk(call: Call, service: Service, machine: Machine, args: Namespace =
     """
     line = (await service.guest(machine.key)).serial()
     if not line.alive():
-        fix = f"Start it: broker vm start {machine.name}; what it said: broker vm log --serial"
-        raise Unreachable(f"{machine.name} is off", fix=fix)
+        name = machine.name
+        fix = f"Start it: broker vm start {name}; what it said: broker vm log {name} --serial"
+        raise Unreachable(f"{name} is off", fix=fix)
     at_terminal = is_terminal(sys.stdin) and is_terminal(sys.stdout)
     if at_terminal and not (args.until or args.timeout or call.out.json):
         await _for_person(call, args, line, machine.name)

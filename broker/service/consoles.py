@@ -152,7 +152,7 @@ class Consoles:
         if machine.protocol is Spoken.NONE:
             raise NoConsole(
                 f"{machine.full_name} has no graphical console",
-                fix="Give it a display, or read its serial port: broker vm log --serial",
+                fix=f"Give it a display, or use its serial port: broker vm serial {machine.name}",
             )
         if machine.protocol is Spoken.VNC:
             raise speaks_vnc(machine.name)

@@ -15,7 +15,15 @@ import pytest
 
 from broker import demo, vv
 from broker.driver import Adopter, AskedEachTime, DriverContext
-from broker.errors import Ambiguous, NoConsole, NotFound, Refused, UsageError, VmUnresponsive
+from broker.errors import (
+    Ambiguous,
+    NoConsole,
+    NotFound,
+    Refused,
+    Unreachable,
+    UsageError,
+    VmUnresponsive,
+)
 from broker.headless.session import opened
 from broker.headless.wire import dialer, target_of
 from broker.model import (
@@ -300,6 +308,10 @@ async def test_what_has_ended_says_so_until_it_is_forgotten(
         await driver.console(machine.key.uuid)
     with pytest.raises(UsageError, match="somebody else started it"):
         await driver.start(machine.key.uuid)
+    with pytest.raises(UsageError, match="no definition here"):
+        await driver.spec(machine.key.uuid)
+    with pytest.raises(Unreachable, match="has ended"):
+        await driver.guest(machine.key.uuid)
     await driver.stop(machine.key.uuid, timeout=1)  # asking for what is, is not an error
     await driver.forget(machine.key.uuid)
     assert await driver.machines() == []
