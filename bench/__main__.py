@@ -20,6 +20,7 @@ PARTS = {
     "lists": "bench.lists",
     "launch": "bench.launch",
     "fleet": "bench.fleet",
+    "hypervisors": "bench.hypervisors",
 }
 ROOT = Path(__file__).parent.parent
 OUT = ROOT / "bench" / "out" / "bench.json"

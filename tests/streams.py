@@ -40,6 +40,8 @@ async def serving(
             with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
                 end, _ = listener.accept()
                 end.setblocking(False)
+                if path is None:  # asyncio does so only where the socket names its protocol
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 ends.append(end)
                 tasks.append(loop.create_task(_served(handler, end, tls)))
 
