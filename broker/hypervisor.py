@@ -122,6 +122,20 @@ class ChannelGiver(Protocol):
 
 
 @runtime_checkable
+class TokenReader(Protocol):
+    """A driver whose hypervisor gives its users tokens that stand for a console."""
+
+    async def machine_of_token(self, token: str) -> MachineId:
+        """The machine that such a token was made for.
+
+        Raises:
+            NotFound: It has ended, or is not from there.
+            RightMissing: We may not read tokens there.
+        """
+        ...
+
+
+@runtime_checkable
 class Described(Protocol):
     """A driver class whose options can be told without making one (`broker sources schema`)."""
 

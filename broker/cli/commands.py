@@ -112,7 +112,7 @@ COMMANDS: tuple[Command, ...] = (
         "open",
         "broker.cli.open:OPEN",
         "Open a console in the viewer",
-        ("--label", "--no-wait", "--to", "--wait", *POLICY_OPTIONS),
+        ("--label", "--no-wait", "--nova-token", "--to", "--wait", *POLICY_OPTIONS),
         "console",
     ),
     Command(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 from argparse import Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from broker.cli.args import Parser, Verb
@@ -12,21 +14,28 @@ from broker.cli.call import Call
 from broker.cli.diagnostics import Exit
 from broker.cli.link_options import add_label, add_policy, add_turn, policy_of
 from broker.cli.show import add_console
-from broker.errors import NoConsole, Unreachable, ViewerMissing
+from broker.errors import NoConsole, Unreachable, UsageError, ViewerMissing
+from broker.human import one_line
 from broker.model import Protocol, State, WhenOccupied
 from broker.service.port import VIEWER_LABEL, ExportRequest
 from broker.service.viewer import ended, from_elsewhere, has_display, see_that_it_is_free
 
 if TYPE_CHECKING:
     from broker.model import Machine, MachineKey
-    from broker.service.port import Opened, Service
+    from broker.service.port import ConsoleInfo, Opened, Service
 
+_LINE_MAX = 8192
 CONNECT_SECONDS = 30.0
 """How long a viewer may take to connect before `--no-wait` gives up on it."""
 
 
 def _arguments(parser: Parser) -> None:
-    add_console(parser)
+    add_console(parser, optional=True)
+    parser.add_argument(
+        "--nova-token",
+        metavar="FILE",
+        help="open what a console token of Nova's, or a URL with one, stands for; - reads it here",
+    )
     add_label(parser, default=VIEWER_LABEL)
     add_policy(parser)
     add_turn(parser)
@@ -40,7 +49,7 @@ def _arguments(parser: Parser) -> None:
 
 def _run(call: Call, args: Namespace) -> Exit:
     async def ask(service: Service) -> Exit:
-        info = await service.find(args.console)
+        info = await _named(service, args)
         request = ExportRequest(label=args.label, policy=policy_of(args))
         if request.policy.occupied is WhenOccupied.REFUSE:
             see_that_it_is_free(info.machine, await service.sessions())
@@ -48,6 +57,30 @@ def _run(call: Call, args: Namespace) -> Exit:
         return Exit.DONE
 
     return call.ask(ask)
+
+
+async def _named(service: Service, args: Namespace) -> ConsoleInfo:
+    """The console that was asked for. A token is read from a file: arguments are seen by all."""
+    if (args.console is None) == (args.nova_token is None):
+        raise UsageError("Name a console, or give --nova-token", fix="See: broker open --help")
+    if args.console is not None:
+        return await service.find(args.console)
+    try:
+        text = await asyncio.to_thread(_read, args.nova_token)
+    except (OSError, ValueError) as exc:
+        why = exc.strerror if isinstance(exc, OSError) else "it is no text"
+        raise UsageError(
+            f"{one_line(args.nova_token)} cannot be read ({why})",
+            fix="Give a file that holds the token, or - to type it",
+        ) from None
+    return await service.find_by_token(text)
+
+
+def _read(name: str) -> str:
+    if name == "-":
+        return sys.stdin.readline(_LINE_MAX)
+    with Path(name).open(encoding="utf-8") as file:
+        return file.readline(_LINE_MAX)
 
 
 async def open_console(

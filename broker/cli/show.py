@@ -21,9 +21,10 @@ def _arguments(parser: Parser) -> None:
     add_console(parser)
 
 
-def add_console(parser: Parser) -> None:
+def add_console(parser: Parser, *, optional: bool = False) -> None:
     """The positional that names a console."""
-    parser.add_argument("console", metavar="NAME", help="name, source/name or uuid")
+    nargs = "?" if optional else None
+    parser.add_argument("console", metavar="NAME", nargs=nargs, help="name, source/name or uuid")
 
 
 def _run(call: Call, args: Namespace) -> Exit:

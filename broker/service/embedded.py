@@ -39,6 +39,7 @@ from broker.service.doctor import DiagnosingVerbs, PathProbes
 from broker.service.guests import guest_of
 from broker.service.port import VIEWER_LABEL, ConsoleInfo, Exported, ExportRequest, Opened, Service
 from broker.service.power import PowerVerbs, Reconciler
+from broker.service.redeeming import redeem
 from broker.service.round_the_proxy import RoundTheProxy
 from broker.service.telling import Teller
 from broker.service.viewer import see_that_it_is_free
@@ -141,6 +142,15 @@ class EmbeddedService(AdoptingVerbs, DiagnosingVerbs, PowerVerbs):
 
     async def find(self, reference: str) -> ConsoleInfo:
         return await asyncio.to_thread(self._consoles.find, reference)
+
+    async def find_by_token(self, text: str) -> ConsoleInfo:
+        key = await redeem(text, self._inventory, [one.name for one in await self.sources()])
+        if not any(one.machine.key == key for one in await self.consoles()):
+            await self._inventory.refresh_source(key.source)
+        for one in await self.consoles():
+            if one.machine.key == key:
+                return one
+        raise NotFound(f"{key.source} does not list the machine of that token", fix="broker list")
 
     async def export_vv(self, key: MachineKey, request: ExportRequest) -> Exported:
         if request.direct and (issued := await self._round.ticket(key, request)) is not None:

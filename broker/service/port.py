@@ -124,6 +124,15 @@ class Service(Protocol):
         """
         ...
 
+    async def find_by_token(self, text: str) -> ConsoleInfo:
+        """The console that a token of a hypervisor's own (or a URL with one) stands for.
+
+        Raises:
+            UsageError: It is no token.
+            NotFound: No source knows it.
+        """
+        ...
+
     async def export_vv(self, key: MachineKey, request: ExportRequest) -> Exported:
         """Mint a token for that console and render a .vv file. The hypervisor is not asked."""
         ...

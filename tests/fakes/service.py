@@ -219,6 +219,10 @@ class FakeService:
                 return row
         raise NotFound(f"There is no console {reference}", fix="broker list shows what there is")
 
+    async def find_by_token(self, text: str) -> ConsoleInfo:
+        await self._ask("find_by_token", text)
+        return self.rows[0]
+
     async def export_vv(self, key: MachineKey, request: ExportRequest) -> Exported:
         await self._ask("export_vv", key, request)
         row = self._row(key)

@@ -11,7 +11,9 @@ import yaml
 
 from broker import pki
 from broker.config.locations import Locations
-from broker.model import Health
+from broker.driver import DriverContext
+from broker.errors import NotFound, UsageError
+from broker.model import Health, MachineId, SourceName
 from broker.runtime import open_service
 from broker.service.port import ExportRequest, Service
 from broker.spice.client import MainReady, SurfaceCreated
@@ -104,6 +106,29 @@ async def test_every_hypervisor_is_one_list_and_one_way_to_a_picture(
             assert await fakes[kind].lab.is_alive()
             for secret in fakes[kind].given:
                 assert secret not in exported.text
+
+
+async def test_a_token_of_novas_leads_to_the_console_that_it_stands_for(
+    labs: dict[bool, Lab], locations: Locations
+) -> None:
+    async with everywhere(labs, locations) as fakes, open_service() as service:
+        await service.refresh()
+        cloud = fakes["openstack"]
+        uuid = next(iter(cloud.guests))
+        driver_class = KINDS["openstack"][1]
+        context = DriverContext(locations.config_dir, locations.data_dir, locations.runtime_dir)
+        maker = driver_class.from_options(SourceName("maker"), cloud.options(), context)
+        await maker.console(MachineId(uuid))  # as Nova does for whoever asks it for a console
+        await maker.aclose()
+        token = cloud.given[-1]
+        for text in (token, f"https://kerbside.example/nova?token={token}\n"):
+            found = await service.find_by_token(text)
+            assert found.machine.full_name == "openstack/desk1"
+        with pytest.raises(NotFound, match="No source knows") as unknown:
+            await service.find_by_token("another")
+        with pytest.raises(UsageError):
+            await service.find_by_token("https://kerbside.example/nova?other=1")
+        assert token not in str(unknown.value)
 
 
 async def test_no_source_may_send_the_proxy_where_its_policy_forbids(

@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -66,6 +67,21 @@ def test_a_console_that_is_in_use_is_said_before_a_viewer_starts() -> None:
     assert "in use by ana" in ran.err
     assert "--take-over" in ran.err
     assert not [verb for verb, *_ in service.asked if verb == "open_viewer"]
+
+
+@pytest.mark.usefixtures("display")
+def test_a_token_of_a_hypervisor_names_a_console(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("https://cloud.example/nova?token=28e2fdba\n")
+    service = WithViewer(proxy=ProxyStatus(True, "gw", 5920, 1, (2,)))
+    assert called(f"open --nova-token {tmp_path}/token", service).code == 0
+    assert service.asked[0] == ("find_by_token", "https://cloud.example/nova?token=28e2fdba\n")
+    service.viewer.wait()
+
+
+@pytest.mark.parametrize("words", ["open", "open web-01 --nova-token x", "open --nova-token gone"])
+def test_a_console_is_named_once(words: str) -> None:
+    ran = called(words, FakeService())
+    assert ran.code == 2
 
 
 @pytest.mark.usefixtures("display")
