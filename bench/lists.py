@@ -67,7 +67,7 @@ class Seen:
                     os.write(self.master, answer)
             yield data
 
-    def wait(self, what: re.Pattern[bytes], seconds: float = PATIENCE) -> float:
+    def wait(self, what: re.Pattern[bytes], seconds: float = 120.0) -> float:
         """The moment at which that had been read.
 
         Raises:

@@ -9,8 +9,9 @@ import gc
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from broker.clock import SystemClock
@@ -33,6 +34,11 @@ class TuiOptions:
         demo: The demo guest, offered as the image `demo` when a VM is made.
         start_demo: Define the demo guest when there is none, and start it.
         readonly: Nothing may be changed, and viewers may look only.
+        keys: Other keys, by id.
+        theme: `dark`, `light` or `contrast`.
+        glyphs: `auto`, `unicode` or `ascii`.
+        columns: Titles of the columns of the list; None shows all there is room for.
+        warnings: What was odd about the person's files.
     """
 
     log_path: Path | None = None
@@ -41,6 +47,11 @@ class TuiOptions:
     demo: MachineSpec | None = None
     start_demo: bool = False
     readonly: bool = False
+    keys: Mapping[str, str] = field(default_factory=dict)
+    theme: str = "dark"
+    glyphs: str = "auto"
+    columns: tuple[str, ...] | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def run(options: TuiOptions) -> int:
@@ -56,6 +67,9 @@ def run(options: TuiOptions) -> int:
 
     logfile.configure(options.log_path, verbose=options.verbose, clean=options.log_filter)
     initial = runtime.quick_list(FIRST_ROWS)
+    from tui import keys
+
+    odd = [f"keys.yaml: {problem}" for problem in keys.remap(options.keys)]
     from tui.app import BrokerApp
 
     app = BrokerApp(
@@ -64,12 +78,15 @@ def run(options: TuiOptions) -> int:
         more_to_come=initial is not None and len(initial) == FIRST_ROWS,
         now=SystemClock().now,
         preload=_preload,
-        glyphs=glyphs.for_locale(),
+        glyphs=glyphs.chosen(options.glyphs),
         demo=options.demo,
         start_demo=options.start_demo,
         log_path=options.log_path,
         obey_signals=True,
         readonly=options.readonly,
+        theme=f"broker-{options.theme}",
+        columns=options.columns,
+        warnings=(*options.warnings, *odd),
     )
     app.run()
     if app.farewell:

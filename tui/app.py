@@ -38,10 +38,12 @@ from tui.life import Leave, Life, OpenService, have_running
 from tui.power import ACTS
 from tui.rows import counted
 from tui.screens.consoles import ConsolesScreen
+from tui.screens.doctor import DoctorScreen
 from tui.screens.events import EventsScreen
 from tui.screens.help import HelpScreen
 from tui.screens.machine_log import MachineLogScreen
 from tui.screens.page import Page
+from tui.screens.proxy import ProxyScreen
 from tui.screens.quit import QuitScreen
 from tui.screens.sessions import SessionsScreen
 from tui.screens.sources import SourcesScreen
@@ -89,6 +91,9 @@ class BrokerApp(App[None]):
         obey_signals: bool = False,
         readonly: bool = False,
         undo_seconds: float = UNDO_SECONDS,
+        theme: str = themes.DARK.name,
+        columns: Sequence[str] | None = None,
+        warnings: Sequence[str] = (),
     ) -> None:
         """Nothing is opened yet.
 
@@ -102,6 +107,9 @@ class BrokerApp(App[None]):
             log_path: Where the log is, for people to find.
             readonly: Nothing may be changed, and viewers may look only.
             undo_seconds: How long what can be undone waits.
+            theme: The name of a theme.
+            columns: Titles of the columns of the list, in order; None shows all there is room for.
+            warnings: What was odd about the person's settings; said once.
             obey_signals: SIGTERM and SIGHUP quit, with the terminal put back in order.
         """
         super().__init__()
@@ -129,12 +137,15 @@ class BrokerApp(App[None]):
             SessionsScreen,
             SourcesScreen,
             EventsScreen,
+            ProxyScreen,
         )
         for page in pages:
             self.add_mode(page.NAME, partial(page, self))
-        for theme in themes.ALL:
-            self.register_theme(theme)
-        self.theme = themes.DARK.name
+        for one in themes.ALL:
+            self.register_theme(one)
+        self.theme = theme
+        self.columns = None if columns is None else tuple(title.upper() for title in columns)
+        self._warnings = warnings
         if initial is not None:
             self.catalog.apply(initial)
             self.set_reactive(
@@ -156,6 +167,9 @@ class BrokerApp(App[None]):
         self._life = Life(self, self._open_service)
         self._jobs = Jobs(self, self._life.service, log_path=self.log_path, changed=self._show_busy)
         self._checkups = Checkups(self, self._life.service, self._checked)
+        self.set_keymap(keys.remapped())
+        for problem in self._warnings:
+            self.notify(problem, title="Settings", severity="warning", timeout=12, markup=False)
         self.call_after_refresh(self._live)
         if self._obey_signals:
             loop = asyncio.get_running_loop()
@@ -307,7 +321,8 @@ class BrokerApp(App[None]):
     def action_help(self) -> None:
         """The keys of where one is."""
         screen = self.screen
-        name = "Log" if isinstance(screen, MachineLogScreen) else self.current_mode.capitalize()
+        names: dict[type, str] = {MachineLogScreen: "Log", DoctorScreen: "Doctor"}
+        name = names.get(type(screen), self.current_mode.capitalize())
         self.push_screen(HelpScreen(name, self.glyphs))
 
     def action_help_quit(self) -> None:

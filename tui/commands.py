@@ -25,6 +25,7 @@ _VERBS: Final = (
     ("kill", keys.KILL),
     ("delete", keys.DELETE),
     ("log", keys.LOG),
+    ("doctor", keys.DOCTOR_LOOK),
 )
 
 

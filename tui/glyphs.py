@@ -36,3 +36,8 @@ def for_locale() -> Glyphs:
     language, _, encoding = name.partition(".")
     utf8 = encoding.lower().replace("-", "").startswith("utf8")
     return UNICODE if utf8 and language[:2] not in ("ja", "ko", "zh") else ASCII
+
+
+def chosen(name: str) -> Glyphs:
+    """`unicode`, `ascii`, or what the locale can draw."""
+    return {"unicode": UNICODE, "ascii": ASCII}.get(name) or for_locale()

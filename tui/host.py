@@ -47,6 +47,8 @@ class Host(Protocol):
     def do(self, verb: str, key: MachineKey) -> None:
         """Do a verb of keys.py to a machine, or say why not."""
 
+    columns: tuple[str, ...] | None
+    """Titles of the columns that the list of consoles shows; None for all."""
     readonly: bool
     """Nothing may be changed; viewers may look only."""
     policy: LinkPolicy

@@ -8,10 +8,13 @@ acts on the selected row would act on the wrong row.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from textual.binding import Binding
+
+from broker import human
 
 _NAMES: Final = {
     "enter": "⏎",
@@ -58,10 +61,15 @@ class Act:
     priority: bool = False
     needs: bool = False
 
+    @property
+    def key_now(self) -> str:
+        """Its keys, as the person wants them."""
+        return _remapped.get(self.id, self.key)
+
     def binding(self) -> Binding:
         """Textual's form of it."""
         return Binding(
-            self.key,
+            self.key_now,
             self.action,
             self.label,
             show=self.show,
@@ -73,7 +81,42 @@ class Act:
     @property
     def keys(self) -> tuple[str, ...]:
         """All keys, as people read them."""
-        return tuple(display(key) for key in self.key.split(","))
+        return tuple(display(key) for key in self.key_now.split(","))
+
+
+_remapped: dict[str, str] = {}
+
+
+def remap(wanted: Mapping[str, str]) -> list[str]:
+    """Use other keys, by id, from now on; what is wrong with them, a sentence each.
+
+    To be called before the screens are imported. What is wrong is left as it was.
+    """
+    problems = []
+    for id_, key in wanted.items():
+        if id_ not in BY_ID:
+            known = human.did_you_mean(id_, BY_ID)
+            problems.append(f"{id_} is nothing that a key does. {known}".rstrip())
+        elif not key.strip(", ") or human.one_line(key) != key:
+            problems.append(f"{id_} has no key")
+        else:
+            _remapped[id_] = key.replace(" ", "")
+    for name, group in SCREENS.items():
+        problems += _clashes(name, (*group, *(() if name in _ALONE else (*TABLE, *APP))))
+    return problems
+
+
+def _clashes(name: str, acts: Iterable[Act]) -> Iterator[str]:
+    taken: dict[str, str] = {}
+    for act in acts:
+        for key in act.key_now.split(","):
+            if taken.setdefault(key, act.id) != act.id:
+                yield f"{name}: {display(key)} is both {taken[key]} and {act.id}"
+
+
+def remapped() -> dict[str, str]:
+    """The other keys, by id."""
+    return dict(_remapped)
 
 
 def display(key: str) -> str:
@@ -104,6 +147,7 @@ APP: Final = (
     Act("screen.2", "go('sessions')", "2", "Sessions", "Go to the live sessions", show=False),
     Act("screen.3", "go('sources')", "3", "Sources", "Go to the sources", show=False),
     Act("screen.4", "go('events')", "4", "Events", "Go to the events", show=False),
+    Act("screen.5", "go('proxy')", "5", "Proxy", "Go to the proxy", show=False),
     Act(
         "app.palette",
         "command_palette",
@@ -193,6 +237,15 @@ LOG: Final = Act(
     "QEMU's own output, and the guest's serial port",
     needs=True,
 )
+DOCTOR_LOOK: Final = Act(
+    "console.doctor",
+    "verb('doctor')",
+    "c",
+    "Check",
+    "Walk the way to its screen, and name the first broken step",
+    show=False,
+    needs=True,
+)
 DETAIL: Final = Act("view.detail", "detail", "d", "Detail", "Show or hide what is known about it")
 
 STOP: Final = Act(
@@ -248,19 +301,43 @@ SOURCE_CONSOLES: Final = Act(
 EVENT_CONSOLE: Final = Act(
     "event.console", "console", "enter", "Go to console", "Select the machine it is about"
 )
+EVENT_FOLLOW: Final = Act(
+    "event.follow", "follow", "f", "Follow", "Stay on the newest line as more come"
+)
+EVENT_EXPORT: Final = Act(
+    "event.export", "export", "e", "Export", "Write what is listed to a CSV or JSON file"
+)
+WORKER_SESSIONS: Final = Act(
+    "proxy.sessions", "worker_sessions", "enter", "Sessions", "Go to the live sessions"
+)
 LOG_SERIAL: Final = Act(
     "log.other", "other", "tab,s", "QEMU/serial", "Switch between QEMU's output and the serial port"
 )
-LOG_AGAIN: Final = Act("log.again", "again", "r", "Read again", "Read the log again")
+LOG_AGAIN: Final = Act("log.again", "again", "r", "Again", "Read or look once more")
 COPY: Final = Act("text.copy", "copy", "y", "Copy", "Copy the text to the clipboard")
 CLOSE: Final = Act("app.close", "close", "escape", "Close", "Close this")
 
-CONSOLES: Final = (OPEN, EXPORT, START, POWER, LOG, NEW, FIND, DETAIL, SORT, REFRESH, BACK)
+CONSOLES: Final = (
+    OPEN,
+    EXPORT,
+    START,
+    POWER,
+    LOG,
+    NEW,
+    FIND,
+    DETAIL,
+    DOCTOR_LOOK,
+    SORT,
+    REFRESH,
+    BACK,
+)
 SESSIONS: Final = (SESSION_CONSOLE, DISCONNECT, FIND, SORT, REFRESH, BACK)
 SOURCES: Final = (SOURCE_CONSOLES, FIND, SORT, REFRESH, BACK)
-EVENTS: Final = (EVENT_CONSOLE, FIND, SORT, REFRESH, BACK)
+EVENTS: Final = (EVENT_CONSOLE, EVENT_FOLLOW, EVENT_EXPORT, FIND, SORT, REFRESH, BACK)
 POWER_MENU: Final = (POWER_START, STOP, PAUSE, RESUME, RESET, KILL, DELETE, CLOSE)
 MACHINE_LOG: Final = (LOG_SERIAL, LOG_AGAIN, COPY, CLOSE)
+PROXY: Final = (WORKER_SESSIONS, SORT, REFRESH, BACK)
+DOCTOR: Final = (LOG_AGAIN, COPY, CLOSE)
 TROUBLE: Final = (COPY, CLOSE)
 TEXT: Final = (COPY, CLOSE)
 
@@ -269,7 +346,9 @@ SCREENS: Final = {
     "Sessions": SESSIONS,
     "Sources": SOURCES,
     "Events": EVENTS,
+    "Proxy": PROXY,
     "Power": POWER_MENU,
+    "Doctor": DOCTOR,
     "Log": MACHINE_LOG,
     "Trouble": TROUBLE,
 }
@@ -280,6 +359,9 @@ def _every_act() -> dict[str, Act]:
     groups = (*SCREENS.values(), TABLE, APP)
     return {act.id: act for group in groups for act in group}
 
+
+_ALONE: Final = frozenset({"Power", "Log", "Doctor", "Trouble"})
+"""Screens over which neither lists' nor pages' keys hold."""
 
 BY_ID: Final = _every_act()
 """All acts by id, in the order of the help."""

@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from broker import human
 from broker.events import Event, Kind
+from broker.latency import Counts, quantile
 from broker.model import Health, Protocol, Session, SourceStatus, State
 from broker.service.port import ConsoleInfo
 from tui.glyphs import UNICODE, Glyphs
@@ -194,6 +195,16 @@ def console_columns(
     ]
 
 
+def _rate(value: float, glyphs: Glyphs) -> Cell:
+    return Cell(f"{human.size(round(value))}/s") if value >= 1 else Cell(glyphs.none, "dim")
+
+
+def _typical(counts: Counts, glyphs: Glyphs) -> Cell:
+    """The time that half of them took, in milliseconds."""
+    seconds = quantile(counts, 0.5)
+    return Cell(glyphs.none, "dim") if seconds is None else Cell(f"{seconds * 1000:.1f} ms")
+
+
 def session_columns(now: Callable[[], datetime], glyphs: Glyphs = UNICODE) -> list[Column[Session]]:
     """The columns of the session list."""
     return [
@@ -202,8 +213,32 @@ def session_columns(now: Callable[[], datetime], glyphs: Glyphs = UNICODE) -> li
         Column("FROM", 21, lambda s: Cell(human.one_line(s.client)), 1, hits=True),
         Column("FOR", 10, lambda s: Cell(human.one_line(s.label), "dim"), 6, hits=True),
         Column("CHANNELS", 8, lambda s: count_cell(len(s.channels), glyphs), 4, right=True),
-        Column("DOWN", 8, lambda s: Cell(human.size(s.bytes_to_client)), 2, right=True),
-        Column("UP", 8, lambda s: Cell(human.size(s.bytes_to_server)), 3, right=True),
+        Column(
+            "DOWN",
+            8,
+            lambda s: Cell(human.size(s.bytes_to_client)),
+            2,
+            right=True,
+            sort=lambda s: -s.bytes_to_client,
+        ),
+        Column(
+            "UP",
+            8,
+            lambda s: Cell(human.size(s.bytes_to_server)),
+            3,
+            right=True,
+            sort=lambda s: -s.bytes_to_server,
+        ),
+        Column(
+            "DOWN/s",
+            9,
+            lambda s: _rate(s.rate_to_client, glyphs),
+            7,
+            right=True,
+            sort=lambda s: -s.rate_to_client,
+        ),
+        Column("PING", 7, lambda s: _typical(s.timing.ping, glyphs), 8, right=True),
+        Column("KEY", 7, lambda s: _typical(s.timing.draw, glyphs), 9, right=True),
         Column(
             "AGE",
             7,

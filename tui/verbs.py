@@ -21,6 +21,7 @@ from tui.allowed import why_not
 from tui.host import Host
 from tui.power import ACTS, Power
 from tui.rows import moment
+from tui.screens.doctor import DoctorScreen
 from tui.screens.export import Answer, ExportScreen
 from tui.screens.machine_log import MachineLogScreen
 from tui.screens.power import PowerScreen
@@ -97,6 +98,10 @@ class Verbs:
     def _log(self, info: ConsoleInfo) -> None:
         machine = info.machine
         self._app.push_screen(MachineLogScreen(self._host, machine.key, machine.name))
+
+    def _doctor(self, info: ConsoleInfo) -> None:
+        machine = info.machine
+        self._app.push_screen(DoctorScreen(self._host, machine.key, machine.name))
 
     def _power(self, info: ConsoleInfo) -> None:
         self.menu([info])

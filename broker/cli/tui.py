@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from broker.cli.args import Parser, Verb
 from broker.cli.call import Call
 from broker.cli.diagnostics import Exit
-from broker.errors import StoreError
+from broker.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
     from broker.model import MachineSpec
@@ -27,10 +27,21 @@ def _arguments(parser: Parser) -> None:
 
 def _run(call: Call, args: Namespace) -> Exit:
     from broker import logs
+    from broker.config.keys_file import read_keys
+    from broker.config.load import load_settings
     from broker.config.locations import Locations
+    from broker.config.settings import TuiSettings
     from tui.__main__ import TuiOptions, run
 
     locations = Locations.from_env()
+    warnings: list[str] = []
+    keys: dict[str, str] = {}
+    looks = TuiSettings()
+    try:
+        keys = read_keys(locations.keys_yaml)
+        looks = load_settings(locations).settings.tui
+    except ConfigError as problem:  # the interface says so, and everything else about it, itself
+        warnings.append(str(problem))
     code = run(
         TuiOptions(
             log_path=locations.logs_dir / "tui.log",
@@ -39,6 +50,11 @@ def _run(call: Call, args: Namespace) -> Exit:
             demo=_demo(is_needed=args.demo),
             start_demo=args.demo,
             readonly=args.readonly,
+            keys=keys,
+            theme=looks.theme,
+            glyphs=looks.glyphs,
+            columns=looks.columns,
+            warnings=tuple(warnings),
         )
     )
     return Exit.DONE if code == 0 else Exit.FAILED

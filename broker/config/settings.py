@@ -155,6 +155,20 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TuiSettings:
+    """How the terminal interface looks."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+
+    theme: Literal["dark", "light", "contrast"] = "dark"
+    """Its colours. NO_COLOR in the environment takes them all away."""
+    glyphs: Literal["auto", "unicode", "ascii"] = "auto"
+    """The marks beside words; `auto` takes ASCII where the locale draws others two cells wide."""
+    columns: tuple[str, ...] | None = None
+    """Titles of the columns of the list, in order; none shows all that there is room for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings, by group."""
 
@@ -172,3 +186,5 @@ class Settings:
     """Where state is kept."""
     log: LogSettings = field(default_factory=LogSettings)
     """What is logged."""
+    tui: TuiSettings = field(default_factory=TuiSettings)
+    """How the terminal interface looks."""

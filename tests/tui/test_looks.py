@@ -38,6 +38,7 @@ def lively(service: FakeService) -> FakeService:
         ("sessions", ["2"]),
         ("sources", ["3"]),
         ("events", ["4"]),
+        ("proxy", ["5"]),
     ],
 )
 async def test_pages(
@@ -66,6 +67,10 @@ async def test_pages(
         ("quit", ["q"]),
         ("help", ["question_mark"]),
         ("log", ["j", "j", "l"]),
+        ("sort", ["S"]),
+        ("marked", ["j", "j", "space", "G", "V"]),
+        ("power-of-many", ["asterisk", "p"]),
+        ("doctor", ["j", "j", "c"]),
         ("start-failed", [*"/web-02", "enter", "s"]),
     ],
 )

@@ -77,7 +77,12 @@ class ConsolesScreen(Listing):
 
     def columns(self) -> Sequence[Column[ConsoleInfo]]:
         """What is shown of a console."""
-        return console_columns(self.host.now, self.host.glyphs)
+        every = console_columns(self.host.now, self.host.glyphs)
+        wanted = self.host.columns
+        if wanted is None:
+            return every
+        named = {column.title: column for column in every}
+        return [named[title] for title in wanted if title in named] or every
 
     @property
     def selected(self) -> ConsoleInfo | None:

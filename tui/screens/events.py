@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from textual.binding import BindingType
 
 from broker.events import Event
-from tui import keys
-from tui.rows import Column, event_columns
+from broker.service.port import Service
+from tui import audit, keys
+from tui.rows import Column, counted, event_columns
+from tui.screens.ask_line import AskLineScreen
 from tui.screens.list_page import ListPage
 from tui.snapshot import Snapshot
 
@@ -32,6 +36,41 @@ class EventsScreen(ListPage[int, Event]):
         """The newest events, oldest first."""
         return [(event.id, event) for event in snapshot.events]
 
+    def action_follow(self) -> None:
+        """To the newest line, which is followed from there."""
+        self.table.action_edge(1)
+        self.notify("Following: the cursor stays on the newest line")
+
+    def action_export(self) -> None:
+        """Write what is listed now; more may come while one types."""
+        found, _ = self.find(self.filter.text)
+        events = [self.rows[key] for key in found]
+
+        def answered(path: str | None) -> None:
+            if path is not None:
+                place = Path(path).expanduser().absolute()
+
+                async def write(_: Service) -> None:
+                    await asyncio.to_thread(audit.write, place, events)
+
+                self.host.ask(
+                    f"Writing {place.name}",
+                    write,
+                    lambda _: self.app.notify(
+                        f"{counted(len(events), 'event')}", title=f"Wrote {place}", markup=False
+                    ),
+                )
+
+        title = f"Write {counted(len(events), 'event')} to a file"
+        hint = "An ending of .json makes it JSON, any other CSV."
+        self.app.push_screen(AskLineScreen(title, "audit.csv", hint, _wrong), answered)
+
     def dimmed(self, act: keys.Act) -> bool:
         """Enter needs an event that is about a machine."""
         return act is keys.EVENT_CONSOLE and self.machine() is None
+
+
+def _wrong(path: str) -> str:
+    if not path:
+        return "A name, please"
+    return f"{path} exists" if Path(path).expanduser().exists() else ""

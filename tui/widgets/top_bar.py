@@ -12,6 +12,7 @@ _TABS = (
     ("sessions", "Sessions"),
     ("sources", "Sources"),
     ("events", "Events"),
+    ("proxy", "Proxy"),
 )
 
 
@@ -29,7 +30,7 @@ class TopBar(Line):
         glyphs = self._host.glyphs
         left = [Piece(f" {glyphs.brand} broker ", "brand", keep=0)]
         for number, (page, title) in enumerate(_TABS, 1):
-            tone, keep = ("here", 9) if page == self._here else ("text", 5 - number)
+            tone, keep = ("here", 10) if page == self._here else ("text", 6 - number)
             left.append(Piece(f" {number} {title} ", tone, f"app.go('{page}')", keep))
         return left, self._health()
 
@@ -39,12 +40,12 @@ class TopBar(Line):
         if host.busy:
             more = f" +{len(host.busy) - 1}" if len(host.busy) > 1 else ""
             text = human.one_line(host.busy[0])
-            pieces.append(Piece(f"{glyphs.busy} {text}{more}  ", "busy", keep=6))
+            pieces.append(Piece(f"{glyphs.busy} {text}{more}  ", "busy", keep=7))
         if snapshot.problem is not None:
-            pieces.append(Piece(f"{glyphs.bad} not up to date  ", "bad", "app.explain", 8))
+            pieces.append(Piece(f"{glyphs.bad} not up to date  ", "bad", "app.explain", 9))
         if failed := snapshot.failed_sources:
             text = f"{glyphs.bad} {counted(failed, 'source')} failed  "
-            pieces.append(Piece(text, "bad", "app.go('sources')", 7))
+            pieces.append(Piece(text, "bad", "app.go('sources')", 8))
         pieces.append(self._proxy())
         return pieces
 
@@ -53,7 +54,7 @@ class TopBar(Line):
         proxy = host.snapshot.proxy
         if proxy is not None and proxy.serving:
             where = f" :{proxy.tls_port}" if proxy.tls_port else ""
-            return Piece(f"{glyphs.on} proxy{where} ", "ok", keep=5)
+            return Piece(f"{glyphs.on} proxy{where} ", "ok", keep=6)
         if host.proxy_problem is not None:
-            return Piece(f"{glyphs.bad} no proxy ", "bad", "app.explain", 7)
-        return Piece(f"{glyphs.busy} proxy ", "busy", keep=5)
+            return Piece(f"{glyphs.bad} no proxy ", "bad", "app.explain", 8)
+        return Piece(f"{glyphs.busy} proxy ", "busy", keep=7)

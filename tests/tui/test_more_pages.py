@@ -1,0 +1,133 @@
+"""The proxy, the doctor, the audit log as a file, and keys of one's own."""
+
+from __future__ import annotations
+
+import csv
+import json
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from broker.config.keys_file import read_keys
+from broker.errors import ConfigError, UsageError
+from broker.events import Kind
+from broker.findings import Step, broken, fine
+from tests.fakes.service import FakeService, session
+from tests.tui.conftest import Drive, settle, text_of
+from tui import audit, keys
+
+
+@pytest.fixture
+def usual_keys() -> Iterator[None]:
+    yield
+    keys._remapped.clear()
+
+
+async def test_the_proxy_page_shows_where_it_listens_and_who_relays(
+    drive: Drive, service: FakeService
+) -> None:
+    service.live = [session(service.named("demo"), "k3f9a0b1c2d1", "192.0.2.10:51344")]
+    async with drive(service) as pilot:
+        await pilot.press("5")
+        await settle(pilot)
+        shown = text_of(pilot)
+        assert "127.0.0.1:5443, TLS only" in shown
+        assert "pid 777" in shown
+        await pilot.press("enter")
+        await settle(pilot)
+        assert "192.0.2.10:51344" in text_of(pilot)
+
+
+async def test_the_doctor_names_the_first_broken_step_and_its_fix(
+    drive: Drive, service: FakeService
+) -> None:
+    service.steps = [
+        Step("name", fine("here/demo"), 0.001),
+        Step("proxy", broken("nobody serves", "broker serve"), 0.002),
+    ]
+    async with drive(service) as pilot:
+        await pilot.press("j", "j", "c")
+        await settle(pilot)
+        shown = text_of(pilot)
+        assert "Doctor: demo" in shown
+        assert "broken: nobody serves" in shown
+        assert "Fix: broker serve" in shown
+        await pilot.press("escape")
+        await settle(pilot)
+        assert "1 Consoles" in text_of(pilot)
+
+
+async def test_what_is_listed_of_the_audit_log_is_written_to_a_file(
+    drive: Drive, service: FakeService, here: Path
+) -> None:
+    service.say(Kind.SESSION_OPENED, "ana opened demo", service.named("demo"))
+    service.say(Kind.MACHINE_FAILED, "web-02 crashed", service.named("web-02"))
+    async with drive(service) as pilot:
+        await pilot.press("4", *"/crashed", "enter", "e", "enter")
+        await settle(pilot)
+        assert "1 event" in text_of(pilot)
+    with (here / "audit.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["text"] for row in rows] == ["web-02 crashed"]
+    assert stat.S_IMODE((here / "audit.csv").stat().st_mode) == 0o600
+
+
+def test_a_cell_of_the_file_is_no_formula(service: FakeService, tmp_path: Path) -> None:
+    service.say(Kind.SESSION_REFUSED, '=HYPERLINK("http://x")')
+    audit.write(tmp_path / "a.csv", service.log)
+    assert "'=HYPERLINK" in (tmp_path / "a.csv").read_text()
+    audit.write(tmp_path / "a.json", service.log)
+    assert json.loads((tmp_path / "a.json").read_text())[0]["text"].startswith("=HYPER")
+    with pytest.raises(UsageError):
+        audit.write(tmp_path / "a.csv", service.log)
+
+
+async def test_keys_can_be_others_and_the_hints_say_so(
+    drive: Drive, service: FakeService, usual_keys: None
+) -> None:
+    assert keys.remap({"vm.start": "ctrl+s"}) == []
+    async with drive(service, size=(160, 30)) as pilot:
+        await pilot.press("j", "s")
+        await settle(pilot)
+        assert "start" not in [verb for verb, *_ in service.asked]
+        assert "^s Start" in text_of(pilot)
+        await pilot.press("ctrl+s")
+        await settle(pilot)
+    assert ("start", service.named("db-01").machine.key) in service.asked
+
+
+def test_keys_that_clash_or_do_nothing_are_told(usual_keys: None) -> None:
+    problems = keys.remap({"vm.strat": "x", "vm.start": "e"})
+    assert "vm.strat is nothing that a key does. Did you mean vm.start?" in problems
+    assert any("e is both" in problem for problem in problems)
+
+
+def test_the_usual_keys_do_not_clash() -> None:
+    assert keys.remap({}) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("vm.start: ctrl+s\n", {"vm.start": "ctrl+s"}), ("vm.start: [a, b]\n", {"vm.start": "a,b"})],
+)
+def test_keys_yaml_is_read(tmp_path: Path, text: str, found: dict[str, str]) -> None:
+    (tmp_path / "keys.yaml").write_text(text)
+    assert read_keys(tmp_path / "keys.yaml") == found
+    assert read_keys(tmp_path / "none.yaml") == {}
+
+
+@pytest.mark.parametrize("text", ["- a\n", "vm.start: {a: b}\n", "vm.start: [\n"])
+def test_a_keys_yaml_that_means_nothing_is_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / "keys.yaml").write_text(text)
+    with pytest.raises(ConfigError):
+        read_keys(tmp_path / "keys.yaml")
+
+
+async def test_only_the_columns_that_are_wanted_are_shown(
+    drive: Drive, service: FakeService
+) -> None:
+    async with drive(service, columns=("name", "uuid", "nonsense")) as pilot:
+        header = text_of(pilot).splitlines()[2]
+        assert header.split() == ["NAME", "UUID"]
