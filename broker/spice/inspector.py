@@ -18,6 +18,10 @@ from broker.spice.wire import Header
 
 HELD_MAX: Final = 4096 + Header.FULL.size
 """The caller never has to keep more than this many bytes for the next chunk."""
+RUN_MIN: Final = 12
+"""Messages from which on a look at all of their headers at once is quicker than one at each."""
+RUN_BYTES: Final = 16384
+"""The least of a chunk in which a run is looked for: less costs little in any way."""
 INSERTED_MAX: Final = 4096
 """Bytes of messages of ours that may wait for the end of one that passes."""
 _NO_SUCH_TYPE: Final = -1
@@ -113,6 +117,10 @@ class Inspector:
         unpack, largest_of, smallest = self._header.unpack_from, self._largest.get, self._smallest
         last = size - 6
         messages = latest = 0
+        if size - position >= RUN_BYTES and (run := self._run(chunk, position)):
+            messages, step = run
+            position += messages * step
+            latest = position - step
         while position <= last:
             kind, body = unpack(chunk, position)
             if body > largest_of(kind, _NO_SUCH_TYPE) or (
@@ -135,6 +143,30 @@ class Inspector:
             self.held = b""
         self.forwarded += len(chunk)
         return chunk
+
+    def _run(self, chunk: memoryview, position: int) -> tuple[int, int] | None:
+        """All messages that begin in the chunk from there on, when their headers are the same.
+
+        Bulk comes so: sound, USB, video. Then one look at each of the six bytes is enough for all
+        of them, at a few nanoseconds a message in place of a hundred.
+
+        Returns:
+            How many there are, and from one to the next; None when they differ or do not pass.
+        """
+        kind, body = self._header.unpack_from(chunk, position)
+        step = 6 + body
+        count = (len(chunk) - position - 6) // step + 1
+        if (
+            count < RUN_MIN
+            or chunk[position : position + 6] != chunk[position + step : position + step + 6]
+            or not self._smallest.get(kind, 0) <= body <= self._largest.get(kind, _NO_SUCH_TYPE)
+        ):
+            return None
+        for at in range(position, position + 6):
+            column = chunk[at::step]
+            if bytes(column[:count]) != bytes(column[:1]) * count:
+                return None
+        return count, step
 
     def watch(self, kinds: Mapping[int, int], tell: Tell) -> None:
         """From the next message on, tell of each of these types that passes.

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.spice.constants import ChannelType, Main
-from broker.spice.inspector import HELD_MAX, Inspector, Verdict
+from broker.spice.inspector import HELD_MAX, RUN_BYTES, Inspector, Verdict
 from broker.spice.policy import FROM_SERVER, Check, Rules, looking_on, main_from_server
 from broker.spice.wire import MainInit, encode_channels, message
 
@@ -25,6 +25,8 @@ class Passed:
 
     def feed(self, data: bytes, *cuts: int) -> "Passed":
         for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(data)], strict=True):
+            if self.inspector.verdict is not None:
+                break
             chunk = self.inspector.held + data[start:end]
             self.data += self.inspector.scan(memoryview(chunk))
             self.longest_held = max(self.longest_held, len(self.inspector.held))
@@ -203,3 +205,68 @@ def test_a_rewritten_message_begins_where_it_is_put() -> None:
     passed = bytes(inspector.scan(memoryview(init + shown)))
     assert inspector.latest == len(init)
     assert passed[inspector.latest :] == message(Main.CHANNELS_LIST, encode_channels(((2, 0),)))
+
+
+# --- runs of messages that are alike --------------------------------------------------------------
+
+
+KINDS = [(1, 4), (2, 0), (3, 0), (3, 1), (3, 130), (3, 300), (4, 9)]
+ODD = st.lists(st.tuples(st.integers(0, 99), st.integers(0, 5), st.integers(0, 255)), max_size=2)
+
+
+def bulk(kind: int, size: int, fill: int, odd: list[tuple[int, int, int]]) -> bytes:
+    """Many of one kind and size, so that a run is looked for; a byte of a header may be another.
+
+    Args:
+        odd: Where, in percent of the messages, which byte of that header, and what it is.
+    """
+    one = message(kind, bytes([fill]) * size)
+    count = RUN_BYTES * 2 // len(one) + 3
+    said = bytearray(one * count)
+    for percent, at, value in odd:
+        said[count * percent // 100 * len(one) + at] = value
+    return bytes(said)
+
+
+@given(
+    of=st.sampled_from(KINDS),
+    fill=st.integers(0, 255),
+    odd=ODD,
+    before=st.sampled_from([b"", message(2), message(3, b"12")]),
+    cut=st.integers(0, 2 * RUN_BYTES),
+    watched=st.sampled_from([{}, {2: 0}, {3: 2}]),
+)
+def test_a_run_means_the_same_as_its_messages_one_by_one(
+    of: tuple[int, int],
+    fill: int,
+    odd: list[tuple[int, int, int]],
+    before: bytes,
+    cut: int,
+    watched: dict[int, int],
+) -> None:
+    said = before + bulk(*of, fill, odd)
+    told: list[list[object]] = [[], []]
+    whole, small = Passed(RULES), Passed(RULES)
+    whole.inspector.watch(watched, lambda *what: told[0].append(what))
+    small.inspector.watch(watched, lambda *what: told[1].append(what))
+    whole.feed(said, min(cut, len(said)))
+    small.feed(said, *range(0, len(said), RUN_BYTES // 8))
+    for name in ("verdict", "messages", "held", "forwarded"):
+        assert getattr(whole.inspector, name) == getattr(small.inspector, name)
+    assert whole.data == small.data
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("odd", range(6))
+def test_one_header_that_is_another_is_seen_in_a_run(odd: int) -> None:
+    said = bytearray(message(1, b"1234") * 4000)
+    said[10 * 3999 + odd] ^= 0x80
+    passed = Passed(RULES).feed(bytes(said))
+    assert passed.inspector.verdict is not None
+    assert len(passed.data) == 10 * 3999
+
+
+def test_the_latest_of_a_run_is_its_last_message() -> None:
+    inspector = Inspector(RULES, mini=True)
+    inspector.scan(memoryview(message(3, bytes(50)) * 1000 + b"\3\0"))
+    assert (inspector.latest, inspector.held, inspector.messages) == (56 * 999, b"\3\0", 1000)
