@@ -21,6 +21,7 @@ PARTS = {
     "launch": "bench.launch",
     "fleet": "bench.fleet",
     "hypervisors": "bench.hypervisors",
+    "feel": "bench.feel",
 }
 ROOT = Path(__file__).parent.parent
 OUT = ROOT / "bench" / "out" / "bench.json"

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
 from broker import errors
 from broker.cli import commands
@@ -282,3 +283,13 @@ def test_the_examples_of_vms_can_be_read() -> None:
         text = re.sub(r"((?:path|backing|cdrom): )(\w)", r"\1/\2", example)
         text = re.sub(r"^(    backing: .*)$", r"\1\n    backing_format: qcow2", text, flags=re.M)
         schema.parse(f"{text}uuid: 6f4e2c1a-0000-4000-8000-000000000001\n", where="example")
+
+
+def test_the_workflow_runs_commands_that_there_are() -> None:
+    text = (ROOT / "docs" / "ci" / "smoke.yml").read_text()
+    steps = yaml.safe_load(text)["jobs"]["smoke"]["steps"]
+    assert any(str(step.get("run", "")).startswith("broker smoke") for step in steps)
+    smoke = commands.find("smoke")
+    assert smoke is not None
+    used = {word for line in re.findall(r"broker smoke (.*)", text) for word in line.split()}
+    assert {word for word in used if word.startswith("--")} <= set(smoke.options)

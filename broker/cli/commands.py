@@ -327,7 +327,16 @@ COMMANDS: tuple[Command, ...] = (
         "smoke",
         "broker.cli.smoke:SMOKE",
         "Try everything once, for real, in a few seconds",
-        ("--keep",),
+        (
+            "--banner",
+            "--boot-timeout",
+            "--budget",
+            "--client",
+            "--format",
+            "--image",
+            "--keep",
+            *MACHINE_OPTIONS,
+        ),
     ),
     Command("tui", "broker.cli.tui:TUI", "Open the terminal interface", ("--demo",)),
     Command(
@@ -347,6 +356,7 @@ GROUPS = {
 
 CHOICES = {
     "--accel": ("auto", "kvm", "tcg"),
+    "--client": ("ours", "ryll", "remote-viewer"),
     "--bus": ("virtio", "sata", "scsi", "nvme", "usb", "floppy"),
     "--display": ("std", "qxl", "virtio", "none"),
     "--firmware": ("bios", "uefi"),

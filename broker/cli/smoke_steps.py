@@ -5,31 +5,54 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from broker import vv
 from broker.cli import jsonable
+from broker.cli.headless import read_file
 from broker.cli.host_probes import ThisHost
 from broker.cli.run import demo_spec
+from broker.cli.smoke_seats import Picture, Seat, seat
 from broker.config.locations import Locations
 from broker.demo import ANSWERS, BANNER
 from broker.errors import BrokerError, Refused, Unreachable
 from broker.findings import Finding, broken, fine
 from broker.headless.session import Session, opened
 from broker.headless.wire import dialer, target_of
-from broker.model import Machine, SessionId, State
+from broker.model import Machine, MachineSpec, SessionId, State
 from broker.png import encode_png
 from broker.service.doctor import Check
-from broker.service.port import ExportRequest, Service
-from broker.spice.constants import ChannelType
-from broker.spice.pixels import Pixels
+from broker.service.port import Service
 from broker.vm.paths import VmPaths
 
-KEY_A = 0x1E
+LABEL = "smoke"
 LOOK_SECONDS = 0.02
 SECRET = "(taken out)"  # noqa: S105 - what stands in the place of one
+
+
+Look = Callable[[], Coroutine[Any, Any, Finding]]
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What is tried.
+
+    Attributes:
+        spec: The guest; None takes the demo guest.
+        banner: What its serial port says once it is up.
+        client: Who looks at it, of `smoke_seats.SEATS`.
+        budget: Seconds for all steps of that viewer.
+    """
+
+    spec: MachineSpec | None = None
+    banner: str = BANNER.decode().strip()
+    client: str = "ours"
+    budget: float = 30.0
 
 
 class Spine:
@@ -45,15 +68,18 @@ class Spine:
         open_service: Callable[[], AbstractAsyncContextManager[Service]],
         stack: AsyncExitStack,
         kept: Path,
+        lane: Lane | None = None,
     ) -> None:
+        self._lane = lane or Lane()
         self._open_service = open_service
         self._stack = stack
         self._kept = kept
         self._host = ThisHost()
         self._service: Service | None = None
         self._machine: Machine | None = None
-        self._session: Session | None = None
-        self._before: Pixels | None = None
+        self._seat: Seat | None = None
+        self._before: Picture | None = None
+        self._deadline = 0.0
         self._file = vv.VvFile()
         self._id = SessionId("")
         self._hosting = False
@@ -69,10 +95,10 @@ class Spine:
             Check("banner", self._greeted),
             Check("proxy", self._hosted),
             Check("export", self._exported),
-            Check("connect", self._connected),
-            Check("picture", self._pictured),
-            Check("key", self._answered),
-            Check("screen", self._redrawn),
+            Check("connect", lambda: self._in_time(self._connected)),
+            Check("picture", lambda: self._in_time(self._pictured)),
+            Check("key", lambda: self._in_time(self._answered)),
+            Check("screen", lambda: self._in_time(self._redrawn)),
             Check("session", self._listed),
             Check("one use", self._not_again),
             Check("disconnect", self._disconnected),
@@ -112,22 +138,35 @@ class Spine:
         return self._machine
 
     @property
-    def _seen(self) -> Session:
-        assert self._session is not None
-        return self._session
+    def _viewer(self) -> Seat:
+        assert self._seat is not None
+        return self._seat
+
+    async def _in_time(self, look: Look) -> Finding:
+        """A step of the viewer's; all of them share the budget, which begins with the first."""
+        now = asyncio.get_running_loop().time()
+        self._deadline = self._deadline or now + self._lane.budget
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                return await look()
+        except TimeoutError as exc:
+            raise Unreachable(
+                f"{self._lane.client}: the viewer's steps took more than {self._lane.budget:g} s",
+                fix="Give it more with --budget TIME, or see viewer.log",
+            ) from exc
 
     async def _opened(self) -> Finding:
         self._service = await self._stack.enter_async_context(self._open_service())
         return fine("a broker of its own, with an empty database")
 
     async def _started(self) -> Finding:
-        self._machine = await self._asked.define(demo_spec())
+        self._machine = await self._asked.define(self._lane.spec or demo_spec())
         self._machine = await self._asked.start(self._machine.key)
         return fine(f"{self._machine.name} is process {self._machine.pid}")
 
     async def _greeted(self) -> Finding:
-        await self._serial_says(BANNER.decode().strip())
-        return fine(f"{BANNER.decode().strip()!r} on its serial port")
+        await self._serial_says(self._lane.banner)
+        return fine(f"{self._lane.banner!r} on its serial port")
 
     async def _hosted(self) -> Finding:
         self._hosting = True
@@ -140,36 +179,72 @@ class Spine:
         return fine(f"{status.host}:{status.tls_port}, relay worker is process {status.workers[0]}")
 
     async def _exported(self) -> Finding:
-        made = await self._asked.export_vv(self._guest.key, ExportRequest(label="smoke"))
-        self._file = vv.parse(made.text)
-        kept = made.text.replace(self._file.password, SECRET)
-        self._keep("console.vv", kept)
+        """As a person does: by the command, in a process of its own."""
+        await self._exported_by_command(self._path)
+        self._file = read_file(str(self._path))
+        text = self._path.read_text()
+        self._keep("console.vv", text.replace(self._file.password or "no password", SECRET))
         if not (self._file.password and self._file.ca and self._file.host_subject):
             return broken("the file lacks what a viewer needs", f"See console.vv in {self._kept}")
         if self._file.port is not None:
             return broken("the file names a port without TLS", f"See console.vv in {self._kept}")
         return fine(f"a .vv file for {self._file.host}:{self._file.tls_port}")
 
+    @property
+    def _path(self) -> Path:
+        return Locations.from_env().state_dir / "smoke.vv"
+
+    async def _exported_by_command(self, path: Path) -> None:
+        words = ("export-vv", self._guest.key.uuid, "--to", LABEL, "-o", str(path))
+        command = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-c", "from broker.cli.main import entry; entry()", *words),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            said, _ = await command.communicate()
+        finally:
+            if command.returncode is None:
+                command.kill()
+                await command.wait()
+        self._keep("export-vv.log", said.decode(errors="replace"))
+        if command.returncode:
+            last = said.decode(errors="replace").strip().splitlines() or ["nothing"]
+            raise BrokerError(f"broker export-vv ended with {command.returncode}: {last[-1]}")
+
     async def _connected(self) -> Finding:
-        self._session = await self._stack.enter_async_context(self._viewing())
-        names = ", ".join(sorted({_name(kind) for kind, _ in self._session.offered}))
-        return fine(f"{self._session.tls}, {names}")
+        again = self._path.with_name("viewer.vv")  # which its viewer may take away
+        await asyncio.to_thread(shutil.copyfile, self._path, again)
+        again.chmod(0o600)
+        self._seat = seat(self._lane.client, again, self._kept, self._stack)
+        return fine(f"{self._lane.client}: {await self._seat.connected()}")
 
     async def _pictured(self) -> Finding:
-        self._before = await self._seen.picture()
-        width, height = self._seen.screen.size
+        if self._lane.client == "remote-viewer":  # its window is there before its screen is
+            await self._has_channels()
+        self._before = await self._viewer.picture()
+        width, height, _ = self._before
         return fine(f"a screen of {width}x{height}, and something is on it")
 
+    async def _has_channels(self) -> None:
+        while not any(  # noqa: ASYNC110 - another process writes it
+            len(one.channels) >= 3 for one in await self._asked.sessions()
+        ):
+            await asyncio.sleep(LOOK_SECONDS)
+
     async def _answered(self) -> Finding:
-        await self._seen.press(KEY_A)
+        await self._viewer.press()
+        if self._lane.spec is not None:
+            return fine("pressed; what the guest makes of it is seen next")
         answer = ANSWERS[1].decode()
         await self._serial_says(answer)
         return fine(f"{answer.strip()!r} on its serial port")
 
     async def _redrawn(self) -> Finding:
-        picture = await self._seen.picture(other_than=self._before)
-        keep_bytes(self._kept / "screen.png", png_of(picture))
-        if undrawn := self._seen.screen.undrawn:
+        width, height, rgb = await self._viewer.picture(other_than=self._before)
+        keep_bytes(self._kept / "screen.png", encode_png(rgb, width, height))
+        if undrawn := self._viewer.missing():
             return broken(f"the picture is not whole: {', '.join(undrawn)}", "Report this")
         return fine(f"the key shows on the screen: screen.png in {self._kept}")
 
@@ -197,7 +272,6 @@ class Spine:
 
     async def _disconnected(self) -> Finding:
         await self._asked.disconnect(self._id)
-        await self._seen.ended
         for _ in range(100):
             if not [one for one in await self._asked.sessions() if one.id == self._id]:
                 return fine("all channels closed, and it is no longer listed")
@@ -229,10 +303,20 @@ class Spine:
         return opened(dialer(target_of(self._file)), self._file.password)
 
     async def _serial_says(self, text: str) -> None:
-        """Wait until the guest has written that; `STEP_SECONDS` ends it."""
+        """Wait until the guest has written that; the step's time ends it."""
         key = self._guest.key
-        while text not in await self._asked.machine_log(key, serial=True):  # noqa: ASYNC110 - a log
+        now = asyncio.get_running_loop().time
+        looked = now()
+        while text not in await self._asked.machine_log(key, serial=True):
             await asyncio.sleep(LOOK_SECONDS)
+            if now() - looked > 1:
+                looked = now()
+                machine = (await self._asked.find(key.uuid)).machine
+                if machine.state is not State.RUNNING:
+                    raise Unreachable(
+                        f"the guest is {machine.state.value}, and never said {text.strip()!r}",
+                        fix=f"See serial.log in {self._kept}",
+                    )
 
     def _paths(self) -> VmPaths:
         where, guest = Locations.from_env(), self._guest
@@ -268,12 +352,3 @@ def keep_bytes(file: Path, content: bytes) -> None:
         raise BrokerError(
             f"{file} cannot be written ({exc.strerror})", fix="Name another place: --keep DIR"
         ) from exc
-
-
-def png_of(picture: Pixels) -> bytes:
-    """A picture as a file."""
-    return encode_png(picture.rgb(), picture.width, picture.height)
-
-
-def _name(kind: int) -> str:
-    return ChannelType(kind).name.lower() if kind in set(ChannelType) else str(kind)

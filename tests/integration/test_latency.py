@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import pytest
 
 from tests.guests import needs_qemu
 from tests.integration.cli import BROKER, broker, environment, running
+from tests.integration.moving import image, needs_nasm
 
 pytestmark = [needs_qemu, pytest.mark.qemu, pytest.mark.timeout(240)]
 
@@ -60,6 +62,22 @@ def test_a_part_of_the_screen_that_never_changes_gives_no_samples(demo: str) -> 
     assert "UNMATCHED" in said.out
 
 
+@needs_nasm
+def test_a_screen_that_changes_by_itself_is_recognised(tmp_path: Path) -> None:
+    disk = str(image(tmp_path / "moving.img"))
+    words = ("--format", "raw", "--accel", "tcg", "-m", "64M", "--snapshot", "--headless")
+    assert broker("run", disk, *words).code == 0
+    try:
+        until(lambda: "M0" in broker("vm", "log", "moving", "--serial").out)
+        said = broker("latency", "moving", *QUICK, "--via", "direct")
+        account = broker("latency", "moving", *QUICK, "--via", "direct", "--json").document
+    finally:
+        broker("vm", "kill", "moving")
+    assert "--box" in said.err
+    (path,) = account["paths"]  # type: ignore[misc]  # a list of one
+    assert path["restless"] is True
+
+
 def test_what_was_measured_is_kept_when_it_is_interrupted(demo: str, tmp_path: Path) -> None:
     output = tmp_path / "run.csv"
     words = ("--cadence", "0.1", "--samples", "100000", "-o", str(output))
@@ -71,6 +89,43 @@ def test_what_was_measured_is_kept_when_it_is_interrupted(demo: str, tmp_path: P
     account = json.loads((tmp_path / "run.json").read_text())
     assert account["paths"][0]["samples"] == len(samples(output)) >= 2
     assert "P50" in shown
+
+
+def test_what_the_relay_saw_of_a_session_agrees_with_what_was_measured_on_it(
+    demo: str, tmp_path: Path
+) -> None:
+    """Both time the same keys; the refresh of the screen is 30 ms, the histogram right to 10 %."""
+    output = tmp_path / "run.csv"
+    words = ("--cadence", "1.3", "--samples", "1000", "-o", str(output))
+
+    def agree() -> bool:
+        measured = samples(output) if output.exists() else []
+        live = broker("sessions", "--json").rows
+        seen: dict[str, float] = live[0]["latency_ms"]["draw"] if live else {"count": 0}  # type: ignore[index]  # an object
+        if seen["count"] < 5 or len(measured) < 5:
+            return False
+        median = statistics.median(measured) * 1000
+        return abs(seen["p50"] - median) <= 30 + median / 10
+
+    with running("serve"):
+        assert broker("status", "--wait", "40").code == 0
+        with running("latency", demo, *words):
+            until(agree, seconds=90)
+
+
+def test_a_machine_that_vanishes_ends_a_run_and_the_samples_are_kept(
+    demo: str, tmp_path: Path
+) -> None:
+    output = tmp_path / "run.csv"
+    words = ("--cadence", "0.1", "--samples", "100000", "-o", str(output), "--json")
+    with running("latency", demo, *words) as process:
+        until(lambda: output.exists() and len(samples(output)) >= 2)
+        assert broker("vm", "kill", demo).code == 0
+        shown, said = process.communicate(timeout=40)
+    assert process.returncode == 4, said
+    kept = len(samples(output))
+    assert json.loads(shown)["paths"][0]["samples"] == kept >= 2
+    assert json.loads((tmp_path / "run.json").read_text())["dropped"] == 0
 
 
 def until(holds: Callable[[], bool], seconds: float = 40.0) -> None:

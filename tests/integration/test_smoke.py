@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.guests import needs_qemu
+from broker import demo
+from broker.cli.smoke_seats import needed
+from broker.errors import UsageError
+from tests.guests import DEAF, needs_qemu
 from tests.integration.cli import broker, environment
 
 
@@ -31,6 +34,70 @@ def test_every_step_holds_and_nothing_is_left_behind(tmp_path: Path) -> None:
     assert guest is not None
     assert is_gone(session["worker"])
     assert is_gone(guest[1])
+
+
+@needs_qemu
+@pytest.mark.qemu
+@pytest.mark.viewer
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("client", ["ryll", "remote-viewer"])
+def test_another_viewer_does_it_too(client: str, tmp_path: Path) -> None:
+    try:
+        needed(client)
+    except UsageError as exc:
+        pytest.skip(str(exc))
+    kept = tmp_path / "kept"
+    words = ("--client", client, "--budget", "90", "--keep", str(kept), "--json")
+    said = broker("smoke", *words, seconds=200)
+    assert said.code == 0, said.out + said.err
+    assert (kept / "screen.png").read_bytes().startswith(b"\x89PNG")
+    assert (kept / "viewer.log").exists()
+
+
+@needs_qemu
+@pytest.mark.qemu
+@pytest.mark.timeout(240)
+def test_an_image_of_ones_own(tmp_path: Path) -> None:
+    image, kept = tmp_path / "disk.img", tmp_path / "kept"
+    image.write_bytes(demo.image_bytes())
+    before = image.read_bytes()
+    words = ("--format", "raw", "--banner", demo.BANNER.decode().strip(), "--accel", "tcg")
+    more = ("-m", "64M", "--budget", "90", "--keep", str(kept), "--json")
+    said = broker("smoke", "--image", str(image), *words, *more, seconds=200)
+    assert said.code == 0, said.out + said.err
+    assert image.read_bytes() == before
+
+
+@needs_qemu
+@pytest.mark.qemu
+@pytest.mark.timeout(240)
+def test_a_guest_that_never_says_it_is_up_and_a_viewer_without_time_are_said(
+    tmp_path: Path,
+) -> None:
+    image = tmp_path / "disk.img"
+    image.write_bytes(DEAF)
+    words = ("--format", "raw", "--banner", "UP", "--boot-timeout", "2", "--accel", "tcg")
+    said = broker("smoke", "--image", str(image), *words, "--keep", str(tmp_path), "--json")
+    assert (said.code, said.document["failed"]) == (1, "banner")
+    late = broker("smoke", "--budget", "0.001", "--keep", str(tmp_path), "--json")
+    assert (late.code, late.document["failed"]) == (1, "connect")
+    assert "--budget" in late.error["fix"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--image", "disk.img"), "--banner"),
+        (("--firmware", "uefi"), "--image"),
+        (("--banner", "UP"), "--image"),
+        (("--client", "wine"), "remote-viewer"),
+        (("--image", "nowhere.img", "--banner", "UP"), "nowhere.img"),
+        (("--budget", "0"), "duration"),
+    ],
+)
+def test_what_makes_no_sense(words: tuple[str, ...], says: str) -> None:
+    said = broker("smoke", *words)
+    assert (said.code, says in said.err) == (2, True), said.err
 
 
 def is_gone(pid: object) -> bool:

@@ -10,6 +10,7 @@ import pytest
 
 from broker.model import Disk, Firmware, MachineSpec
 from tests.guests import Home, logged, needs_qemu, qmp, serial_of
+from tests.integration.cli import broker
 from tests.linux_guest import PARTS, needs_linux
 
 pytestmark = [
@@ -57,6 +58,21 @@ async def test_uefi_boots_to_its_shell_and_keeps_its_variables(home: Home) -> No
     finally:
         await instance.kill()
     assert WRITTEN in instance.paths.uefi_vars.read_bytes()
+
+
+def test_the_smoke_lane_takes_a_uefi_image(tmp_path: Path) -> None:
+    """To the shell and its echo of a key, from a qcow2 whose script says the banner."""
+    source, disk, kept = tmp_path / "files", tmp_path / "esp.qcow2", tmp_path / "kept"
+    source.mkdir()
+    (source / "startup.nsh").write_bytes(SCRIPT)
+    command = ["qemu-img", "convert", "-O", "qcow2", f"fat:{source}", str(disk)]
+    subprocess.run(command, check=True)
+    words = ("--image", str(disk), "--firmware", "uefi", "--banner", "SCRIPT RAN")
+    more = ("--accel", "tcg", "-m", "256M", "--budget", "120", "--keep", str(kept), "--json")
+    said = broker("smoke", *words, *more, seconds=380)
+    assert said.code == 0, said.out + said.err
+    assert b"SCRIPT RAN" in (kept / "serial.log").read_bytes()
+    assert (kept / "screen.png").read_bytes().startswith(b"\x89PNG")
 
 
 @needs_linux
