@@ -47,12 +47,14 @@ class Lane:
         banner: What its serial port says once it is up.
         client: Who looks at it, of `smoke_seats.SEATS`.
         budget: Seconds for all steps of that viewer.
+        boot_seconds: How long the banner may take.
     """
 
     spec: MachineSpec | None = None
     banner: str = BANNER.decode().strip()
     client: str = "ours"
     budget: float = 30.0
+    boot_seconds: float = 45.0
 
 
 class Spine:
@@ -165,7 +167,15 @@ class Spine:
         return fine(f"{self._machine.name} is process {self._machine.pid}")
 
     async def _greeted(self) -> Finding:
-        await self._serial_says(self._lane.banner)
+        try:
+            async with asyncio.timeout(self._lane.boot_seconds):
+                await self._serial_says(self._lane.banner)
+        except TimeoutError:
+            return broken(
+                f"its serial port did not say {self._lane.banner!r} within "
+                f"{self._lane.boot_seconds:g} seconds",
+                f"See serial.log in {self._kept}; --boot-timeout TIME gives it longer",
+            )
         return fine(f"{self._lane.banner!r} on its serial port")
 
     async def _hosted(self) -> Finding:
