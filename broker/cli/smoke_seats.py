@@ -6,15 +6,14 @@ import asyncio
 import base64
 import contextlib
 import os
-import shutil
-import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final, Protocol
 
 from broker.cli import commands
 from broker.cli.headless import by_file, read_file
+from broker.cli.smoke_programs import LOOK_SECONDS, ended, program, running, screen, still
 from broker.errors import Unreachable, UsageError
 from broker.headless.control_client import ControlClient, controlling
 from broker.headless.session import Session
@@ -23,8 +22,6 @@ from broker.spice.pixels import Pixels
 
 SEATS: Final = commands.CHOICES["--client"]
 KEY_A: Final = 0x1E
-LOOK_SECONDS: Final = 0.1
-LEAVING_SECONDS: Final = 5.0
 Picture = tuple[int, int, bytes]
 """Width, height, and red, green and blue of each pixel."""
 
@@ -56,8 +53,8 @@ def needed(name: str) -> None:
         UsageError: It is not installed, or what drives it.
     """
     tools = {"ours": (), "ryll": ("ryll",), "remote-viewer": ("remote-viewer", "xdotool", "import")}
-    lacking = [tool for tool in tools[name] if _program(tool) is None]
-    if name == "remote-viewer" and not os.environ.get("DISPLAY") and _program("Xvfb") is None:
+    lacking = [tool for tool in tools[name] if program(tool) is None]
+    if name == "remote-viewer" and not os.environ.get("DISPLAY") and program("Xvfb") is None:
         lacking.append("Xvfb (or a DISPLAY)")
     if lacking:
         raise UsageError(
@@ -127,19 +124,19 @@ class Ryll:
         path = self._file.with_name("ryll.sock")
         words = ["--headless", "--file", str(self._file), "--control-socket", str(path)]
         process = await self._stack.enter_async_context(
-            _running(_program("ryll") or "ryll", *words, log=self._kept / "viewer.log")
+            running(program("ryll") or "ryll", *words, log=self._kept / "viewer.log")
         )
         while self._control is None:
             with contextlib.suppress(Unreachable):
                 control = controlling(path, name="broker smoke")
                 self._control = await self._stack.enter_async_context(control)
-            await _still(process)
+            await still(process)
         while True:
             status = await self._asked.ask("status")
             surfaces = status.get("surfaces")
             if status.get("spice_connected") and surfaces:
                 return f"{self._asked.server}, {surfaces}"
-            await _still(process)
+            await still(process)
 
     async def picture(self, other_than: Picture | None = None) -> Picture:
         """See `Seat`."""
@@ -174,15 +171,15 @@ class RemoteViewer:
     async def connected(self) -> str:
         """See `Seat`."""
         if not self._display:
-            self._display = await self._stack.enter_async_context(_screen())
+            self._display = await self._stack.enter_async_context(screen())
         log = self._kept / "viewer.log"
-        viewer = _running("remote-viewer", str(self._file), log=log, DISPLAY=self._display)
+        viewer = running("remote-viewer", str(self._file), log=log, DISPLAY=self._display)
         process = await self._stack.enter_async_context(viewer)
         pid = str(process.pid)
         while not self._window:
             found = await self._told("xdotool", "search", "--onlyvisible", "--pid", pid)
             self._window = found.decode().strip().rpartition("\n")[2]
-            await _still(process)
+            await still(process)
         return f"its window is on display {self._display}"
 
     async def picture(self, other_than: Picture | None = None) -> Picture:
@@ -213,77 +210,7 @@ class RemoteViewer:
         try:
             return (await process.communicate())[0]
         finally:
-            await _ended(process)
-
-
-def _program(name: str) -> str | None:
-    """It on the PATH, or beside our own Python, as pip puts it."""
-    return shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
-
-
-@contextlib.asynccontextmanager
-async def _running(
-    *command: str, log: Path, **environment: str
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    with await asyncio.to_thread(log.open, "wb") as said:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
-            env={**os.environ, "NO_AT_BRIDGE": "1", **environment},
-        )
-    try:
-        yield process
-    finally:
-        await _ended(process)
-
-
-async def _ended(process: asyncio.subprocess.Process) -> None:
-    """End a process of ours, politely first."""
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            async with asyncio.timeout(LEAVING_SECONDS):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-    await process.wait()
-
-
-async def _still(process: asyncio.subprocess.Process) -> None:
-    """A moment later it still runs.
-
-    Raises:
-        Unreachable: It has ended.
-    """
-    await asyncio.sleep(LOOK_SECONDS)
-    if process.returncode is not None:
-        raise Unreachable(f"The viewer ended with code {process.returncode}", fix="See viewer.log")
-
-
-@contextlib.asynccontextmanager
-async def _screen() -> AsyncIterator[str]:
-    """An X display of our own, `:N`."""
-    read, write = os.pipe()
-    try:
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *("Xvfb", "-displayfd", str(write), "-screen", "0", "1024x768x24"),
-                *("-nolisten", "tcp"),
-                pass_fds=(write,),
-                stderr=asyncio.subprocess.DEVNULL,
-            )
-        finally:
-            os.close(write)
-        try:
-            number = await asyncio.to_thread(os.read, read, 16)
-            yield f":{number.decode().strip()}"
-        finally:
-            await _ended(process)
-    finally:
-        os.close(read)
+            await ended(process)
 
 
 def _of_ppm(ppm: bytes) -> Picture | None:

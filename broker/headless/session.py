@@ -130,11 +130,7 @@ class Session:
             raise Unreachable(f"{what} within {seconds:g} seconds") from exc
 
     async def settle(self, quiet: float = QUIET_SECONDS, limit: float = RESTLESS_SECONDS) -> None:
-        """Wait until nothing has come for a moment: a picture arrives in parts.
-
-        Args:
-            limit: Seconds after which it is left at that; there are screens that never rest.
-        """
+        """Wait until nothing has come for a moment, `limit` at most: pictures arrive in parts."""
         now = asyncio.get_running_loop().time
         end, came = now() + limit, asyncio.Event()
         with self.listening(lambda _: came.set()), contextlib.suppress(TimeoutError):
@@ -172,10 +168,8 @@ class Session:
         Raises:
             Unreachable: There is no keyboard, or the session has ended.
         """
-        if down:
-            await self.send(ChannelType.INPUTS, ClientInputs.KEY_DOWN, U32.pack(code))
-        else:
-            await self.send(ChannelType.INPUTS, ClientInputs.KEY_UP, U32.pack(release_of(code)))
+        kind = ClientInputs.KEY_DOWN if down else ClientInputs.KEY_UP
+        await self.send(ChannelType.INPUTS, kind, U32.pack(code if down else release_of(code)))
 
     async def press(self, code: int) -> None:
         """Press a key and let it go; raises as `key`."""
@@ -209,11 +203,10 @@ class Session:
         await flushed(channel)
 
     def _open_channel(self, kind: ChannelType) -> Channel:
-        channel = self._channels.get(kind)
-        if channel is None or self.ended.done():
-            raise Unreachable(
-                self.ended.result() if self.ended.done() else f"There is no {kind.name.lower()}"
-            )
+        if self.ended.done():
+            raise Unreachable(self.ended.result())
+        if (channel := self._channels.get(kind)) is None:
+            raise Unreachable(f"There is no {kind.name.lower()}")
         return channel
 
     # -- channels
@@ -261,9 +254,8 @@ class Session:
                 self.mouse_mode = event.current
             elif isinstance(event, Copied):
                 self.copied = event.text
-            heard = Heard(channel.kind, channel.number, event, at)
             for listener in tuple(self._listeners):
-                listener(heard)
+                listener(Heard(channel.kind, channel.number, event, at))
 
     async def _pump(self, channel: Channel) -> None:
         """Take what comes, until MAIN closes; another channel that closes takes only itself."""
