@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from broker.model import Protocol, State
+from broker.model import Ability, Protocol, State
 from broker.service.port import ConsoleInfo
 from tui.rows import state_word
 
@@ -26,6 +26,8 @@ def why_not(verb: str, info: ConsoleInfo) -> str:
         return ""
     if machine.adopted:
         return _why_not_adopted(verb, info)
+    if info.abilities:
+        return _why_not_there(verb, info)
     if not info.startable:
         return f"{machine.name} is not a VM of this broker: {machine.key.source} runs it"
     if verb == "start" and machine.state in _LIVE:
@@ -43,6 +45,29 @@ def why_not(verb: str, info: ConsoleInfo) -> str:
     if verb == "delete" and machine.state not in _OFF:
         return f"{machine.name} is {state_word(machine.state)}; shut it down first"
     return ""
+
+
+_ABILITY: Final = {
+    "start": Ability.START,
+    "stop": Ability.SHUTDOWN,
+    "kill": Ability.STOP,
+    "pause": Ability.PAUSE,
+    "resume": Ability.RESUME,
+    "reset": Ability.RESET,
+}
+
+
+def _why_not_there(verb: str, info: ConsoleInfo) -> str:
+    """For a machine of a hypervisor: what its source can do, as it says."""
+    machine = info.machine
+    if verb not in _ABILITY:
+        return f"{machine.name} is defined where it runs, by {machine.key.source}"
+    why = info.abilities.get(_ABILITY[verb], f"{machine.key.source} has no such verb")
+    if not why and verb == "start" and machine.state in _LIVE:
+        return f"{machine.name} is {state_word(machine.state)} already"
+    if not why and verb != "start" and machine.state in _OFF:
+        return f"{machine.name} is off; s starts it"
+    return why
 
 
 def _why_not_adopted(verb: str, info: ConsoleInfo) -> str:

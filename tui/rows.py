@@ -249,7 +249,13 @@ def session_columns(now: Callable[[], datetime], glyphs: Glyphs = UNICODE) -> li
     ]
 
 
-_HEALTH: Final = {Health.OK: "ok", Health.FAILED: "bad", Health.NEW: "busy"}
+_HEALTH: Final = {
+    Health.OK: "ok",
+    Health.DEGRADED: "warn",
+    Health.PAUSED: "warn",
+    Health.FAILED: "bad",
+    Health.NEW: "busy",
+}
 
 
 def health_cell(status: SourceStatus, glyphs: Glyphs = UNICODE) -> Cell:
@@ -257,7 +263,7 @@ def health_cell(status: SourceStatus, glyphs: Glyphs = UNICODE) -> Cell:
     if status.health is Health.OK and status.warnings:
         return Cell(f"{glyphs.half} ok, {_many(len(status.warnings), 'warning')}", "warn")
     tone = _HEALTH[status.health]
-    mark = {"ok": glyphs.on, "bad": glyphs.bad, "busy": glyphs.busy}[tone]
+    mark = {"ok": glyphs.on, "warn": glyphs.half, "bad": glyphs.bad, "busy": glyphs.busy}[tone]
     return Cell(f"{mark} {status.health.value}", tone)
 
 

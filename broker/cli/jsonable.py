@@ -220,6 +220,14 @@ def source(status: SourceStatus) -> Document:
         "fix": status.fix,
         "warnings": list(status.warnings),
         "listed_at": moment(status.listed_at),
+        "since": moment(status.since),
+        "seconds": round(status.seconds, 3),
+        "error": status.error,
+        "retry_at": moment(status.retry_at),
+        "abilities": {
+            ability.value: {"can": not why, "why_not": why}
+            for ability, why in status.abilities.items()
+        },
     }
 
 

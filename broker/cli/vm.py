@@ -54,7 +54,7 @@ async def find_vm(service: Service, reference: str) -> ConsoleInfo:
     if len(own) == 1:
         return own[0]
     info = await service.find(reference)
-    if not is_here(info.machine):
+    if not is_here(info.machine) and not info.abilities:
         raise UsageError(
             f"{info.machine.full_name} is not a VM of this host and is not switched from here",
             fix="See those that can: broker vm list",

@@ -267,4 +267,9 @@ KILL = Verb(_vms, _switching(lambda service, vm: service.kill(vm.key)))
 PAUSE = Verb(_vms, _switching(lambda service, vm: service.pause(vm.key)))
 RESUME = Verb(_vms, _switching(lambda service, vm: service.resume(vm.key)))
 RESET = Verb(_vms, _switching(lambda service, vm: service.reset(vm.key)))
+REBOOT = Verb(
+    _vms,
+    _switching(lambda service, vm: service.reboot(vm.key)),
+    "For machines of hypervisors; a VM of this host has reset, and stop and start.",
+)
 DELETE = Verb(_delete_arguments, _delete)

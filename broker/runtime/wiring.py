@@ -193,6 +193,7 @@ def consoles_of(house: House) -> Consoles:
         certificate=house.certificate,
         proxy_status=lambda: proxy_status(house.locations),
         kept_console=house.store.kept_console,
+        abilities=lambda: {each.name: each.abilities for each in house.store.sources()},
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -17,10 +17,12 @@ from broker import human, tokens, vv
 from broker.errors import Ambiguous, NoConsole, NotFound, UsageError, speaks_vnc
 from broker.events import Event, Kind
 from broker.model import (
+    Ability,
     Console,
     Machine,
     MachineKey,
     ProxyStatus,
+    SourceName,
     Token,
 )
 from broker.model import Protocol as Spoken
@@ -89,6 +91,9 @@ class Certificate:
     host_subject: str
 
 
+NOTHING: Mapping[Ability, str] = {}
+
+
 class Consoles:
     """The use cases of consoles.
 
@@ -96,6 +101,7 @@ class Consoles:
         certificate: Our proxy's certificate; made when there is none yet.
         proxy_status: Whether a proxy serves on this host.
         kept_console: The stored console with its ticket, or None; needed for direct files only.
+        abilities: What can be done with the machines of each source that says so.
     """
 
     def __init__(
@@ -107,6 +113,7 @@ class Consoles:
         certificate: Callable[[], Certificate],
         proxy_status: Callable[[], ProxyStatus],
         kept_console: Callable[[MachineKey], Console | None] = lambda _: None,
+        abilities: Callable[[], Mapping[SourceName, Mapping[Ability, str]]] = dict,
     ) -> None:
         self._store = store
         self._settings = settings
@@ -114,10 +121,15 @@ class Consoles:
         self._certificate = certificate
         self._proxy_status = proxy_status
         self._kept_console = kept_console
+        self._abilities = abilities
 
     def all(self) -> list[ConsoleInfo]:
         """All known consoles, ordered by name then source."""
-        return [info_of(stored) for stored in self._store.machines()]
+        can = self._abilities()
+        return [
+            info_of(stored, can.get(stored.machine.key.source, NOTHING))
+            for stored in self._store.machines()
+        ]
 
     def find(self, reference: str) -> ConsoleInfo:
         """The console called `name`, `source/name` or uuid.
@@ -293,7 +305,7 @@ def find(reference: str, known: Sequence[ConsoleInfo]) -> ConsoleInfo:
     )
 
 
-def info_of(stored: StoredMachine) -> ConsoleInfo:
+def info_of(stored: StoredMachine, abilities: Mapping[Ability, str] = NOTHING) -> ConsoleInfo:
     """A console as the port shows it."""
     return ConsoleInfo(
         machine=stored.machine,
@@ -301,6 +313,7 @@ def info_of(stored: StoredMachine) -> ConsoleInfo:
         sessions=stored.sessions,
         startable=stored.machine.defined,
         seen_at=stored.seen_at,
+        abilities=abilities,
     )
 
 

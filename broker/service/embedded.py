@@ -41,6 +41,7 @@ from broker.service.port import VIEWER_LABEL, ConsoleInfo, Exported, ExportReque
 from broker.service.power import PowerVerbs, Reconciler
 from broker.service.redeeming import redeem
 from broker.service.round_the_proxy import RoundTheProxy
+from broker.service.source_verbs import SourceVerbs
 from broker.service.telling import Teller
 from broker.service.viewer import see_that_it_is_free
 
@@ -58,6 +59,10 @@ class Inventory(Protocol):
     async def refresh(self) -> Sequence[SourceStatus]: ...
 
     async def refresh_source(self, name: SourceName) -> None: ...
+
+    async def retry(self, name: SourceName) -> None: ...
+
+    async def pause(self, name: SourceName) -> None: ...
 
     async def refresh_machine(self, key: MachineKey) -> None: ...
 
@@ -92,7 +97,7 @@ class Viewers(Protocol):
         ...
 
 
-class EmbeddedService(AdoptingVerbs, DiagnosingVerbs, PowerVerbs):
+class EmbeddedService(AdoptingVerbs, DiagnosingVerbs, PowerVerbs, SourceVerbs):
     """The whole port. See `broker.service.port.Service` for what each call gives.
 
     Args:
@@ -123,7 +128,7 @@ class EmbeddedService(AdoptingVerbs, DiagnosingVerbs, PowerVerbs):
         self._clock = clock
         self._consoles = consoles
         self._round = RoundTheProxy(inventory, consoles)
-        self._inventory = self._machines = inventory
+        self._inventory = self._machines = self._sources = inventory
         self._reconciler = reconciler
         self._proxy = proxy
         self._viewers = viewers
@@ -287,14 +292,6 @@ class EmbeddedService(AdoptingVerbs, DiagnosingVerbs, PowerVerbs):
         text = f"{revoked} unused files for {machine.full_name} open nothing any more"
         await self._tell(Kind.TOKEN_REVOKED, machine, text)
         return revoked
-
-    # -- sources
-
-    async def sources(self) -> Sequence[SourceStatus]:
-        return await asyncio.to_thread(self._store.sources)
-
-    async def refresh(self) -> Sequence[SourceStatus]:
-        return await self._inventory.refresh()
 
     # -- what happened
 

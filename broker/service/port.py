@@ -6,7 +6,7 @@ from what is stored, so they answer at once; `refresh` asks the sources.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -15,6 +15,7 @@ from broker.events import Event
 from broker.findings import Step
 from broker.guest import Guest
 from broker.model import (
+    Ability,
     CarriedOver,
     FoundQemu,
     LinkPolicy,
@@ -24,6 +25,7 @@ from broker.model import (
     ProxyStatus,
     Session,
     SessionId,
+    SourceName,
     SourceStatus,
 )
 
@@ -39,6 +41,8 @@ class ConsoleInfo:
         stale: Its source failed since it was last seen.
         sessions: Live sessions on it.
         startable: It is a VM this broker can start, stop and delete.
+        abilities: What its hypervisor can do with it; for what it cannot, why. Empty where nobody
+            asks a hypervisor, and in `broker list`.
     """
 
     machine: Machine
@@ -46,6 +50,7 @@ class ConsoleInfo:
     sessions: int = 0
     startable: bool = False
     seen_at: datetime | None = None
+    abilities: Mapping[Ability, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +202,14 @@ class Service(Protocol):
         """Power off at once."""
         ...
 
+    async def reboot(self, key: MachineKey) -> Machine:
+        """Ask the guest of a hypervisor's machine to start anew.
+
+        Raises:
+            UsageError: Its source cannot do that; why is said.
+        """
+        ...
+
     async def pause(self, key: MachineKey) -> Machine:
         """Hold the guest's CPUs; UsageError when it is off."""
         ...
@@ -289,6 +302,32 @@ class Service(Protocol):
         ...
 
     # -- sources
+    async def retry_source(self, name: SourceName) -> None:
+        """Ask a source that is paused or was backed off from, since somebody says it is mended.
+
+        Raises:
+            NotFound: No such source is configured.
+            BrokerError: It failed (again).
+        """
+        ...
+
+    async def pause_source(self, name: SourceName) -> None:
+        """Leave a source alone until `retry_source`; what is known of it is kept.
+
+        Raises:
+            NotFound: No such source is configured.
+        """
+        ...
+
+    async def check_source(self, name: SourceName) -> Sequence[Step]:
+        """Log in, list, and see what we may there; nothing is changed.
+
+        Raises:
+            NotFound: No such source is configured.
+            ConfigError: Its entry is wrong.
+        """
+        ...
+
     async def sources(self) -> Sequence[SourceStatus]:
         """Every configured source and how it does, in the order of sources.yaml."""
         ...

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from broker.driver import Driver, GradualStop, RunControl
 from broker.errors import UsageError
-from broker.model import Machine, MachineKey, Power, SourceName
+from broker.hypervisor import Switching
+from broker.model import Ability, Machine, MachineKey, Power, SourceName
+from broker.service.remote_power import Act, do
+from broker.service.remote_power import stop as ask_off
 
 if TYPE_CHECKING:
     from broker.service.adopting import Adopting
+    from broker.service.guests import Tell
     from broker.store.store import Store
 
 
@@ -50,9 +54,12 @@ class PowerVerbs:
     _adopting: Adopting
     _stop_timeout: float
     _machines: Machines
+    _tell: Tell
 
     async def start(self, key: MachineKey) -> Machine:
         """Power on."""
+        if (there := await self._there(key)) is not None:
+            return await self._asked(there, lambda d, m: do(d, m, Ability.START, self._tell))
         return await self._switch(key, Power.ON, gently=True, grace=self._stop_timeout)
 
     async def stop(
@@ -65,6 +72,10 @@ class PowerVerbs:
     ) -> Machine:
         """Ask the guest to power off, and see that it does."""
         grace = self._stop_timeout if timeout is None else timeout
+        if (there := await self._there(key)) is not None and not wait:
+            return await self._asked(there, lambda d, m: do(d, m, Ability.SHUTDOWN, self._tell))
+        if there is not None:
+            return await self._asked(there, lambda d, m: ask_off(d, m, grace, self._tell, tell))
         if not wait and await self._is_only_asked(key):
             await self._machines.refresh_machine(key)
             return await asyncio.to_thread(self._store.machine, key)
@@ -72,19 +83,28 @@ class PowerVerbs:
 
     async def kill(self, key: MachineKey) -> Machine:
         """Power off at once."""
+        if (there := await self._there(key)) is not None:
+            return await self._asked(there, lambda d, m: do(d, m, Ability.STOP, self._tell))
         return await self._switch(key, Power.OFF, gently=False, grace=0.0)
 
     async def pause(self, key: MachineKey) -> Machine:
         """Hold its CPUs."""
-        return await self._control(key, lambda driver: driver.pause(key.uuid))
+        return await self._control(key, Ability.PAUSE, lambda driver: driver.pause(key.uuid))
 
     async def resume(self, key: MachineKey) -> Machine:
         """Let it go on."""
-        return await self._control(key, lambda driver: driver.resume(key.uuid))
+        return await self._control(key, Ability.RESUME, lambda driver: driver.resume(key.uuid))
 
     async def reset(self, key: MachineKey) -> Machine:
         """Press its reset button."""
-        return await self._control(key, lambda driver: driver.reset(key.uuid))
+        return await self._control(key, Ability.RESET, lambda driver: driver.reset(key.uuid))
+
+    async def reboot(self, key: MachineKey) -> Machine:
+        """Ask its guest to start anew."""
+        driver = await self._machines.driver(key.source)
+        machine = await asyncio.to_thread(self._store.machine, key)
+        there = (driver, machine)
+        return await self._asked(there, lambda d, m: do(d, m, Ability.REBOOT, self._tell))
 
     async def _switch(
         self,
@@ -109,9 +129,27 @@ class PowerVerbs:
         driver = await self._machines.driver(key.source)
         return isinstance(driver, GradualStop) and await driver.ask_to_stop(key.uuid)
 
+    async def _there(self, key: MachineKey) -> tuple[Driver, Machine] | None:
+        """A machine that a hypervisor switches, and its driver; None for VMs of this host."""
+        machine = await asyncio.to_thread(self._store.machine, key)
+        if machine.defined or machine.adopted:
+            return None
+        driver = await self._machines.driver(key.source)
+        return (driver, machine) if isinstance(driver, Switching) else None
+
+    async def _asked(self, there: tuple[Driver, Machine], act: Act) -> Machine:
+        """Have a hypervisor do that, then look at what came of it."""
+        try:
+            await act(*there)
+        finally:
+            await self._machines.refresh_machine(there[1].key)
+        return await asyncio.to_thread(self._store.machine, there[1].key)
+
     async def _control(
-        self, key: MachineKey, act: Callable[[RunControl], Awaitable[None]]
+        self, key: MachineKey, ability: Ability, act: Callable[[RunControl], Awaitable[None]]
     ) -> Machine:
+        if (there := await self._there(key)) is not None:
+            return await self._asked(there, lambda d, m: do(d, m, ability, self._tell))
         driver = await self._machines.driver(key.source)
         if not isinstance(driver, RunControl):
             machine = await asyncio.to_thread(self._store.machine, key)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from broker.errors import BrokerError, NoConsole, NotFound, VmStartFailed
 from broker.events import Event, Kind
-from broker.findings import Step
+from broker.findings import Step, broken, fine
 from broker.model import (
     CarriedOver,
     ChannelInfo,
@@ -304,6 +304,10 @@ class FakeService:
         self.changed()
         return self._row(key).machine
 
+    async def reboot(self, key: MachineKey) -> Machine:
+        await self._ask("reboot", key)
+        return self._put(key, State.RUNNING)
+
     async def rename(self, key: MachineKey, name: str) -> Machine:
         await self._ask("rename", key, name)
         row = self._row(key)
@@ -362,6 +366,16 @@ class FakeService:
 
     async def sources(self) -> Sequence[SourceStatus]:
         return list(self.status)
+
+    async def retry_source(self, name: SourceName) -> None:
+        await self._ask("retry_source", name)
+
+    async def pause_source(self, name: SourceName) -> None:
+        await self._ask("pause_source", name)
+
+    async def check_source(self, name: SourceName) -> Sequence[Step]:
+        await self._ask("check_source", name)
+        return [Step("list", broken("403", "Grant VM.Audit") if name == "lab" else fine("2"), 0.1)]
 
     async def refresh(self) -> Sequence[SourceStatus]:
         await self._ask("refresh")

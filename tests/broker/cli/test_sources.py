@@ -33,3 +33,34 @@ def test_refresh_asks_them() -> None:
     service = FakeService()
     called("sources --refresh", service)
     assert service.asked == [("refresh",)]
+
+
+def test_a_check_tells_its_steps_and_how_it_went() -> None:
+    service = FakeService()
+    ran = called("sources check lab", service)
+    assert ran.code == 4
+    assert "Grant VM.Audit" in ran.out
+    document = json.loads(called("sources check debug --json", service).out)
+    assert document["ok"]
+    assert document["steps"][0]["name"] == "list"
+
+
+def test_pause_and_retry_ask_for_that_source() -> None:
+    service = FakeService()
+    name = service.status[0].name
+    assert called(f"sources pause {name}", service).code == 0
+    assert called(f"sources retry {name}", service).code == 0
+    assert service.asked == [("pause_source", name), ("retry_source", name)]
+
+
+def test_the_schema_of_a_type_is_json_schema() -> None:
+    schema = json.loads(called("sources schema libvirt", FakeService()).out)
+    assert schema["required"] == ["uri"]
+    assert "password_file" in schema["properties"]
+    assert "keeps" not in schema
+    assert called("sources schema libvrit", FakeService()).code == 2
+
+
+def test_what_wants_a_name_says_so() -> None:
+    for words in ("check", "pause", "retry", "schema", "list lab", "frobnicate"):
+        assert called(f"sources {words}", FakeService()).code == 2

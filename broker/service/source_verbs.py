@@ -1,0 +1,79 @@
+"""The verbs of the port about sources. See `broker.service.port.Service` for each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from broker.driver import Driver
+from broker.errors import BrokerError
+from broker.findings import Step, broken, fine
+from broker.hypervisor import Checkable
+from broker.model import SourceName, SourceStatus
+
+if TYPE_CHECKING:
+    from broker.clock import Clock
+    from broker.store.store import Store
+
+CHECK_SECONDS = 60.0
+"""The longest that a source is looked into."""
+
+
+class Sources(Protocol):
+    """What is needed of the sources."""
+
+    async def refresh(self) -> Sequence[SourceStatus]:
+        """Ask every source."""
+        ...
+
+    async def retry(self, name: SourceName) -> None:
+        """Ask one anew."""
+        ...
+
+    async def pause(self, name: SourceName) -> None:
+        """Leave one alone."""
+        ...
+
+    async def driver(self, name: SourceName) -> Driver:
+        """The driver of one."""
+        ...
+
+
+class SourceVerbs:
+    """Slices of the service."""
+
+    _store: Store
+    _clock: Clock
+    _sources: Sources
+
+    async def sources(self) -> Sequence[SourceStatus]:
+        """Every configured source."""
+        return await asyncio.to_thread(self._store.sources)
+
+    async def refresh(self) -> Sequence[SourceStatus]:
+        """Ask all."""
+        return await self._sources.refresh()
+
+    async def retry_source(self, name: SourceName) -> None:
+        """Ask one anew."""
+        await self._sources.retry(name)
+
+    async def pause_source(self, name: SourceName) -> None:
+        """Leave one alone."""
+        await self._sources.pause(name)
+
+    async def check_source(self, name: SourceName) -> Sequence[Step]:
+        """Look into one."""
+        driver = await self._sources.driver(name)
+        began = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                if isinstance(driver, Checkable):
+                    return await driver.check()
+                found = fine(f"{len(await driver.machines())} machines")
+        except TimeoutError:
+            found = broken(f"it did not answer within {CHECK_SECONDS:g} s", "Check the way to it")
+        except BrokerError as problem:
+            found = broken(problem.what, problem.fix or "Correct its entry in sources.yaml")
+        return [Step("list", found, self._clock.monotonic() - began)]
