@@ -22,6 +22,7 @@ from broker.driver import DriverContext
 from broker.errors import BrokerError
 from broker.vm import schema
 from broker.vm.machine_file import DiskFile, MachineFile
+from sources.libvirt.driver import LibvirtDriver
 from sources.local import OPTIONS as LOCAL_OPTIONS
 from sources.openstack import OpenstackDriver
 from sources.options import option_names
@@ -233,7 +234,7 @@ def test_every_option_of_a_source_has_its_row(key: str) -> None:
 
 REMOTE = {
     driver.type: driver
-    for driver in (OpenstackDriver, OvirtDriver, ProxmoxDriver, ShakenfistDriver)
+    for driver in (LibvirtDriver, OpenstackDriver, OvirtDriver, ProxmoxDriver, ShakenfistDriver)
 }
 
 

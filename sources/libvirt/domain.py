@@ -82,8 +82,10 @@ def screens_of(xml: str) -> Screens:
     return Screens(spice, vnc, serial)
 
 
-def with_password(secure_xml: str, index: int, password: str, until: datetime) -> str:
+def with_password(secure_xml: str, index: int, password: str, until: datetime) -> str | None:
     """The graphics element of a running domain with a password good until then.
+
+    None when it was started without one: it lets everybody in, and QEMU takes none any more.
 
     Everything else stays as it was: libvirt refuses any other change. Who is connected stays so.
 
@@ -98,6 +100,8 @@ def with_password(secure_xml: str, index: int, password: str, until: datetime) -
     if index >= len(found):
         raise ValueError("the graphics element is gone")
     element = found[index]
+    if element.get("passwd") is None:
+        return None
     element.set("passwd", password)
     element.set("passwdValidTo", until.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S"))
     element.set("connected", "keep")

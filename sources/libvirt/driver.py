@@ -63,6 +63,7 @@ class LibvirtDriver:
     """Domains of one libvirt connection. See `broker.driver.Driver` and `broker.hypervisor`."""
 
     type: ClassVar[str] = "libvirt"
+    options_model = LibvirtOptions
 
     def __init__(self, name: SourceName, options: LibvirtOptions, context: DriverContext) -> None:
         self._name = name
@@ -219,6 +220,8 @@ class LibvirtDriver:
         password = "".join(secrets.choice(_LETTERS) for _ in range(PASSWORD_LENGTH))
         until = self._clock.now() + timedelta(seconds=self._options.ticket_seconds)
         xml = domain.with_password(found.XMLDesc(_XML_SECURE), screens.spice.index, password, until)
+        if xml is None:
+            return Console(target)
         found.updateDeviceFlags(xml, _AFFECT_LIVE)
         return Console(target, ticket=password, expires_at=until, superseding=True)
 

@@ -84,6 +84,7 @@ class LibvirtSerial:
         self._stream: Any = None
         self._ended = False
         self._more = asyncio.Event()
+        self._opening = asyncio.Lock()
         self._users = 0
         self._writes = False
 
@@ -153,8 +154,9 @@ class LibvirtSerial:
         """The stream, while anybody reads or writes."""
         self._users += 1
         try:
-            if self._stream is None:
-                await self._begin()
+            async with self._opening:
+                if self._stream is None:
+                    await self._begin()
             yield
         finally:
             self._users -= 1

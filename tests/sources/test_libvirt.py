@@ -201,6 +201,8 @@ def test_a_password_changes_nothing_else() -> None:
         '<graphics type="spice" port="5900" autoport="yes" passwd="new&amp;&lt;" '
         'passwdValidTo="2026-11-21T15:00:07" connected="keep"><listen type="none" /></graphics>'
     )
+    without = xml.replace(" passwd='old'", "")
+    assert domain.with_password(without, 1, "new", until) is None
     with pytest.raises(ValueError, match="gone"):
         domain.with_password(xml, 2, "x", until)
 
