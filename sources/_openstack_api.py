@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import AliasChoices, Field
 
 from broker.driver import DriverContext
-from broker.errors import BrokerError, RightMissing, SourceDenied, SourceUnreachable
+from broker.errors import RightMissing, SourceDenied, SourceUnreachable
 from broker.model import SourceName
 from sources._http import Http, Signed
 from sources._remote import RemoteDriver, RemoteOptions
@@ -241,13 +241,7 @@ class OpenstackApi(RemoteDriver[OpenstackOptions]):
 
     def _words(self, reply: Reply) -> str:
         """What an error says: its one key names the kind."""
-        if reply.is_html:
-            return ""
-        try:
-            found = reply.json()
-        except BrokerError:
-            return ""
-        for told in found.values() if isinstance(found, dict) else ():
+        for told in reply.told().values():
             if isinstance(told, dict) and isinstance(told.get("message"), str):
                 return self.http.spoken(told["message"])
         return ""

@@ -162,14 +162,7 @@ class OvirtApi(RemoteDriver[OvirtOptions]):
 
     def _words(self, reply: Reply) -> str:
         """What a fault says, wherever in the answer it stands."""
-        if reply.is_html:
-            return ""
-        try:
-            found = reply.json()
-        except BrokerError:
-            return ""
-        if not isinstance(found, dict):
-            return ""
+        found = reply.told()
         fault = found.get("fault", found)
         fault = fault if isinstance(fault, dict) else found
         for key in ("detail", "error_description", "reason", "error"):

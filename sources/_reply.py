@@ -79,6 +79,16 @@ class Reply:
                 fix=_CHECK_URL,
             ) from None
 
+    def told(self) -> dict[str, Any]:
+        """Its JSON object, where it is one: what an error says. Never an error itself."""
+        if self.is_html:
+            return {}
+        try:
+            found = self.json()
+        except SourceUnreachable:
+            return {}
+        return found if isinstance(found, dict) else {}
+
     def read(self, model: type[R], *path: str) -> R:
         """A part of its JSON, checked.
 

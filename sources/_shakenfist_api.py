@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 from pydantic import Field
 
 from broker.driver import DriverContext
-from broker.errors import BrokerError, RightMissing, SourceDenied
+from broker.errors import RightMissing, SourceDenied
 from broker.model import SourceName
 from sources._http import Http, Signed
 from sources._remote import RemoteDriver, RemoteOptions
@@ -118,13 +118,7 @@ class ShakenfistApi(RemoteDriver[ShakenfistOptions]):
         )
 
     def _words(self, reply: Reply) -> str:
-        if reply.is_html:
-            return ""
-        try:
-            found = reply.json()
-        except BrokerError:
-            return ""
-        return self.http.spoken(str(found.get("error", ""))) if isinstance(found, dict) else ""
+        return self.http.spoken(str(reply.told().get("error", "")))
 
     def _fine(self, reply: Reply, *, name: str = "") -> Reply:
         """The reply, when it is no refusal.

@@ -230,8 +230,9 @@ async def test_a_server_that_stays_busy_says_for_how_long(rig: Rig) -> None:
 async def test_what_comes_instead_of_a_list_is_named(
     rig: Rig, upset: http.Upset, words: str
 ) -> None:
-    client = rig.client(seconds=0.2 if upset is http.hanging else 30.0)
+    client = rig.client()
     await client._token()
+    client.seconds = 0.2 if upset is http.hanging else 30.0
     rig.server.upset(upset, part="/list")
     failed = await failure(client)
     assert isinstance(failed, SourceUnreachable)
