@@ -73,7 +73,7 @@ def _why_not_there(verb: str, info: ConsoleInfo) -> str:
 def _why_not_adopted(verb: str, info: ConsoleInfo) -> str:
     """For one that somebody else started: it is seen, opened, and stopped when asked."""
     machine = info.machine
-    if verb in ("stop", "kill", "pause", "resume", "reset"):
+    if verb in ("power", "stop", "kill", "pause", "resume", "reset"):
         off = machine.state in _OFF
         return f"{machine.name} has ended; broker vm forget lets it go" if off else ""
     return f"{machine.name} was adopted: somebody else started it"

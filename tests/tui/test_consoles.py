@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -238,6 +239,22 @@ async def test_power_menu_shuts_down(drive: Drive, service: FakeService) -> None
         await pilot.press("d")
         await settle(pilot)
     assert ("stop", service.named("demo").machine.key) in service.asked
+
+
+async def test_one_that_was_adopted_can_be_shut_down_when_asked(
+    drive: Drive, service: FakeService
+) -> None:
+    row = service.named("demo")
+    machine = replace(row.machine, adopted=True, defined=False)
+    service.rows[2] = replace(row, machine=machine, startable=False)
+    async with drive(service) as pilot:
+        await pilot.press("j", "j", "p")
+        await settle(pilot)
+        assert "Power: demo" in text_of(pilot)
+        assert "(seen)" in text_of(pilot)
+        await pilot.press("d")
+        await settle(pilot)
+    assert ("stop", machine.key) in service.asked
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -111,6 +112,15 @@ def test_every_state_has_a_mark_and_a_word(state: State) -> None:
 
 def test_a_stale_row_says_so_instead_of_looking_fresh() -> None:
     assert rows.state_cell(console("a", stale=True)) == ("◌ stale (running)", "dim")
+
+
+def test_one_that_was_adopted_is_seen_opened_and_stopped_but_never_started() -> None:
+    row = console("a")
+    adopted = replace(row, machine=replace(row.machine, adopted=True, defined=False))
+    assert rows.state_cell(adopted).text == "● running (seen)"
+    assert [why_not(verb, adopted) for verb in ("open", "power", "stop", "kill")] == [""] * 4
+    off = replace(adopted, machine=replace(adopted.machine, state=State.STOPPED))
+    assert why_not("start", off) == "a was adopted: somebody else started it"
 
 
 @pytest.mark.parametrize(
