@@ -15,6 +15,7 @@ from broker.errors import Unreachable
 
 LOOK_SECONDS: Final = 0.1
 LEAVING_SECONDS: Final = 5.0
+FIRST_DISPLAY: Final = 1000
 
 
 def program(name: str) -> str | None:
@@ -67,12 +68,17 @@ async def still(process: asyncio.subprocess.Process) -> None:
 
 @contextlib.asynccontextmanager
 async def screen() -> AsyncIterator[str]:
-    """An X display of our own, `:N`."""
+    """An X display of our own, `:N`.
+
+    Its number is far from those that others find free from 0 on: one that ends takes the socket
+    of its number away, also when that is somebody else's by then.
+    """
+    name = f":{FIRST_DISPLAY + os.getpid() % 20000}"
     read, write = os.pipe()
     try:
         try:
             process = await asyncio.create_subprocess_exec(
-                *("Xvfb", "-displayfd", str(write), "-screen", "0", "1024x768x24"),
+                *("Xvfb", name, "-displayfd", str(write), "-screen", "0", "1024x768x24"),
                 *("-nolisten", "tcp"),
                 pass_fds=(write,),
                 stderr=asyncio.subprocess.DEVNULL,
@@ -80,8 +86,9 @@ async def screen() -> AsyncIterator[str]:
         finally:
             os.close(write)
         try:
-            number = await asyncio.to_thread(os.read, read, 16)
-            yield f":{number.decode().strip()}"
+            if not await asyncio.to_thread(os.read, read, 16):
+                raise Unreachable(f"Xvfb cannot open display {name}")
+            yield name
         finally:
             await ended(process)
     finally:
