@@ -313,7 +313,7 @@ class Http:
                 f"{asked.where} did not answer {asked.text} within {self.seconds:g} s",
                 fix="Check the way to it, or raise the source's `timeout`",
             ) from None
-        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as exc:
+        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, UnicodeError) as exc:
             raise self._translated(exc, asked) from None
 
     async def _read(self, method: str, url: str, asked: _Asked, **more: Any) -> Reply:

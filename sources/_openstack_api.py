@@ -5,10 +5,9 @@ Source: Keystone 30.0.0 and Nova 34.0.0, tried.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, AwareDatetime, Field
 
 from broker.driver import DriverContext
 from broker.errors import RightMissing, SourceDenied, SourceUnreachable
@@ -105,7 +104,7 @@ class _Role(Row):
 
 
 class _Token(Row):
-    expires_at: datetime
+    expires_at: AwareDatetime
     roles: tuple[_Role, ...] = ()
     catalog: tuple[_Service, ...] = ()
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from typing import Annotated, ClassVar, Final
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from broker.driver import DriverContext
 from broker.errors import (
@@ -24,7 +24,7 @@ from broker.errors import (
 from broker.human import one_line
 from broker.model import SourceName
 from sources._http import Http, Signed
-from sources._remote import RemoteDriver, RemoteOptions
+from sources._remote import RemoteDriver, RemoteOptions, split_url
 from sources._reply import Reply, Row
 from sources.options import CaSource, MaybeText, Secret, Text
 
@@ -55,6 +55,16 @@ class OvirtOptions(RemoteOptions):
     """An HTTP proxy on the way to the hosts, `http://host:port`."""
     ticket_seconds: Annotated[int, Field(ge=30, le=7200)] = 120
     """For how long the password of a session is good for opening channels."""
+
+    @field_validator("spice_proxy")
+    @classmethod
+    def _is_a_proxy(cls, found: str | None) -> str | None:
+        parts = split_url(found or "http://none:1")
+        if parts is None or parts.scheme != "http" or not parts.hostname or not parts.port:
+            raise ValueError("has a spice_proxy that is not http://HOST:PORT")
+        if parts.username or parts.path.strip("/") or parts.query:
+            raise ValueError("has a spice_proxy with more in it than host and port")
+        return found
 
 
 class Certificate(Row):

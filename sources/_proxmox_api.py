@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 from urllib.parse import quote
 
+from pydantic import field_validator
+
 from broker.driver import DriverContext
 from broker.errors import (
     BrokerError,
@@ -22,7 +24,7 @@ from broker.errors import (
 )
 from broker.model import SourceName
 from sources._http import Http, Signed
-from sources._remote import RemoteDriver, RemoteOptions
+from sources._remote import RemoteDriver, RemoteOptions, split_url
 from sources._reply import Reply, Row
 from sources.options import MaybeText, Secret
 
@@ -46,6 +48,14 @@ class ProxmoxOptions(RemoteOptions):
     """That user's password."""
     spice_proxy: MaybeText = None
     """Host, or `host:port`, of a node whose port 3128 we reach; that of `url` when not given."""
+
+    @field_validator("spice_proxy")
+    @classmethod
+    def _is_a_host(cls, found: str | None) -> str | None:
+        parts = split_url(f"//{found}")
+        if found and (parts is None or not parts.hostname or parts.path or parts.username):
+            raise ValueError("has a spice_proxy that is no HOST or HOST:PORT")
+        return found
 
 
 class Guest(Row):

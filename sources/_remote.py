@@ -7,7 +7,7 @@ import asyncio
 import builtins
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Annotated, ClassVar, Final, Generic, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from pydantic import Field, field_validator
 
@@ -37,8 +37,8 @@ class RemoteOptions(SourceOptions):
     @field_validator("url")
     @classmethod
     def _is_plain(cls, found: str) -> str:
-        parts = urlsplit(found)
-        if parts.scheme not in ("https", "http") or not parts.hostname:
+        parts = split_url(found)
+        if parts is None or parts.scheme not in ("https", "http") or not parts.hostname:
             raise ValueError("has a url that does not begin with https://HOST")
         if parts.username is not None or parts.query or parts.fragment:
             raise ValueError("has a url with more in it than scheme, host, port and path")
@@ -210,6 +210,16 @@ def in_pairs(where: str, given: Mapping[str, object], *pairs: tuple[str, str]) -
     for key in begun[0]:
         if key not in there:
             raise ConfigError(f"{where}: its {key} is missing", fix=f"Give {either}")
+
+
+def split_url(text: str) -> SplitResult | None:
+    """A URL's parts, its port a number; None when it is none. What it is stays untold."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts
 
 
 def quote_part(text: str) -> str:

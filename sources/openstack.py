@@ -12,7 +12,7 @@ import asyncio
 import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final, Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from broker.driver import DriverContext
 from broker.errors import NoConsole, NotFound, RightMissing, UsageError
@@ -26,7 +26,7 @@ from sources._openstack_api import (
     RemoteConsole,
     Server,
 )
-from sources._remote import in_pairs, quote_part
+from sources._remote import in_pairs, quote_part, split_url
 from sources._reply import Reply
 from sources.options import parse_options
 
@@ -210,7 +210,8 @@ class OpenstackDriver(OpenstackApi):
             )
         right = "os_compute_api:os-remote-consoles"
         url = self._fine(reply, name=machine_id, right=right).read(RemoteConsole, "remote_console")
-        tokens = parse_qs(urlsplit(url.url).query).get("token", [])
+        parts = split_url(url.url)
+        tokens = parse_qs(parts.query).get("token", []) if parts else []
         if len(tokens) != 1:
             raise reply.odd("remote_console", "url")
         return self.http.hide(tokens[0])

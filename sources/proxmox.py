@@ -43,7 +43,7 @@ from sources._proxmox_api import (
     Status,
     Task,
 )
-from sources._remote import in_pairs
+from sources._remote import in_pairs, split_url
 from sources._reply import Reply
 from sources.options import parse_options
 
@@ -180,14 +180,15 @@ class ProxmoxDriver(ProxmoxApi):
             self._without_spice.add(machine_id)
             raise
         self.http.hide(found.host)
-        told = urlsplit(found.proxy).port if found.proxy.startswith("http://") else None
+        told = split_url(found.proxy)
+        entry = f"[{host}]" if ":" in host else host
         return Console(
             TcpTarget(
                 host=place.node,
                 tls_port=found.tls_port,
                 ca_pem=found.ca.replace("\\n", "\n"),
                 host_subject=found.host_subject,
-                proxy=f"http://{f'[{host}]' if ':' in host else host}:{port or told or PROXY_PORT}",
+                proxy=f"http://{entry}:{port or (told and told.port) or PROXY_PORT}",
                 tunnel=f"{found.host}:{found.tls_port}",
             ),
             ticket=found.password,

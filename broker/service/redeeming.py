@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Protocol
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from broker.driver import Driver
 from broker.errors import BrokerError, NotFound, UsageError
@@ -35,7 +35,7 @@ def token_in(text: str) -> str:
     """
     found = text.strip()
     if "://" in found:
-        found = (parse_qs(urlsplit(found).query).get("token") or [""])[0]
+        found = (parse_qs(found.partition("?")[2]).get("token") or [""])[0]
     if not found or len(found) > TOKEN_MAX or not found.isascii() or len(found.split()) != 1:
         raise UsageError(
             "That is no console token, and no URL with one",

@@ -10,8 +10,16 @@ from typing import cast
 import pytest
 
 from broker.driver import DriverContext
-from broker.errors import Refused, RightMissing, SourceDenied, SourceUnreachable, UsageError
-from broker.model import Ability, MachineId, Protocol, State, TcpTarget
+from broker.errors import (
+    ConfigError,
+    Refused,
+    RightMissing,
+    SourceDenied,
+    SourceUnreachable,
+    UsageError,
+)
+from broker.model import Ability, MachineId, Protocol, SourceName, State, TcpTarget
+from sources.ovirt import OvirtDriver
 from tests.fakes import http
 from tests.fakes.http import Answer
 from tests.fakes.lab import Lab
@@ -156,3 +164,12 @@ async def test_a_page_in_place_of_an_error_is_not_repeated(bench: Bench) -> None
     with pytest.raises(SourceUnreachable) as caught:
         await bench.driver().machines()
     assert "<" not in caught.value.what
+
+
+@pytest.mark.parametrize(
+    "wrong", ["10.0.0.1:3128", "http://host", "http://me:x@host:1", "http://[:1"]
+)
+def test_a_proxy_on_the_way_to_hosts_is_one(wrong: str, driver_context: DriverContext) -> None:
+    options = {"url": "https://x", "username": "u", "password": "p", "spice_proxy": wrong}
+    with pytest.raises(ConfigError, match="has a spice_proxy"):
+        OvirtDriver.from_options(SourceName("lab"), options, driver_context)

@@ -64,6 +64,7 @@ async def test_an_account_with_a_second_factor_is_told_to_use_a_token(bench: Ben
     [
         ({"token": ...}, "its token is missing"),
         ({"token": ..., "token_id": ...}, "says nothing to log in with"),
+        ({"spice_proxy": "host:nothing"}, "has a spice_proxy"),
         ({"username": "root@pam", "password": "x"}, "says too much to log in with"),
     ],
 )

@@ -42,11 +42,6 @@ def off_by(driver: Any) -> Ability:
     return next(one for one in (Ability.STOP, Ability.SHUTDOWN) if not driver.abilities()[one])
 
 
-def only(bench: Bench, *kinds: str) -> None:
-    if bench.fake.type not in kinds:
-        pytest.skip(f"not so for {bench.fake.type}")
-
-
 # -- what is there
 
 
@@ -171,8 +166,8 @@ async def test_a_viewer_sees_the_machine_through_the_proxy(bench: Bench) -> None
     assert await bench.fake.lab.is_alive()
 
 
+@pytest.mark.parametrize("bench", TICKETED, indirect=True)
 async def test_a_new_ticket_leaves_who_is_in_alone(bench: Bench) -> None:
-    only(bench, *TICKETED)
     driver = bench.driver()
     first = await driver.console(bench.running)
     second = await driver.console(bench.running)
@@ -183,8 +178,8 @@ async def test_a_new_ticket_leaves_who_is_in_alone(bench: Bench) -> None:
     assert await bench.picture(second) == "picture"
 
 
+@pytest.mark.parametrize("bench", TICKETED, indirect=True)
 async def test_a_ticket_that_has_ended_is_refused_with_its_reason(bench: Bench) -> None:
-    only(bench, *TICKETED)
     console = await bench.driver().console(bench.running)
     await bench.fake.lab.set_password(console.ticket or "", seconds=0)
     assert await bench.picture(console) == "backend-ticket"
@@ -300,6 +295,15 @@ async def test_nothing_secret_is_logged_or_shown(
         assert secret not in shown
 
 
+async def test_a_secret_that_no_header_can_carry_is_an_error_without_it(bench: Bench) -> None:
+    right = bench.fake.password
+    key = next(key for key, value in bench.fake.options().items() if value == right)
+    for odd in ("geh€im-one", "two\nlines"):
+        with pytest.raises(BrokerError) as caught:
+            await bench.driver(**{key: odd}).machines()
+        assert odd not in str(caught.value)
+
+
 # -- power
 
 
@@ -345,8 +349,10 @@ async def test_a_wrong_option_offers_the_right_one(bench: Bench) -> None:
     assert caught.value.fix == "Did you mean ca_cert?"
     with pytest.raises(ConfigError, match="its url is missing"):
         bench.driver(url=...)
-    with pytest.raises(ConfigError, match="url"):
-        bench.driver(url="https://me:secret@host")
+    for wrong in ("https://me:secret@host", "https://host:secret", "https://[secret", "secret"):
+        with pytest.raises(ConfigError, match="has a url") as refused:
+            bench.driver(url=wrong)
+        assert "secret" not in str(refused.value)
 
 
 async def test_making_a_driver_asks_nobody_and_reads_nothing(bench: Bench) -> None:
