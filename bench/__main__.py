@@ -20,6 +20,7 @@ PARTS = {
     "lists": "bench.lists",
     "launch": "bench.launch",
     "fleet": "bench.fleet",
+    "refresh": "bench.refresh",
     "hypervisors": "bench.hypervisors",
     "feel": "bench.feel",
 }
