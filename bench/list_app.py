@@ -2,7 +2,7 @@
 
 `ours` is the whole application over a service in memory; `stock` is Textual's own DataTable with
 the same rows, columns, filter and updates, written as its documentation has it. Updates begin when
-`u` is pressed, so that the same process can be looked at in peace before.
+F9 is pressed, so that the same process can be looked at in peace before.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from textual.app import App, ComposeResult
+from textual.binding import Binding
 from textual.widgets import DataTable, Input, Label
 
 from broker.model import (
@@ -134,7 +135,7 @@ def ours(count: int, rate: int) -> None:
 
     class Measured(BrokerApp):
         CSS_PATH = Path(tui.__file__).parent / "styles" / "app.tcss"
-        BINDINGS: ClassVar[list[Any]] = [("u", "updates", "Updates")]
+        BINDINGS: ClassVar[list[Any]] = [Binding("f9", "updates", priority=True)]
 
         def action_updates(self) -> None:
             self.run_worker(_updates(rate, memory.burst))
@@ -148,7 +149,7 @@ def ours(count: int, rate: int) -> None:
 class Stock(App[None]):
     """DataTable, filtered by filling it anew."""
 
-    BINDINGS: ClassVar[list[Any]] = [("u", "updates", "Updates")]
+    BINDINGS: ClassVar[list[Any]] = [Binding("f9", "updates", priority=True)]
     CSS = "Input { dock: top; height: 1; border: none; } #count { dock: bottom; }"
     COLUMNS = ("NAME", "STATE", "VIA", "SOURCE", "HOST", "SES", "UP")
 

@@ -159,7 +159,7 @@ def _one(which: str, count: int, rounds: int) -> tuple[list[float], str]:
             seen.quiet()
             seen.press("\t" if which == "stock" else "\r")
             seen.quiet()
-        seen.press("u")
+        seen.press("\x1b[20~")
         for _ in seen.chunks(1.0):
             pass
         busy, busy_bytes = seen.cost(LOOK_SECONDS)

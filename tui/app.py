@@ -176,12 +176,19 @@ class BrokerApp(App[None]):
             for number in (signal.SIGTERM, signal.SIGHUP):
                 loop.add_signal_handler(number, self.quit_from_outside)
         if self.demo is not None and self._start_demo:
-            spec = self.demo
-            self.ask(
-                f"Starting {spec.name}",
-                lambda service: have_running(service, spec),
-                lambda machine: self.show_console(machine.key),
-            )
+            self.start_demo()
+
+    def start_demo(self) -> None:
+        """Have the demo guest running, and go to it."""
+        spec = self.demo
+        if spec is None:
+            self.notify("The demo guest did not come with this installation", severity="warning")
+            return
+        self.ask(
+            f"Starting {spec.name}",
+            lambda service: have_running(service, spec),
+            lambda machine: self.show_console(machine.key),
+        )
 
     @work(group="service", exit_on_error=False, name="service")
     async def _live(self) -> None:

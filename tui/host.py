@@ -60,6 +60,9 @@ class Host(Protocol):
     def power_menu(self, keys: Sequence[MachineKey]) -> None:
         """The menu of what can be done to their power."""
 
+    def start_demo(self) -> None:
+        """Have the demo guest running, and go to it."""
+
     def may_change(self) -> bool:
         """Whether anything may be changed; says that not when it may not."""
 

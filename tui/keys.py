@@ -209,6 +209,18 @@ NEW: Final = Act(
     "vm.new", "new_vm", "n", "New VM", "Define a local VM from a small form", priority=True
 )
 
+DEMO: Final = Act(
+    "vm.demo", "demo", "D", "Demo", "Start the demo guest that comes with broker", show=False
+)
+ADOPT: Final = Act(
+    "vm.adopt",
+    "adopt",
+    "a",
+    "Adopt",
+    "Look for QEMUs that run on this host already, and take one in",
+    show=False,
+)
+
 OPEN: Final = Act(
     "console.open", "verb('open')", "enter,o", "Open", "Open its screen in a viewer", needs=True
 )
@@ -327,6 +339,8 @@ CONSOLES: Final = (
     FIND,
     DETAIL,
     DOCTOR_LOOK,
+    DEMO,
+    ADOPT,
     SORT,
     REFRESH,
     BACK,

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from broker.errors import UsageError
-from broker.model import Accel, Disk, Display, MachineSpec, Network
-from tests.fakes.service import FakeService
+from broker.model import Accel, Disk, Display, FoundQemu, MachineSpec, Network, TcpTarget
+from tests.fakes.service import NOW, FakeService
 from tests.tui.conftest import Drive, settle, text_of
 from tui.newvm import Form, read
 
+FOUND = FoundQemu(
+    pid=4711,
+    started_at=NOW,
+    user="ana",
+    program="/usr/bin/qemu-system-x86_64",
+    name="by hand",
+    uuid="",
+    owner="hand",
+    machine="",
+    monitor="none",
+    held=False,
+    screen="port 127.0.0.1:5910",
+    target=TcpTarget("127.0.0.1", port=5910),
+    ticket="none",
+    why_not="",
+    command=("qemu-system-x86_64",),
+)
 GOOD = Form("web-09", "demo", "1024", "1")
 
 
@@ -137,3 +155,30 @@ def test_every_vm_gets_a_uuid_of_its_own(demo: MachineSpec) -> None:
     assert first is not None
     assert second is not None
     assert first.uuid != second.uuid
+
+
+async def test_an_empty_set_up_has_the_demo_guest_in_one_key(
+    drive: Drive, demo: MachineSpec
+) -> None:
+    service = FakeService([], status=[])
+    async with drive(service, demo=demo) as pilot:
+        assert "D   the demo guest" in text_of(pilot)
+        await pilot.press("D")
+        await settle(pilot)
+        assert "demo" in text_of(pilot)
+    assert [verb for verb, *_ in service.asked][1:] == ["define", "start"]
+
+
+async def test_a_qemu_that_runs_already_is_found_and_taken_in(drive: Drive) -> None:
+    service = FakeService(
+        [], status=[], found=[FOUND, replace(FOUND, pid=7, why_not="it is root's")]
+    )
+    async with drive(service) as pilot:
+        await pilot.press("a")
+        await settle(pilot)
+        shown = text_of(pilot)
+        assert FOUND.name in shown
+        assert "it is root's" in shown
+        await pilot.press("enter")
+        await settle(pilot)
+    assert ("adopt", str(FOUND.pid), None) in service.asked

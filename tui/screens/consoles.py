@@ -12,7 +12,7 @@ from textual.binding import BindingType
 from textual.containers import Container
 from textual.timer import Timer
 
-from broker.model import MachineKey
+from broker.model import FoundQemu, MachineKey
 from broker.service.port import ConsoleInfo
 from tui import keys
 from tui.allowed import why_not
@@ -20,6 +20,7 @@ from tui.catalog import Order
 from tui.host import Host
 from tui.query import Query
 from tui.rows import Column, console_columns
+from tui.screens.adopt import AdoptScreen
 from tui.screens.listing import Listing
 from tui.screens.new_vm import NewVmScreen
 from tui.snapshot import Snapshot
@@ -32,13 +33,14 @@ REST_SECONDS: Final = 0.08
 MINUTE: Final = 60.0
 
 EMPTY: Final = """\
-No consoles yet.
+No consoles yet. Begin with one of these:
 
-  n   defines a VM on this host and starts it
-  r   asks every source again
+  D   the demo guest, a tiny VM that comes with broker
+  n   a VM of your own, from a disk image or an ISO
+  a   a QEMU that runs on this host already
 
-Machines that run elsewhere come from sources.yaml.
-Where it is: broker config path"""
+Machines that run elsewhere come from sources.yaml, which is read
+again when it is saved. Where it is: broker config path sources_yaml"""
 
 _VERB: Final = {
     keys.OPEN.id: "open",
@@ -219,6 +221,26 @@ class ConsolesScreen(Listing):
         if not self.host.may_change():
             return
         self.app.push_screen(NewVmScreen(self.host), self._created)
+
+    def action_demo(self) -> None:
+        """The demo guest, in one key."""
+        if self.host.may_change():
+            self.host.start_demo()
+
+    def action_adopt(self) -> None:
+        """Look for QEMUs of this host, and offer them."""
+        self.host.ask("Looking for QEMUs", lambda service: service.scan(), self._offer)
+
+    def _offer(self, found: Sequence[FoundQemu]) -> None:
+        def chosen(pid: int | None) -> None:
+            if pid and self.host.may_change():
+                self.host.ask(
+                    f"Adopting process {pid}",
+                    lambda service: service.adopt(str(pid)),
+                    lambda machine: self.host.show_console(machine.key),
+                )
+
+        self.app.push_screen(AdoptScreen(found), chosen)
 
     def _created(self, key: MachineKey | None) -> None:
         if key is not None:

@@ -62,7 +62,7 @@ class Page(Screen[None]):
             self._top()
 
     def _top(self) -> None:
-        self.query_one(TopBar).refresh()
+        self.query_one(TopBar).follow()
 
     @on(events.ScreenResume)
     def _catch_up(self) -> None:
@@ -71,7 +71,7 @@ class Page(Screen[None]):
 
     def hints_changed(self) -> None:
         """Another row is selected, so other things can be done."""
-        self.query_one(HintBar).refresh()
+        self.query_one(HintBar).follow()
 
     def action_refresh_sources(self) -> None:
         """Ask every source again; the pages change when they answer."""

@@ -29,6 +29,7 @@ class DetailPanel(VerticalScroll, can_focus=False):
         super().__init__()
         self._now = now
         self._glyphs = glyphs
+        self._text = Text()
 
     def compose(self) -> ComposeResult:
         """One text."""
@@ -59,7 +60,9 @@ class DetailPanel(VerticalScroll, can_focus=False):
                 text.append(f"{name:<9}", "dim").append(f"{human.one_line(value)}\n")
             self._sessions(text, sessions)
             self._events(text, events)
-        self.query_one(Static).update(text)
+        if text != self._text:
+            self._text = text
+            self.query_one(Static).update(text)
 
     def _verdict(self, text: Text, verdict: Verdict) -> None:
         """A dot in a colour; the mark and the words say the same without it."""

@@ -38,6 +38,15 @@ class Line(Widget):
         """What to show, left and right."""
         raise NotImplementedError
 
+    _last: tuple[list[Piece], list[Piece]] | None = None
+
+    def follow(self) -> None:
+        """Paint it anew, if it says something else by now."""
+        pieces = self.pieces()
+        if pieces != self._last:
+            self._last = pieces
+            self.refresh()
+
     def _laid_out(self) -> list[tuple[int, Piece]]:
         left, right = self.pieces()
         width = self.size.width
