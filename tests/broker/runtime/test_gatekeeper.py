@@ -469,3 +469,26 @@ async def test_a_session_has_only_so_many_channels(store: Store, clock: FakeCloc
     gate.record(ChannelOpened(admission.session, "main", PEER))
     with pytest.raises(Refused, match="has 1 channels"):
         await gate.join(admission, "display.0", PEER)
+
+
+async def test_a_channel_that_comes_after_the_tickets_end_has_the_source_asked_anew_once(
+    store: Store, clock: FakeClock
+) -> None:
+    store.put_machines(LAB, [WEB], tickets={}, kept=False)
+    asked: list[str] = []
+
+    async def ask(_: MachineKey) -> Console:
+        asked.append(f"ticket-{len(asked)}")
+        await asyncio.sleep(0)
+        until = clock.now() + timedelta(seconds=30)
+        return Console(TcpTarget("192.0.2.9", 5900), ticket=asked[-1], expires_at=until)
+
+    gate = gate_over(store, clock, ask)
+    admission = await admitted(gate, store, clock)
+    assert (await gate.join(admission, "display.0", PEER)).ticket == "ticket-0"
+    clock.forward(21)  # less than ten seconds are left
+    both = await asyncio.gather(
+        gate.join(admission, "usbredir.0", PEER), gate.join(admission, "usbredir.1", PEER)
+    )
+    assert [each.ticket for each in both] == ["ticket-1", "ticket-1"]
+    assert asked == ["ticket-0", "ticket-1"]
