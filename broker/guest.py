@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from broker.view import CALM_SECONDS, View
+
 PACE_SECONDS = 0.02
 """How long a typed key is held, and how long it is released before the next; firmware keeps up."""
 SNAPSHOT_SECONDS = 600.0
@@ -133,6 +135,14 @@ class Guest(Protocol):
 
         Raises:
             NoConsole: It has no screen.
+        """
+        ...
+
+    def view(self, *, calm: float = CALM_SECONDS) -> View:
+        """Its screen while it changes, and its keys and pointer; nobody is disturbed by it.
+
+        Args:
+            calm: Look no more often than every so many seconds while nothing changes.
         """
         ...
 

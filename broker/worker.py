@@ -33,9 +33,9 @@ from broker.runtime import announce
 from broker.runtime.asking import Asking
 from broker.runtime.gatekeeper import StoreGate
 from broker.runtime.spares import SpareLine
-from broker.runtime.unwrap import unwrapped
 from broker.runtime.wiring import House, open_house
 from broker.service.admission import Admission
+from broker.unwrap import unwrapped
 from broker.vm.handover import hand_over
 
 log = logging.getLogger(__name__)

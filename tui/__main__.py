@@ -9,7 +9,7 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,6 +94,33 @@ def run(options: TuiOptions) -> int:
     return app.return_code or 0
 
 
+def serve_browsers(port: int, arguments: tuple[str, ...], say: Callable[[str], None]) -> None:
+    """Serve the interface to browsers of this host until told to end.
+
+    Args:
+        port: On the loopback; 0 takes a free one.
+        arguments: Of `broker tui`, for each tab's app.
+        say: Told the address to open.
+
+    Raises:
+        UsageError: textual-serve is not installed, or the port cannot be used.
+    """
+    try:
+        from tui import web
+    except ModuleNotFoundError as exc:
+        raise UsageError(
+            "To serve browsers, broker needs textual-serve, which is not installed",
+            fix="Install it: pip install 'console-broker[web]'",
+        ) from exc
+    try:
+        web.serve(port, arguments, say)
+    except (OSError, OverflowError) as exc:
+        raise UsageError(
+            f"Port {port} of the loopback cannot be used ({exc})",
+            fix="Leave the port out, and a free one is taken",
+        ) from exc
+
+
 def _open_service() -> AbstractAsyncContextManager[Service]:
     from broker import runtime
 
@@ -109,6 +136,8 @@ def _preload() -> None:
 
 
 def _check_terminal() -> None:
+    if os.environ.get("TEXTUAL_DRIVER", "").endswith(":WebDriver"):
+        return  # a browser is the terminal (`web`)
     if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):  # all are used
         raise UsageError(
             "The terminal interface needs a terminal",

@@ -22,8 +22,12 @@ def why_not(verb: str, info: ConsoleInfo) -> str:
         if machine.protocol is Protocol.NONE:
             return f"{machine.name} has no screen that can be reached"
         if verb == "open" and info.startable and machine.state is State.STOPPED:
-            return f"{machine.name} is off; s starts it"
+            return f"{machine.name} is off; u starts it"
         return ""
+    if verb == "live":
+        return _why_not_live(info)
+    if verb == "serial":
+        return _why_not_serial(info)
     if machine.adopted:
         return _why_not_adopted(verb, info)
     if info.abilities:
@@ -35,7 +39,7 @@ def why_not(verb: str, info: ConsoleInfo) -> str:
     if verb in ("stop", "kill") and machine.state is State.STOPPED:
         return f"{machine.name} is off already"
     if verb in ("pause", "resume", "reset") and machine.state in _NO_GUEST:
-        return f"{machine.name} is {state_word(machine.state)}; s starts it"
+        return f"{machine.name} is {state_word(machine.state)}; u starts it"
     if verb == "pause" and machine.state is State.PAUSED:
         return f"{machine.name} is paused already"
     if verb == "pause" and machine.state is State.SUSPENDED:
@@ -66,7 +70,7 @@ def _why_not_there(verb: str, info: ConsoleInfo) -> str:
     if not why and verb == "start" and machine.state in _LIVE:
         return f"{machine.name} is {state_word(machine.state)} already"
     if not why and verb != "start" and machine.state in _OFF:
-        return f"{machine.name} is off; s starts it"
+        return f"{machine.name} is off; u starts it"
     return why
 
 
@@ -77,3 +81,26 @@ def _why_not_adopted(verb: str, info: ConsoleInfo) -> str:
         off = machine.state in _OFF
         return f"{machine.name} has ended; broker vm forget lets it go" if off else ""
     return f"{machine.name} was adopted: somebody else started it"
+
+
+def _why_not_live(info: ConsoleInfo) -> str:
+    """Its screen can be shown here: through the proxy, or by the monitor of a VM of this host."""
+    machine = info.machine
+    here = machine.defined or machine.adopted
+    if machine.state in _NO_GUEST:
+        return _off(info)
+    if machine.protocol is Protocol.NONE or (machine.protocol is Protocol.VNC and not here):
+        return f"{machine.name} has no screen that can be shown here"
+    return ""
+
+
+def _why_not_serial(info: ConsoleInfo) -> str:
+    machine = info.machine
+    if not (machine.defined or machine.adopted):
+        return f"Only VMs of this host have a serial port here; {machine.key.source} runs this one"
+    return _off(info) if machine.state in _NO_GUEST else ""
+
+
+def _off(info: ConsoleInfo) -> str:
+    how = "; u starts it" if info.startable else ""
+    return f"{info.machine.name} is {state_word(info.machine.state)}{how}"

@@ -1,7 +1,8 @@
 """The application: pages, what they share, and the life of the service behind them.
 
 It paints first, from a list that was cheap to get, and opens the service afterwards. What a person
-asks for meanwhile waits for the service.
+asks for meanwhile waits for the service. It is one file because Textual wants one class, and each
+thing that screens ask of it is a few lines.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
 from textual.command import CommandPalette
+from textual.events import Event
 from textual.reactive import var
 from textual.screen import Screen
 from textual.theme import Theme
@@ -33,15 +35,14 @@ from tui.catalog import Catalog
 from tui.checkup import Checkups, Verdict
 from tui.commands import ConsoleCommands
 from tui.glyphs import UNICODE, Glyphs
+from tui.host import Captor
 from tui.jobs import Jobs
 from tui.life import Leave, Life, OpenService, have_running
 from tui.power import ACTS
 from tui.rows import counted
 from tui.screens.consoles import ConsolesScreen
-from tui.screens.doctor import DoctorScreen
 from tui.screens.events import EventsScreen
 from tui.screens.help import HelpScreen
-from tui.screens.machine_log import MachineLogScreen
 from tui.screens.page import Page
 from tui.screens.proxy import ProxyScreen
 from tui.screens.quit import QuitScreen
@@ -119,6 +120,7 @@ class BrokerApp(App[None]):
         self.log_path = log_path
         self.catalog = Catalog()
         self.proxy_problem: BrokerError | None = None
+        self.captor: Captor | None = None
         self.farewell = ""
         """What to say on the terminal after the app has gone."""
         self._open_service = open_service
@@ -312,6 +314,15 @@ class BrokerApp(App[None]):
         if isinstance(self.screen, ConsolesScreen):
             self.screen.filter_by(text)
 
+    async def served(self) -> Service:
+        """The service, once it is open."""
+        return await asyncio.shield(self._life.service)
+
+    async def on_event(self, event: Event) -> None:
+        """A guest's screen has keys before any binding does."""
+        if self.captor is None or not self.captor.take(event):
+            await super().on_event(event)
+
     # -- keys --------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -328,8 +339,7 @@ class BrokerApp(App[None]):
     def action_help(self) -> None:
         """The keys of where one is."""
         screen = self.screen
-        names: dict[type, str] = {MachineLogScreen: "Log", DoctorScreen: "Doctor"}
-        name = names.get(type(screen), self.current_mode.capitalize())
+        name = getattr(screen, "KEYS", self.current_mode.capitalize())
         self.push_screen(HelpScreen(name, self.glyphs))
 
     def action_help_quit(self) -> None:

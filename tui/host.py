@@ -7,6 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from textual.events import Event
+
 from broker.errors import BrokerError
 from broker.model import LinkPolicy, MachineKey, MachineSpec
 from broker.service.port import ConsoleInfo, Service
@@ -16,6 +18,14 @@ from tui.glyphs import Glyphs
 from tui.snapshot import Snapshot
 
 T = TypeVar("T")
+
+
+class Captor(Protocol):
+    """Has every key while a guest's screen is shown, before any binding does."""
+
+    def take(self, event: Event) -> bool:
+        """Whether it was taken, so that nobody else gets it."""
+        ...
 
 
 class Host(Protocol):
@@ -31,6 +41,16 @@ class Host(Protocol):
     """Labels of what is under way."""
     proxy_problem: BrokerError | None
     """Why no proxy is served here."""
+    captor: Captor | None
+    """Who has keys before anybody else."""
+
+    async def served(self) -> Service:
+        """The service, once it is open.
+
+        Raises:
+            BrokerError: There is none.
+        """
+        ...
 
     def checkup(self, info: ConsoleInfo) -> Verdict | None:
         """How the way to a console was found lately; begins a look where that is due."""

@@ -19,6 +19,8 @@ from broker import human
 _NAMES: Final = {
     "enter": "⏎",
     "escape": "Esc",
+    "plus": "+",
+    "minus": "-",
     "question_mark": "?",
     "slash": "/",
     "colon": ":",
@@ -232,7 +234,16 @@ EXPORT: Final = Act(
     "Write a .vv file that opens its screen",
     needs=True,
 )
-START: Final = Act("vm.start", "verb('start')", "s", "Start", "Power the VM on", needs=True)
+LIVE: Final = Act(
+    "console.live", "verb('live')", "l", "Live", "Show its screen here, with keyboard and mouse",
+    needs=True,
+)  # fmt: skip
+WALL: Final = Act("view.wall", "wall", "w", "Wall", "The screens of the listed VMs, side by side")
+SERIAL: Final = Act(
+    "console.serial", "verb('serial')", "s", "Serial", "Lend this terminal to its serial port",
+    needs=True,
+)  # fmt: skip
+START: Final = Act("vm.start", "verb('start')", "u", "Start", "Power the VM on", needs=True)
 POWER: Final = Act(
     "vm.power",
     "verb('power')",
@@ -244,7 +255,7 @@ POWER: Final = Act(
 LOG: Final = Act(
     "vm.log",
     "verb('log')",
-    "l",
+    "L",
     "Log",
     "QEMU's own output, and the guest's serial port",
     needs=True,
@@ -330,21 +341,9 @@ COPY: Final = Act("text.copy", "copy", "y", "Copy", "Copy the text to the clipbo
 CLOSE: Final = Act("app.close", "close", "escape", "Close", "Close this")
 
 CONSOLES: Final = (
-    OPEN,
-    EXPORT,
-    START,
-    POWER,
-    LOG,
-    NEW,
-    FIND,
-    DETAIL,
-    DOCTOR_LOOK,
-    DEMO,
-    ADOPT,
-    SORT,
-    REFRESH,
-    BACK,
-)
+    OPEN, LIVE, SERIAL, EXPORT, START, POWER, LOG, NEW, FIND, DETAIL, DOCTOR_LOOK, DEMO, ADOPT,
+    WALL, SORT, REFRESH, BACK,
+)  # fmt: skip
 SESSIONS: Final = (SESSION_CONSOLE, DISCONNECT, FIND, SORT, REFRESH, BACK)
 SOURCES: Final = (SOURCE_CONSOLES, FIND, SORT, REFRESH, BACK)
 EVENTS: Final = (EVENT_CONSOLE, EVENT_FOLLOW, EVENT_EXPORT, FIND, SORT, REFRESH, BACK)
@@ -355,8 +354,23 @@ DOCTOR: Final = (LOG_AGAIN, COPY, CLOSE)
 TROUBLE: Final = (COPY, CLOSE)
 TEXT: Final = (COPY, CLOSE)
 
+WALL_KEYS: Final = (
+    Act("wall.live", "live", "enter,l", "Live", "That machine's screen, with keyboard and mouse"),
+    Act("wall.left", "step(-1, 0)", "left,h", "Left", "The tile to the left", show=False),
+    Act("wall.right", "step(1, 0)", "right", "Right", "The tile to the right", show=False),
+    Act("wall.up", "step(0, -1)", "up,k", "Up", "The tile above", show=False),
+    Act("wall.down", "step(0, 1)", "down,j", "Down", "The tile below", show=False),
+    Act("wall.next", "page(1)", "n,pagedown", "Next page", "The next page of machines"),
+    Act("wall.previous", "page(-1)", "p,pageup", "Page back", "The page of machines before"),
+    Act("wall.larger", "larger(1)", "plus", "Larger", "Larger tiles"),
+    Act("wall.smaller", "larger(-1)", "minus", "Smaller", "Smaller tiles"),
+    Act("wall.sort", "sort", "S", "Sort", "Those that changed last first, now", show=False),
+    CLOSE,
+)
+
 SCREENS: Final = {
     "Consoles": CONSOLES,
+    "Wall": WALL_KEYS,
     "Sessions": SESSIONS,
     "Sources": SOURCES,
     "Events": EVENTS,
@@ -374,7 +388,7 @@ def _every_act() -> dict[str, Act]:
     return {act.id: act for group in groups for act in group}
 
 
-_ALONE: Final = frozenset({"Power", "Log", "Doctor", "Trouble"})
+_ALONE: Final = frozenset({"Wall", "Power", "Log", "Doctor", "Trouble"})
 """Screens over which neither lists' nor pages' keys hold."""
 
 BY_ID: Final = _every_act()

@@ -19,6 +19,7 @@ from broker.service.port import VIEWER_LABEL, ConsoleInfo, Exported, ExportReque
 from tui import vvfile
 from tui.allowed import why_not
 from tui.host import Host
+from tui.looks import Looks
 from tui.power import ACTS, Power
 from tui.rows import moment
 from tui.screens.doctor import DoctorScreen
@@ -35,6 +36,7 @@ class Verbs:
         self._app = app
         self._host = host
         self.power = Power(app, host, undo)
+        self._looks = Looks(app, host)
 
     def do(self, verb: str, info: ConsoleInfo) -> None:
         """Do it, or say why not."""
@@ -68,6 +70,12 @@ class Verbs:
         if not self._host.readonly:
             return None
         return ExportRequest(label=VIEWER_LABEL, policy=self._host.policy)
+
+    def _live(self, info: ConsoleInfo) -> None:
+        self._looks.live(info)
+
+    def _serial(self, info: ConsoleInfo) -> None:
+        self._looks.serial(info)
 
     def _export(self, info: ConsoleInfo) -> None:
         name = human.one_line(info.machine.name)

@@ -340,7 +340,12 @@ COMMANDS: tuple[Command, ...] = (
             *MACHINE_OPTIONS,
         ),
     ),
-    Command("tui", "broker.cli.tui:TUI", "Open the terminal interface", ("--demo",)),
+    Command(
+        "tui",
+        "broker.cli.tui:TUI",
+        "Open the terminal interface",
+        ("--demo", "--readonly", "--web"),
+    ),
     Command(
         "completion",
         "broker.cli.completion:COMPLETION",

@@ -70,6 +70,8 @@ def main(argv: list[str]) -> int:
 
 
 def _dispatch(argv: list[str], talk: Talk) -> int:
+    if argv[:1] == ["--web"] or (argv and argv[0].startswith("--web=")):
+        argv = ["tui", *argv]
     before, words = _global_options(argv)
     if before.get("home"):
         os.environ["BROKER_HOME"] = str(before["home"])

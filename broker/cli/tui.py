@@ -23,9 +23,19 @@ def _arguments(parser: Parser) -> None:
         action="store_true",
         help="change nothing: no power, no definitions, nobody disconnected; viewers may look only",
     )
+    parser.add_argument(
+        "--web",
+        type=int,
+        nargs="?",
+        const=0,
+        metavar="PORT",
+        help="serve it to browsers of this host; the address it prints has the token in it",
+    )
 
 
 def _run(call: Call, args: Namespace) -> Exit:
+    if args.web is not None:
+        return _serve(call, args)
     from broker import logs
     from broker.config.keys_file import read_keys
     from broker.config.load import load_settings
@@ -58,6 +68,13 @@ def _run(call: Call, args: Namespace) -> Exit:
         )
     )
     return Exit.DONE if code == 0 else Exit.FAILED
+
+
+def _serve(call: Call, args: Namespace) -> Exit:
+    from tui.__main__ import serve_browsers
+
+    serve_browsers(args.web, ("--demo",) if args.demo else (), call.out.text)
+    return Exit.DONE
 
 
 def _demo(*, is_needed: bool) -> MachineSpec | None:

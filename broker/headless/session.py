@@ -19,7 +19,6 @@ from typing import Final, TypeVar
 from broker.errors import Unreachable, UsageError
 from broker.headless.channel import ANSWER_SECONDS, Channel, close, flushed, wait_for
 from broker.headless.wire import Dial
-from broker.runtime.unwrap import unwrapped
 from broker.spice.client import (
     AgentChanged,
     ChannelClient,
@@ -36,6 +35,7 @@ from broker.spice.constants import ChannelType, ClientInputs, ClientMain
 from broker.spice.pixels import Pixels
 from broker.spice.screen import Screen
 from broker.spice.wire import U32, release_of
+from broker.unwrap import unwrapped
 
 QUIET_SECONDS: Final = 0.15
 """Five of the 30 ms between a server's looks at what has changed."""

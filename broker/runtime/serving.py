@@ -26,9 +26,9 @@ from broker.runtime.binding import bind
 from broker.runtime.certificate import current_identity
 from broker.runtime.hosting import END, worker_alive
 from broker.runtime.proxy_file import remove_status, serving_lock, write_status
-from broker.runtime.unwrap import unwrapped
 from broker.runtime.wiring import House, open_house
 from broker.runtime.workers import Workers
+from broker.unwrap import unwrapped
 
 log = logging.getLogger(__name__)
 

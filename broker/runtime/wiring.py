@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from broker import logs
@@ -32,6 +33,7 @@ from broker.service.embedded import EmbeddedService
 from broker.service.port import Service
 from broker.service.viewer import Viewers
 from broker.store.store import Store
+from broker.view import View
 
 log = logging.getLogger(__name__)
 
@@ -159,6 +161,7 @@ async def open_service(
             stop_timeout=house.settings.vm.stop_timeout,
             worker_alive=worker_alive,
             probes=lambda service, key: _probes(house, service, key),
+            open_view=_view,
             notes=(*house.store.notes, *house.loaded.warnings),
         )
         async with contextlib.AsyncExitStack() as stack:
@@ -170,6 +173,13 @@ async def open_service(
                 watcher.add_done_callback(_say_why_it_ended)
                 stack.push_async_callback(_end, watcher)
             yield service
+
+
+def _view(file: str) -> AbstractAsyncContextManager[View]:
+    """The screen that a .vv file leads to; the client is imported when one is opened."""
+    from broker.headless.view import viewed
+
+    return viewed(file)
 
 
 async def _probes(house: House, service: Service, key: MachineKey) -> PathProbes:

@@ -44,6 +44,7 @@ from broker.service.round_the_proxy import RoundTheProxy
 from broker.service.source_verbs import SourceVerbs
 from broker.service.telling import Teller
 from broker.service.viewer import see_that_it_is_free
+from broker.service.viewing import OpenView, ViewingVerbs
 
 if TYPE_CHECKING:
     from broker.clock import Clock
@@ -97,13 +98,14 @@ class Viewers(Protocol):
         ...
 
 
-class EmbeddedService(AdoptingVerbs, DiagnosingVerbs, PowerVerbs, SourceVerbs):
+class EmbeddedService(AdoptingVerbs, DiagnosingVerbs, PowerVerbs, SourceVerbs, ViewingVerbs):
     """The whole port. See `broker.service.port.Service` for what each call gives.
 
     Args:
         stop_timeout: Seconds a guest has to power off by itself, unless asked otherwise.
         worker_alive: Whether a process is a relay worker that lives; sessions of dead ones end.
         probes: Looks along the path to one console.
+        open_view: The screen that a .vv file leads to.
         poll_every: Seconds between looks at the store's change counter.
         notes: What was odd about opening the store; said once by a face.
     """
@@ -121,6 +123,7 @@ class EmbeddedService(AdoptingVerbs, DiagnosingVerbs, PowerVerbs, SourceVerbs):
         stop_timeout: float,
         worker_alive: Callable[[int], bool],
         probes: Callable[[Service, MachineKey], Coroutine[Any, Any, PathProbes]],
+        open_view: OpenView,
         poll_every: float = 0.25,
         notes: tuple[str, ...] = (),
     ) -> None:
@@ -138,6 +141,7 @@ class EmbeddedService(AdoptingVerbs, DiagnosingVerbs, PowerVerbs, SourceVerbs):
         self._tell = Teller(store, clock).tell
         AdoptingVerbs.__init__(self, Adopting(store, inventory, self._tell, self._local_source))
         DiagnosingVerbs.__init__(self, clock, lambda key: probes(self, key))
+        ViewingVerbs.__init__(self, self, open_view)
         self.notes = notes
 
     # -- consoles

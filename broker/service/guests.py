@@ -18,6 +18,7 @@ from broker.guest import (
     Snapshot,
 )
 from broker.model import Machine
+from broker.view import CALM_SECONDS, View
 
 Tell = Callable[[Kind, Machine, str], Awaitable[None]]
 """Writes an event about a machine."""
@@ -48,6 +49,10 @@ class ToldGuest:
     async def screenshot(self) -> Screenshot:
         """What is on its screen."""
         return await self.inner.screenshot()
+
+    def view(self, *, calm: float = CALM_SECONDS) -> View:
+        """Its screen while it changes."""
+        return self.inner.view(calm=calm)
 
     async def press(self, keys: Sequence[str], *, pace: float = PACE_SECONDS) -> None:
         """Press combinations of keys."""

@@ -7,6 +7,7 @@ from what is stored, so they answer at once; `refresh` asks the sources.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -28,7 +29,10 @@ from broker.model import (
     SourceName,
     SourceStatus,
 )
+from broker.view import CALM_SECONDS, View, Way
 
+LIVE_LABEL = "live view"
+"""Whom a token is for that a live view uses."""
 VIEWER_LABEL = "viewer"
 """Whom a file is for that is made for a viewer on this host."""
 
@@ -251,6 +255,24 @@ class Service(Protocol):
 
         Raises:
             UsageError: It is no VM of this host.
+        """
+        ...
+
+    def view(
+        self, key: MachineKey, way: Way = Way.USE, *, calm: float = CALM_SECONDS
+    ) -> AbstractAsyncContextManager[View]:
+        """A machine's screen to be looked at and typed on, open until the block ends.
+
+        `USE` and `TAKE_OVER` are a session through the proxy, or QEMU's monitor for a VM of this
+        host that the proxy cannot reach. `WATCH` takes nobody's place: QEMU's monitor for a VM of
+        this host, a view-only session for any other.
+
+        Args:
+            calm: A monitor is asked no more often than every so many seconds while nothing changes.
+
+        Raises:
+            Occupied: Somebody is there; or this machine cannot be watched meanwhile.
+            Unreachable: It is off, or no proxy serves.
         """
         ...
 

@@ -88,7 +88,7 @@ class Surface:
 
     def pixels(self, area: Rect | None = None) -> Pixels:
         """A copy of an area of it, or of all."""
-        if area is None:
+        if area is None or area == self.box:
             return Pixels(self.box.width, self.box.height, bytes(self.data))
         found = b"".join(bytes(self.data[row]) for row in self.rows(area))
         return Pixels(area.width, area.height, found)

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from broker.errors import NoConsole
 from broker.guest import PACE_SECONDS, SNAPSHOT_SECONDS, Drive, Screenshot, Snapshot
+from broker.view import CALM_SECONDS
 from broker.vm import keyboard, lock, media, process, screen, snapshots
 from broker.vm.asking import Asker
 from broker.vm.monitor import Command
 from broker.vm.paths import VmPaths
 from broker.vm.serial import LoggedSerial
+from broker.vm.view import MonitorView
 
 LOCK_SECONDS = 60.0
 """How long to wait for another broker that acts on the VM, before a snapshot."""
@@ -65,6 +67,10 @@ class RunningVm:
     async def screenshot(self) -> Screenshot:
         """What is on its screen."""
         return await screen.screenshot(self.asker, self.scratch)
+
+    def view(self, *, calm: float = CALM_SECONDS) -> MonitorView:
+        """Its screen while it changes."""
+        return MonitorView(self.asker, self.scratch, calm=calm)
 
     async def press(self, keys: Sequence[str], *, pace: float = PACE_SECONDS) -> None:
         """Press combinations of keys."""

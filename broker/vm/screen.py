@@ -46,6 +46,28 @@ async def screenshot(asker: Asker, scratch: Path) -> Screenshot:
     return await asyncio.to_thread(picture, content)
 
 
+async def pixels(asker: Asker, file: Path) -> bytes:
+    """The first screen as QEMU writes it quickest, which is PPM; raises as `screenshot`.
+
+    Args:
+        file: QEMU writes there; it is taken away again.
+    """
+    try:
+        await _plainly(asker, file)
+        return await asyncio.to_thread(_taken, file)
+    except OSError as exc:
+        raise cannot_use(file, exc) from exc
+    except BaseException:
+        await asyncio.to_thread(file.unlink, missing_ok=True)
+        raise
+
+
+def _taken(file: Path) -> bytes:
+    content = file.read_bytes()
+    file.unlink(missing_ok=True)
+    return content
+
+
 async def _plainly(asker: Asker, file: Path) -> None:
     try:
         await asker.one("screendump", {"filename": str(file)})
@@ -67,11 +89,21 @@ def picture(content: bytes) -> Screenshot:
     if content.startswith(SIGNATURE) and len(content) > 24:
         width, height = struct.unpack(">II", content[16:24])
         return Screenshot(content, width, height)
+    width, height, rgb = rows(content)
+    return Screenshot(encode_png(bytes(rgb), width, height), width, height)
+
+
+def rows(content: bytes) -> tuple[int, int, memoryview]:
+    """Width, height, and the red, green and blue of each pixel, from a PPM file of QEMU's.
+
+    Raises:
+        BrokerError: It is none, or not whole.
+    """
     found = _PPM.match(content)
     if found is None:
         raise BrokerError("QEMU wrote a picture that is neither PNG nor PPM")
     width, height = int(found[1]), int(found[2])
-    pixels = content[found.end() :]
-    if not pixels or len(pixels) != width * height * 3:
+    rgb = memoryview(content)[found.end() :]
+    if not rgb or len(rgb) != width * height * 3:
         raise BrokerError("QEMU wrote a picture that is not whole")
-    return Screenshot(encode_png(pixels, width, height), width, height)
+    return width, height, rgb

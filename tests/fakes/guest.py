@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from broker.errors import NotFound
 from broker.guest import PACE_SECONDS, SNAPSHOT_SECONDS, Drive, Screenshot, Snapshot
+from broker.view import CALM_SECONDS, Frame, Pointer
 
 PNG = b"\x89PNG\r\n\x1a\n-and-so-on"
 
@@ -52,12 +53,94 @@ class FakeSerial:
 
 
 @dataclass
+class FakeView:
+    """A screen whose pictures a test shows; `asked` holds what was done to it, in order."""
+
+    via: str = "monitor"
+    whole: bool = True
+    asked: list[tuple[object, ...]] = field(default_factory=list)
+    failing: dict[str, Exception] = field(default_factory=dict)
+    showing: Frame = field(default_factory=lambda: Frame(16, 32, "RGB", bytes(16 * 32 * 3)))
+    ended: Exception | None = None
+    frames: int = 0
+    """How many were asked for, by all who look."""
+    news: list[asyncio.Event] = field(default_factory=list)
+
+    def show(self, frame: Frame) -> None:
+        """Have another picture."""
+        self.showing = frame
+        self._tell()
+
+    def end(self, why: Exception) -> None:
+        """Be gone."""
+        self.ended = why
+        self._tell()
+
+    def _tell(self) -> None:
+        for each in self.news:
+            each.set()
+
+    def look(self) -> FakeLook:
+        """Somebody more who looks."""
+        return FakeLook(self)
+
+    def ask(self, verb: str, *what: object) -> None:
+        """Remember it, or fail."""
+        self.asked.append((verb, *what))
+        if verb in self.failing:
+            raise self.failing[verb]
+
+
+class FakeLook:
+    """Satisfies `View`: one look at a fake screen."""
+
+    def __init__(self, screen: FakeView) -> None:
+        self._screen = screen
+        self._given: Frame | None = None
+        self._news = asyncio.Event()
+        screen.news.append(self._news)
+
+    @property
+    def via(self) -> str:
+        return self._screen.via
+
+    @property
+    def whole(self) -> bool:
+        return self._screen.whole
+
+    async def frame(self) -> Frame:
+        screen = self._screen
+        screen.frames += 1
+        while screen.showing is self._given and screen.ended is None:
+            self._news.clear()
+            await self._news.wait()
+        if screen.ended is not None:
+            raise screen.ended
+        self._given = screen.showing
+        return screen.showing
+
+    async def press(self, chords: Sequence[str]) -> None:
+        self._screen.ask("press", *chords)
+
+    async def type(self, text: str, *, layout: str = "us") -> None:
+        self._screen.ask("type", text, layout)
+
+    async def point(self, pointer: Pointer) -> None:
+        self._screen.ask("point", pointer)
+
+
+@dataclass
 class FakeGuest:
     """Satisfies `Guest`. `asked` holds every verb with what it was given, in order."""
 
     asked: list[tuple[object, ...]] = field(default_factory=list)
     failing: dict[str, Exception] = field(default_factory=dict)
     line: FakeSerial = field(default_factory=FakeSerial)
+    screen: FakeView = field(default_factory=FakeView)
+
+    def view(self, *, calm: float = CALM_SECONDS) -> FakeLook:
+        return self.screen.look()
+
     kept: list[Snapshot] = field(default_factory=list)
     drive: Drive = field(default_factory=lambda: Drive("cdrom0", "cdrom"))
 

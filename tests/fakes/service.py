@@ -31,7 +31,8 @@ from broker.model import (
     TcpTarget,
 )
 from broker.service.port import ConsoleInfo, Exported, ExportRequest, Opened
-from tests.fakes.guest import FakeGuest
+from broker.view import CALM_SECONDS, Way
+from tests.fakes.guest import FakeGuest, FakeLook
 
 NOW = datetime(2026, 11, 21, 8, 15, tzinfo=UTC)
 SECRET = "Tok" + "en0123456789" * 2
@@ -146,6 +147,8 @@ class FakeService:
     asked: list[tuple[object, ...]] = field(default_factory=list)
     failing: dict[str, Exception] = field(default_factory=dict)
     """What a verb raises: name of the method to exception."""
+    watching: int = 0
+    """Views that are open."""
     slow: dict[str, asyncio.Event] = field(default_factory=dict)
     """What a verb waits for."""
     proxy: ProxyStatus = field(default_factory=lambda: ProxyStatus(serving=False))
@@ -330,6 +333,17 @@ class FakeService:
     async def guest(self, key: MachineKey) -> FakeGuest:
         await self._ask("guest", key)
         return self.guests
+
+    @asynccontextmanager
+    async def view(
+        self, key: MachineKey, way: Way = Way.USE, *, calm: float = CALM_SECONDS
+    ) -> AsyncIterator[FakeLook]:
+        await self._ask("view", key, way)
+        self.watching += 1
+        try:
+            yield self.guests.screen.look()
+        finally:
+            self.watching -= 1
 
     async def scan(self) -> Sequence[FoundQemu]:
         await self._ask("scan")

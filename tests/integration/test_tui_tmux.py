@@ -104,7 +104,7 @@ def test_from_an_empty_home_to_a_running_guest_a_file_and_back(
     terminal.press("C-s")
     terminal.wait("● running")
 
-    terminal.press("l")
+    terminal.press("L")
     terminal.wait("QEMU's output")
     terminal.press("Tab")
     terminal.wait("serial port")
@@ -197,3 +197,45 @@ def test_without_a_terminal_it_says_what_to_use_instead() -> None:
     )
     assert done.returncode == 2
     assert "needs a terminal" in done.stderr
+
+
+def test_from_the_list_onto_the_screen_and_the_serial_port_and_off(
+    open_terminal: Callable[..., Terminal], broker_home: Path
+) -> None:
+    terminal = open_terminal("tui --demo")
+    terminal.wait("● running")
+    terminal.wait("● proxy")
+
+    terminal.type("/dem")
+    terminal.press("Enter")
+    terminal.wait("1 of 1")
+    terminal.press("l")
+    terminal.wait("keyboard: guest")
+    terminal.wait("CONSOLE BROKER DEMO READY")
+    assert "spice" in terminal.screen()
+
+    terminal.press("a")
+    (serial,) = broker_home.glob("**/serial.log")
+    deadline = time.monotonic() + PATIENCE
+    while b"K1" not in serial.read_bytes():
+        assert time.monotonic() < deadline, "the guest heard no key"
+        time.sleep(0.05)
+
+    terminal.press("C-]")
+    terminal.wait("Send a real Ctrl-]")
+    terminal.press(".")
+    terminal.wait("1 Consoles")
+    terminal.press("s")
+    terminal.wait("K1")
+    terminal.wait("1 Consoles", gone=True)
+    terminal.type("b")
+    terminal.wait("K0")
+    terminal.press("C-]")
+    terminal.wait("1 Consoles")
+
+    terminal.press("p")
+    terminal.wait("Power: demo")
+    terminal.press("d")
+    terminal.wait("○ off")
+    terminal.press("q")
+    terminal.wait("left with 0")

@@ -201,7 +201,7 @@ async def test_export_for_elsewhere_says_so_to_the_service(
 
 async def test_s_starts_and_the_list_shows_it(drive: Drive, service: FakeService) -> None:
     async with drive(service) as pilot:
-        await pilot.press("j", "s")
+        await pilot.press("j", "u")
         await settle(pilot)
     assert ("start", service.named("db-01").machine.key) in service.asked
     assert service.named("db-01").machine.state is State.RUNNING
@@ -211,7 +211,7 @@ async def test_a_vm_that_does_not_start_shows_qemus_own_words(
     drive: Drive, service: FakeService
 ) -> None:
     async with drive(service) as pilot:
-        await pilot.press(*"/web-02", "enter", "s")
+        await pilot.press(*"/web-02", "enter", "u")
         await settle(pilot)
         assert "Could not access KVM kernel module" in text_of(pilot)
         assert "Join the kvm group" in text_of(pilot)
@@ -222,7 +222,7 @@ async def test_the_same_thing_is_not_asked_twice_at_once(
 ) -> None:
     gate = service.slow["start"] = asyncio.Event()
     async with drive(service) as pilot:
-        await pilot.press("j", "s", "s")
+        await pilot.press("j", "u", "u")
         await settle(pilot)
         assert "Starting db-01" in text_of(pilot)
         assert "under way already" in text_of(pilot)
@@ -296,7 +296,7 @@ async def test_a_confirmed_kill_hits_the_machine_it_named_though_the_list_moved(
 
 async def test_what_cannot_be_done_says_why(drive: Drive, service: FakeService) -> None:
     async with drive(service) as pilot:
-        await pilot.press("s")
+        await pilot.press("u")
         await settle(pilot)
         assert "build-07 is not a VM of this broker: lab runs it" in text_of(pilot)
     assert "start" not in [verb for verb, *_ in service.asked]

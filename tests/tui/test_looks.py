@@ -66,12 +66,12 @@ async def test_pages(
         ("disconnect", ["2", "x"]),
         ("quit", ["q"]),
         ("help", ["question_mark"]),
-        ("log", ["j", "j", "l"]),
+        ("log", ["j", "j", "L"]),
         ("sort", ["S"]),
         ("marked", ["j", "j", "space", "G", "V"]),
         ("power-of-many", ["asterisk", "p"]),
         ("doctor", ["j", "j", "c"]),
-        ("start-failed", [*"/web-02", "enter", "s"]),
+        ("start-failed", [*"/web-02", "enter", "u"]),
     ],
 )
 async def test_states_and_dialogs(

@@ -89,7 +89,7 @@ async def test_keys_can_be_others_and_the_hints_say_so(
 ) -> None:
     assert keys.remap({"vm.start": "ctrl+s"}) == []
     async with drive(service, size=(160, 30)) as pilot:
-        await pilot.press("j", "s")
+        await pilot.press("j", "u")
         await settle(pilot)
         assert "start" not in [verb for verb, *_ in service.asked]
         assert "^s Start" in text_of(pilot)

@@ -55,7 +55,7 @@ async def test_a_vm_is_defined_and_started_from_the_form(
         assert (spec.memory, spec.cpus) == (2048, 4)
         assert (spec.accel, spec.display, spec.network) == (Accel.KVM, Display.QXL, Network.NONE)
         assert service.asked[-1][0] == "start"
-        await pilot.press("l")
+        await pilot.press("L")
         await settle(pilot)
         assert "vm-1: QEMU's output" in text_of(pilot)
 

@@ -110,7 +110,7 @@ async def test_events_follow_the_newest_and_lead_to_the_machine(
         await settle(pilot)
         await pilot.press("enter")
         await settle(pilot)
-        await pilot.press("s")
+        await pilot.press("u")
         await settle(pilot)
     assert ("start", busy.named("web-02").machine.key) in busy.asked
 
@@ -119,7 +119,7 @@ async def test_the_log_shows_qemus_output_and_the_serial_port(
     drive: Drive, service: FakeService
 ) -> None:
     async with drive(service) as pilot:
-        await pilot.press("j", "j", "l")
+        await pilot.press("j", "j", "L")
         await settle(pilot)
         assert "warning: no KVM" in text_of(pilot)
         await pilot.press("tab")

@@ -168,7 +168,7 @@ def test_hits_are_marked_whatever_their_case() -> None:
     ("verb", "info", "says"),
     [
         ("open", console("a", "lab", protocol=Protocol.NONE), "no screen"),
-        ("open", console("a", state=State.STOPPED), "s starts it"),
+        ("open", console("a", state=State.STOPPED), "u starts it"),
         ("export", console("a", state=State.STOPPED), ""),
         ("start", console("a", "lab"), "lab runs it"),
         ("start", console("a"), "is running already"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
@@ -18,12 +18,15 @@ from tui import keys
 from tui.allowed import why_not
 from tui.catalog import Order
 from tui.host import Host
+from tui.live.cells import Palette, depth_of
+from tui.live.preview import Preview
 from tui.query import Query
 from tui.rows import Column, console_columns
 from tui.screens.adopt import AdoptScreen
 from tui.screens.listing import Listing
 from tui.screens.new_vm import NewVmScreen
 from tui.snapshot import Snapshot
+from tui.trends import Trends
 from tui.widgets.detail_panel import DetailPanel
 from tui.widgets.filter_bar import FilterBar
 from tui.widgets.table import VirtualTable
@@ -44,6 +47,8 @@ again when it is saved. Where it is: broker config path sources_yaml"""
 
 _VERB: Final = {
     keys.OPEN.id: "open",
+    keys.LIVE.id: "live",
+    keys.SERIAL.id: "serial",
     keys.EXPORT.id: "export",
     keys.START.id: "start",
     keys.POWER.id: "power",
@@ -63,6 +68,7 @@ class ConsolesScreen(Listing):
         super().__init__(host)
         self._resting: Timer | None = None
         self._wanted: MachineKey | None = None
+        self._trends = Trends()
 
     def compose_page(self) -> ComposeResult:
         """The filter line over the table and the detail."""
@@ -71,7 +77,8 @@ class ConsolesScreen(Listing):
             yield VirtualTable[int, ConsoleInfo](
                 self.columns(), self.host.catalog.row, glyphs=self.host.glyphs
             )
-            yield DetailPanel(self.host.now, self.host.glyphs)
+            preview = Preview(self.host, Palette(depth_of(self.app)))
+            yield DetailPanel(self.host.now, self.host.glyphs, preview)
 
     def on_mount(self) -> None:
         """Ages change once a minute."""
@@ -102,8 +109,9 @@ class ConsolesScreen(Listing):
 
     # -- showing -----------------------------------------------------------------------------
 
-    def show(self, _: Snapshot, /) -> None:
+    def show(self, snapshot: Snapshot, /) -> None:
         """Take the new list: repaint what changed, find anew when that can matter."""
+        self._trends.take(snapshot.sessions, self.host.now())
         catalog = self.host.catalog
         applied = catalog.take_changes()
         self.table.rows_changed(applied.changed)
@@ -157,6 +165,7 @@ class ConsolesScreen(Listing):
             [session for session in snapshot.sessions if session.key == key],
             [event for event in snapshot.events if event.key == key] if key is not None else [],
             self.host.checkup(info) if info is not None else None,
+            self._trends.of(key) if key is not None else (),
         )
 
     def _seen(self, info: ConsoleInfo | None) -> ConsoleInfo | None:
@@ -170,6 +179,16 @@ class ConsolesScreen(Listing):
         ]
         seen_at = max([*listed, *([info.seen_at] if info.seen_at else [])], default=None)
         return replace(info, seen_at=seen_at)
+
+    @on(events.ScreenSuspend)
+    def _hidden(self) -> None:
+        """Nothing is asked of a guest for a picture that nobody sees."""
+        if not self.is_current:  # behind a dialog it is seen
+            self.query_one(Preview).rest()
+
+    @on(events.ScreenResume)
+    def _back_again(self) -> None:
+        self.call_after_refresh(self._show_detail)
 
     def checked(self) -> None:
         """Something new was found of the selected console."""
@@ -215,6 +234,22 @@ class ConsolesScreen(Listing):
         self.set_class(not shown, "-detail")
         self.set_class(shown, "-no-detail")
         self.call_after_refresh(self._show_detail)
+
+    def action_wall(self) -> None:
+        """The screens of the marked machines, or of all that are listed."""
+        from tui.live.glance import can_glance
+        from tui.screens.wall import WallScreen
+
+        catalog = self.host.catalog
+        infos = (
+            self.chosen()
+            if self.table.marks
+            else [catalog.row(number) for number in self.find(self.filter.text)[0]]
+        )
+        if shown := [info for info in infos if can_glance(info)]:
+            self.app.push_screen(WallScreen(self.host, shown))
+        else:
+            self.notify("None of these is a VM of this host that runs", severity="warning")
 
     def action_new_vm(self) -> None:
         """The form for a local VM."""

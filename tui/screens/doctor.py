@@ -23,6 +23,7 @@ from tui.widgets.hint_bar import HintBar
 class DoctorScreen(Screen[None]):
     """One console's way, step by step."""
 
+    KEYS = "Doctor"
     CSS_PATH = "../styles/log.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [act.binding() for act in (*keys.DOCTOR, keys.HELP)]
 

@@ -24,6 +24,7 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 class MachineLogScreen(Screen[None]):
     """The newest lines, the end in sight."""
 
+    KEYS = "Log"
     CSS_PATH = "../styles/log.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         act.binding() for act in (*keys.MACHINE_LOG, keys.HELP)

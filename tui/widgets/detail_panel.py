@@ -14,9 +14,12 @@ from broker import human
 from broker.events import Event
 from broker.model import GivenTarget, HandOverTarget, Session, TcpTarget, UnixTarget
 from broker.service.port import ConsoleInfo
+from tui import trends
 from tui.checkup import Verdict
-from tui.glyphs import Glyphs
+from tui.glyphs import ASCII, Glyphs
+from tui.live.preview import Preview
 from tui.rows import moment, state_cell
+from tui.trends import Point
 
 _EVENTS_SHOWN = 6
 _COLOURS = {"ok": "state-ok", "warn": "state-warn", "bad": "state-bad"}
@@ -25,14 +28,19 @@ _COLOURS = {"ok": "state-ok", "warn": "state-warn", "bad": "state-bad"}
 class DetailPanel(VerticalScroll, can_focus=False):
     """Facts, sessions and events of one console."""
 
-    def __init__(self, now: Callable[[], datetime], glyphs: Glyphs) -> None:
+    def __init__(
+        self, now: Callable[[], datetime], glyphs: Glyphs, preview: Preview | None = None
+    ) -> None:
         super().__init__()
+        self._preview = preview
         self._now = now
         self._glyphs = glyphs
         self._text = Text()
 
     def compose(self) -> ComposeResult:
-        """One text."""
+        """The screen where there is one to be seen, and a text."""
+        if self._preview is not None:
+            yield self._preview
         yield Static("", markup=False)
 
     def show(
@@ -41,12 +49,16 @@ class DetailPanel(VerticalScroll, can_focus=False):
         sessions: Sequence[Session],
         events: Sequence[Event],
         verdict: Verdict | None = None,
+        points: Sequence[Point] = (),
     ) -> None:
         """Show a console with its own sessions and events, or nothing.
 
         Args:
             verdict: How the way to it was found; None when nobody has looked.
+            points: Of its sessions' last half minute.
         """
+        if self._preview is not None:
+            self._preview.look_at(info)
         text = Text()
         if info is not None:
             text.append(human.one_line(info.machine.name), "bold")
@@ -59,6 +71,7 @@ class DetailPanel(VerticalScroll, can_focus=False):
             for name, value in facts(info, self._now()):
                 text.append(f"{name:<9}", "dim").append(f"{human.one_line(value)}\n")
             self._sessions(text, sessions)
+            self._trends(text, points)
             self._events(text, events)
         if text != self._text:
             self._text = text
@@ -81,6 +94,12 @@ class DetailPanel(VerticalScroll, can_focus=False):
             text.append(f"{human.one_line(session.client)}  {age}\n")
             down, up = human.size(session.bytes_to_client), human.size(session.bytes_to_server)
             text.append(f"  down {down}, up {up}\n", "dim")
+
+    def _trends(self, text: Text, points: Sequence[Point]) -> None:
+        drawn = trends.lines(points, ascii_only=self._glyphs is ASCII) if len(points) > 1 else {}
+        for name, (bars, value) in drawn.items():
+            newest = f"{value * 1000:.1f} ms" if name == "rtt" else f"{human.size(int(value))}/s"
+            text.append(f"  {name:<5}", "dim").append(bars).append(f"  {newest}\n")
 
     def _events(self, text: Text, events: Sequence[Event]) -> None:
         if not events:

@@ -1,0 +1,138 @@
+"""A real guest's screen as the live view gets it: both ways to it, and its letters."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from broker import demo
+from broker.errors import Occupied, Unreachable
+from broker.model import Machine, MachineId
+from broker.runtime import open_service
+from broker.service.port import Service
+from broker.view import View, Way
+from tests.guests import needs_qemu
+from tui.live.letters import CP437, Page, Reader
+
+pytestmark = [pytest.mark.qemu, needs_qemu]
+
+PATIENCE = 45.0
+ALL_GLYPHS = bytes.fromhex("b80300cd10b401b90020cd10b800b88ec031ffb80007abfec075fbf4ebfd")
+"""Boots, hides the cursor, and writes all 256 signs to the text screen, grey on black."""
+
+
+@pytest.fixture
+async def service(broker_home: Path) -> AsyncIterator[Service]:
+    """The port over a home of its own."""
+    async with open_service() as opened:
+        yield opened
+
+
+async def started(service: Service, image: Path, name: str = "vm") -> Machine:
+    uuid = MachineId("6f4e2c1a-0000-4000-8000-0000000000aa")
+    spec = demo.machine_spec(image, name=name, uuid=uuid)
+    machine = await service.define(spec)
+    return await service.start(machine.key)
+
+
+async def shown(view: View, holds: Callable[[Page], bool]) -> Page:
+    """The first page of text for which that holds."""
+    reader = Reader()
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            page = reader.read(await view.frame())
+            if page is not None and holds(page):
+                return page
+
+
+async def to_the_end(view: View) -> None:
+    """Look on until it is gone, which raises."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            await view.frame()
+
+
+@pytest.fixture
+def image(broker_home: Path) -> Path:
+    """The demo guest's."""
+    path = broker_home / "demo.img"
+    path.write_bytes(demo.image_bytes())
+    return path
+
+
+def says_ready(page: Page) -> bool:
+    return "CONSOLE BROKER DEMO READY" in page.text
+
+
+def block(page: Page) -> int:
+    """The colour in the middle of the demo guest's screen."""
+    return page.rows[12][40] & 0xFFFFFF
+
+
+async def test_the_monitor_shows_it_hears_keys_and_takes_no_place(
+    service: Service, image: Path
+) -> None:
+    machine = await started(service, image)
+    try:
+        async with service.view(machine.key, Way.WATCH) as view:
+            before = block(await shown(view, says_ready))
+            await view.press(["ctrl-a"])
+            await shown(view, lambda page: block(page) != before)
+            await view.type("a")
+            await shown(view, lambda page: block(page) == before)
+            assert view.via == "monitor"
+            assert await service.sessions() == []
+            await service.kill(machine.key)
+            with pytest.raises(Unreachable):
+                await view.frame()
+    finally:
+        await service.kill(machine.key)
+
+
+async def test_through_the_proxy_it_is_a_session_and_nobody_is_thrown_out(
+    service: Service, image: Path
+) -> None:
+    machine = await started(service, image)
+    await service.host_proxy()
+    try:
+        async with service.view(machine.key) as view:
+            before = block(await shown(view, says_ready))
+            await view.type("a")
+            await shown(view, lambda page: block(page) != before)
+            await view.press(["f1"])
+            await shown(view, lambda page: block(page) == before)
+            assert (view.via, view.whole) == ("spice", True)
+            async with asyncio.timeout(PATIENCE):
+                while not (there := await service.sessions()):  # noqa: ASYNC110 - the store tells nobody
+                    await asyncio.sleep(0.05)
+            assert [session.label for session in there] == ["live view"]
+            with pytest.raises(Occupied):
+                await service.view(machine.key).__aenter__()
+            async with service.view(machine.key, Way.WATCH) as looking:
+                await shown(looking, says_ready)
+            async with service.view(machine.key, Way.TAKE_OVER) as taken:
+                await shown(taken, says_ready)
+                with pytest.raises(Unreachable):
+                    await to_the_end(view)
+    finally:
+        await service.kill(machine.key)
+
+
+async def test_every_sign_that_qemu_draws_is_read(service: Service, broker_home: Path) -> None:
+    image = broker_home / "glyphs.img"
+    boot = ALL_GLYPHS.ljust(510, b"\0") + b"\x55\xaa"
+    image.write_bytes(boot.ljust(demo.IMAGE_BYTES, b"\0"))
+    machine = await started(service, image)
+    try:
+        async with service.view(machine.key, Way.WATCH) as view:
+            page = await shown(view, lambda page: "ABCDEFGHIJKLMNO" in page.text)
+        read = "".join(chr(cell >> 48) for row in page.rows[:4] for cell in row)[:256]
+        expected = " " + CP437[1:255] + " "
+        odd = [(a, b) for a, b in zip(read, expected, strict=True) if a != b]
+        assert odd == [(" ", "█")]  # a cell of one colour is a blank of that colour
+        assert {cell & 0xFFFFFFFFFFFF for cell in page.rows[1]} == {0xAAAAAA000000}
+    finally:
+        await service.kill(machine.key)

@@ -1,0 +1,237 @@
+"""A guest's screen inside the app: what is shown, where keys go, whose place it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from broker.errors import Refused, Unreachable
+from broker.view import Frame, Pointer, Way
+from tests.fakes.service import NOW, FakeService, few, session
+from tests.tui.conftest import Drive, settle, text_of
+from tests.tui.letters import page_frame, teach
+from tui.app import BrokerApp
+from tui.live.frame_view import FrameView
+from tui.screens.consoles import ConsolesScreen
+from tui.screens.leader import LeaderScreen
+from tui.screens.live import MOST_PASTED, LiveScreen
+
+PATIENCE = 600
+"""Turns of 50 ms; a loaded machine is slow."""
+
+
+@pytest.fixture(autouse=True)
+def font(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Letters are known."""
+    teach(monkeypatch)
+
+
+async def until(pilot: Pilot[None], holds: Callable[[], object]) -> None:
+    """Wait for it."""
+    for _ in range(PATIENCE):
+        await pilot.pause(0.05)
+        if holds():
+            return
+    raise AssertionError(text_of(pilot))
+
+
+async def live(pilot: Pilot[None], service: FakeService) -> None:
+    """The running demo's screen, its first picture shown."""
+    assert isinstance(pilot.app.screen, ConsolesScreen)
+    pilot.app.screen.select(service.named("demo").machine.key)
+    await pilot.press("l")
+    await until(pilot, lambda: "keyboard: guest" in text_of(pilot))
+
+
+def frame_of(*lines: str) -> Frame:
+    return page_frame(lines)
+
+
+async def test_text_of_a_guest_is_text_here(drive: Drive, service: FakeService) -> None:
+    service.guests.screen.show(frame_of("Debian GNU/Linux 13 web tty1", "", "web login: _"))
+    async with drive(service) as pilot:
+        await live(pilot, service)
+        await until(pilot, lambda: "web login:" in text_of(pilot))
+        assert "Debian GNU/Linux 13 web tty1" in text_of(pilot)
+
+
+async def test_keys_reach_the_guest_and_not_the_app(drive: Drive, service: FakeService) -> None:
+    async with drive(service) as pilot:
+        await live(pilot, service)
+        await pilot.press("q", "1", "slash", "enter", "ctrl+c", "ctrl+q", "f2")
+        asked = service.guests.screen.asked
+        await until(pilot, lambda: ("press", "f2") in asked)
+        assert isinstance(pilot.app.screen, LiveScreen)
+        assert "".join(str(what[1]) for what in asked if what[0] == "type") == "q1/"
+        assert [what[1] for what in asked if what[0] == "press"] == [
+            "ret",
+            "ctrl-c",
+            "ctrl-q",
+            "f2",
+        ]
+
+
+async def test_the_leader_s_letters_do_what_they_say(drive: Drive, service: FakeService) -> None:
+    async with drive(service) as pilot:
+        await live(pilot, service)
+        await pilot.press("ctrl+right_square_bracket")
+        await until(pilot, lambda: isinstance(pilot.app.screen, LeaderScreen))
+        await pilot.press("d")
+        asked = service.guests.screen.asked
+        await until(pilot, lambda: ("press", "ctrl-alt-delete") in asked)
+        await pilot.press("ctrl+right_square_bracket", "ctrl+right_square_bracket")
+        await until(pilot, lambda: ("press", "ctrl-]") in asked)
+        await pilot.press("ctrl+right_square_bracket", "full_stop")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConsolesScreen))
+        await until(pilot, lambda: service.watching == 0)
+        assert service.asked[-1] != ("press",)
+
+
+async def test_a_screenshot_is_a_private_png(
+    drive: Drive, service: FakeService, here: Path
+) -> None:
+    async with drive(service) as pilot:
+        await live(pilot, service)
+        await pilot.press("ctrl+right_square_bracket", "s")
+        path = here / f"demo-{NOW:%Y%m%d-%H%M%S}.png"
+        await until(pilot, path.exists)
+        await until(pilot, lambda: "Saved" in text_of(pilot))
+        assert path.read_bytes().startswith(b"\x89PNG")
+        assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(("key", "way"), [("w", Way.WATCH), ("t", Way.TAKE_OVER)])
+async def test_it_asks_before_it_takes_somebody_s_place(drive: Drive, key: str, way: Way) -> None:
+    service = FakeService(rows=few({"demo": 1}))
+    service.live = [session(service.named("demo"), "s1", "192.0.2.9:5000")]
+    async with drive(service) as pilot:
+        assert isinstance(pilot.app.screen, ConsolesScreen)
+        pilot.app.screen.select(service.named("demo").machine.key)
+        await pilot.press("l")
+        await until(pilot, lambda: "demo is in use" in text_of(pilot))
+        assert "192.0.2.9:5000" in text_of(pilot)
+        assert not [what for what in service.asked if what[0] == "view"]
+        await pilot.press(key)
+        await until(pilot, lambda: isinstance(pilot.app.screen, LiveScreen))
+        await until(
+            pilot, lambda: ("view", service.named("demo").machine.key, way) in service.asked
+        )
+        said = "view only" if way is Way.WATCH else "keyboard: guest"
+        await until(pilot, lambda: said in text_of(pilot))
+
+
+async def test_escape_leaves_somebody_s_session_alone(drive: Drive) -> None:
+    service = FakeService(rows=few({"demo": 1}))
+    async with drive(service) as pilot:
+        assert isinstance(pilot.app.screen, ConsolesScreen)
+        pilot.app.screen.select(service.named("demo").machine.key)
+        await pilot.press("l")
+        await until(pilot, lambda: "demo is in use" in text_of(pilot))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConsolesScreen))
+        assert not [what for what in service.asked if what[0] == "view"]
+
+
+async def test_who_watches_types_nothing_until_taking_the_keyboard(drive: Drive) -> None:
+    service = FakeService(rows=few({"demo": 1}))
+    async with drive(service) as pilot:
+        assert isinstance(pilot.app.screen, ConsolesScreen)
+        pilot.app.screen.select(service.named("demo").machine.key)
+        await pilot.press("l")
+        await until(pilot, lambda: "demo is in use" in text_of(pilot))
+        await pilot.press("w")
+        await until(pilot, lambda: "view only" in text_of(pilot))
+        await pilot.press("a")
+        await settle(pilot)
+        assert service.guests.screen.asked == []
+        await pilot.press("ctrl+right_square_bracket", "r", "b")
+        await until(pilot, lambda: ("type", "b", "us") in service.guests.screen.asked)
+
+
+async def test_readonly_looks_on_and_never_gets_the_keyboard(
+    drive: Drive, service: FakeService
+) -> None:
+    async with drive(service, readonly=True) as pilot:
+        assert isinstance(pilot.app.screen, ConsolesScreen)
+        pilot.app.screen.select(service.named("demo").machine.key)
+        await pilot.press("l")
+        await until(pilot, lambda: "view only" in text_of(pilot))
+        await pilot.press("a", "ctrl+right_square_bracket", "r", "escape", "b")
+        await settle(pilot)
+        assert service.guests.screen.asked == []
+        assert ("view", service.named("demo").machine.key, Way.WATCH) in service.asked
+
+
+async def test_a_guest_that_goes_away_is_said_and_the_list_is_back(
+    drive: Drive, service: FakeService
+) -> None:
+    async with drive(service, size=(120, 30)) as pilot:
+        await live(pilot, service)
+        service.guests.screen.end(Unreachable("demo is off", fix="Start it"))
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConsolesScreen))
+        await until(pilot, lambda: "demo is off" in text_of(pilot))
+
+
+async def test_a_mouse_says_the_guest_s_pixels(drive: Drive, service: FakeService) -> None:
+    service.guests.screen.show(Frame(200, 116, "RGB", (bytes(range(250)) * 279)[: 200 * 116 * 3]))
+    async with drive(service) as pilot:
+        await live(pilot, service)
+        await pilot.mouse_down(FrameView, offset=(50, 14))
+        await pilot.mouse_up(FrameView, offset=(50, 14))
+        asked = service.guests.screen.asked
+        await until(pilot, lambda: ("point", Pointer(101, 58, 0)) in asked)
+        assert ("point", Pointer(101, 58, 1)) in asked
+
+
+async def test_pasted_megabytes_are_not_typed(drive: Drive, service: FakeService) -> None:
+    from textual.events import Paste
+
+    async with drive(service, size=(120, 30)) as pilot:
+        await live(pilot, service)
+        pilot.app.post_message(Paste("x" * 2_000_000))
+        await until(pilot, lambda: "too many to type" in text_of(pilot))
+        pilot.app.post_message(Paste("x" * MOST_PASTED))
+        asked = service.guests.screen.asked
+        await until(pilot, lambda: ("type", "x" * MOST_PASTED, "us") in asked)
+
+
+async def test_a_key_that_nobody_hears_is_said(drive: Drive, service: FakeService) -> None:
+    service.guests.screen.failing["type"] = Refused("demo would not hear a key: it is paused")
+    async with drive(service, size=(120, 30)) as pilot:
+        await live(pilot, service)
+        await pilot.press("a")
+        await until(pilot, lambda: "would not hear a key" in text_of(pilot))
+        assert isinstance(pilot.app.screen, LiveScreen)
+
+
+async def test_a_guest_that_changes_its_size_with_every_frame_stays_shown(
+    drive: Drive, service: FakeService
+) -> None:
+    async with drive(service) as pilot:
+        await live(pilot, service)
+        view = pilot.app.screen.query_one(FrameView)
+        for number in range(12):
+            width, height = 64 + 97 * number, 48 + 61 * number
+            service.guests.screen.show(Frame(width, height, "RGB", bytes(width * height * 3)))
+            await pilot.pause(0.02)
+        service.guests.screen.show(frame_of("calm"))
+        await until(pilot, lambda: "calm" in text_of(pilot))
+        assert {len(row) for row in view.rows} == {view.size.width}
+
+
+async def test_nothing_is_asked_of_a_guest_after_leaving(
+    drive: Drive, service: FakeService
+) -> None:
+    async with drive(service) as pilot:
+        await live(pilot, service)
+        await pilot.press("ctrl+right_square_bracket", "full_stop")
+        await until(pilot, lambda: service.watching == 0)
+        asked = service.guests.screen.frames
+        service.guests.screen.show(frame_of("unseen"))
+        await settle(pilot)
+        assert service.guests.screen.frames == asked
+        assert isinstance(pilot.app, BrokerApp)
+        assert pilot.app.captor is None

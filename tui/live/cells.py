@@ -1,0 +1,194 @@
+"""Cells of a guest's screen as numbers, and rows of them as what a terminal is sent.
+
+A cell is one int: `letter << 48 | foreground << 24 | background`, colours as 0xRRGGBB. Letter 0 is
+the upper half block, whose foreground is the upper pixel and whose background the lower one. Ints
+are quick to compare, and a whole row of them is compared in one go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+
+Row = Sequence[int]
+HALF: Final = "▀"
+LETTER: Final = 48
+COLOUR: Final = 24
+_MASK: Final = 0xFFFFFF
+BLANK: Final = ord(" ") << LETTER
+_RAMP: Final = " .:-=+*#%@"
+"""From dark to light, for terminals without colours."""
+
+
+def letter(char: str, foreground: int, background: int) -> int:
+    """A cell with a letter."""
+    return ord(char) << LETTER | foreground << COLOUR | background
+
+
+def char_of(cell: int) -> str:
+    """What is drawn in a cell."""
+    code = cell >> LETTER
+    return chr(code) if code else HALF
+
+
+class Palette:
+    """How colours are said to this terminal.
+
+    Args:
+        depth: 24 bits, 8 for the 256 colours, 0 for none.
+    """
+
+    def __init__(self, depth: int = 24) -> None:
+        self.depth = depth
+        self._said: dict[int, str] = {}
+
+    def say(self, cell: int, before: int = -1) -> str:
+        """The sequence that sets a cell's colours when `before`'s are set; maybe none."""
+        if not self.depth:
+            return ""
+        colours = cell & 0xFFFFFFFFFFFF
+        if before >= 0:
+            old = before & 0xFFFFFFFFFFFF
+            if old == colours:
+                return ""
+            if old >> COLOUR == colours >> COLOUR:
+                return f"\x1b[48;{self._colour(colours & _MASK)}m"
+            if old & _MASK == colours & _MASK:
+                return f"\x1b[38;{self._colour(colours >> COLOUR)}m"
+        back, front = self._colour(colours & _MASK), self._colour(colours >> COLOUR)
+        return f"\x1b[38;{front};48;{back}m"
+
+    def char(self, cell: int) -> str:
+        """What is written into a cell; shades of letters where there are no colours."""
+        code = cell >> LETTER
+        if code:
+            return chr(code)
+        return HALF if self.depth else _RAMP[_light(cell) * (len(_RAMP) - 1) // 255]
+
+    def _colour(self, rgb: int) -> str:
+        said = self._said.get(rgb)
+        if said is None:
+            red, green, blue = rgb >> 16, rgb >> 8 & 255, rgb & 255
+            if self.depth == 24:
+                said = f"2;{red};{green};{blue}"
+            else:
+                cube = (red * 5 + 127) // 255 * 36 + (green * 5 + 127) // 255 * 6
+                said = f"5;{16 + cube + (blue * 5 + 127) // 255}"
+            self._said[rgb] = said
+        return said
+
+
+def _light(cell: int) -> int:
+    total = 0
+    for rgb in (cell >> COLOUR & _MASK, cell & _MASK):
+        total += (rgb >> 16) * 3 + (rgb >> 8 & 255) * 6 + (rgb & 255)
+    return total // 20
+
+
+def written(row: Row, palette: Palette) -> str:
+    """A whole row."""
+    parts, before = [], -1
+    for cell in row:
+        parts.append(palette.say(cell, before) + palette.char(cell))
+        before = cell
+    return "".join(parts) + "\x1b[0m"
+
+
+def difference(
+    old: Row, new: Row, *, line: int, column: int, palette: Palette, most: int
+) -> tuple[str, int]:
+    """What turns one row on the screen into another of the same length.
+
+    Args:
+        line: Where it is on the terminal, from 1.
+        column: Where its first cell is, from 1.
+        most: Stop after that many cells.
+
+    Returns:
+        The bytes, and up to where the row is now the new one.
+    """
+    parts: list[str] = []
+    at, before = -2, -1
+    for place, cell in enumerate(new):
+        if cell == old[place]:
+            continue
+        if not most:
+            return "".join(parts), place
+        most -= 1
+        if place != at + 1:
+            parts.append(f"\x1b[{line};{column + place}H")
+        parts.append(palette.say(cell, before) + palette.char(cell))
+        at, before = place, cell
+    return "".join(parts), len(new)
+
+
+@lru_cache(maxsize=4096)
+def _style(colours: int) -> Style:
+    return Style(color=f"#{colours >> COLOUR:06x}", bgcolor=f"#{colours & _MASK:06x}")
+
+
+class CellStrip(Strip):
+    """A row that renders itself, and is cut into segments only where something lies over it."""
+
+    __slots__ = ("_cut", "_palette", "_row", "_written")
+
+    def __init__(self, row: Row, palette: Palette) -> None:
+        self._row = row
+        self._palette = palette
+        self._written: str | None = None
+        self._cut: list[Segment] | None = None
+        super().__init__((), len(row))
+
+    @property
+    def _segments(self) -> list[Segment]:
+        if self._cut is None:
+            self._cut = [
+                Segment(self._palette.char(cell), _style(cell & 0xFFFFFFFFFFFF))
+                for cell in self._row
+            ]
+        return self._cut
+
+    @_segments.setter
+    def _segments(self, _: object) -> None:
+        """Textual's own constructor sets it; ours come from the row."""
+
+    def crop(self, start: int, end: int | None = None) -> Strip:
+        """A part of the row."""
+        end = min(self.cell_length, self.cell_length if end is None else end)
+        whole = (start, end) == (0, self.cell_length)
+        return self if whole else CellStrip(self._row[start:end], self._palette)
+
+    def divide(self, cuts: Iterable[int]) -> Sequence[Strip]:
+        """Parts of the row, cut at some places."""
+        parts, begin = [], 0
+        for cut in cuts:
+            parts.append(CellStrip(self._row[begin:cut], self._palette))
+            begin = cut
+        return parts
+
+    def apply_filter(self, filter: object, background: object) -> Strip:  # noqa: A002 - Textual's
+        """Colours are the guest's own."""
+        return self
+
+    def apply_style(self, style: Style) -> Strip:
+        """The same; a dialog over it dims it, so that is done on segments."""
+        return Strip(self._segments, self.cell_length).apply_style(style)
+
+    def render(self, console: object) -> str:
+        """What the terminal is sent."""
+        if self._written is None:
+            self._written = written(self._row, self._palette)
+        return self._written
+
+
+def depth_of(app: Any) -> int:
+    """How many bits of colour the terminal has; 0 when none are wanted."""
+    console = app.console
+    if console.no_color or console.color_system is None:
+        return 0
+    return 24 if console.color_system == "truecolor" else 8

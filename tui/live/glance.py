@@ -1,0 +1,156 @@
+"""A picture of a guest now and then: the preview beside the list, and the tiles of the wall.
+
+It looks on by the monitor of a VM of this host and takes nobody's place. Nothing is asked of a
+guest while nobody can see the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from textual.worker import Worker
+
+from broker.errors import BrokerError
+from broker.model import MachineKey, State
+from broker.service.port import ConsoleInfo
+from broker.view import Frame, Way
+from tui.host import Host
+from tui.live.cells import LETTER, Palette, Row
+from tui.live.frame_view import FrameView
+from tui.live.letters import Page, Reader
+from tui.live.shades import Shrinker, fit
+
+EVERY_SECONDS: Final = 1.0
+CALM_SECONDS: Final = 4.0
+"""How seldom a guest is looked at that shows the same all the time."""
+_SPACE: Final = ord(" ")
+_SHOWN: Final = frozenset({State.RUNNING, State.PAUSED, State.SUSPENDED, State.UNRESPONSIVE})
+
+
+def can_glance(info: ConsoleInfo) -> bool:
+    """Whether there is a picture to be had without taking anybody's place."""
+    machine = info.machine
+    return (machine.defined or machine.adopted) and machine.state in _SHOWN
+
+
+class Glance(FrameView):
+    """A small picture of one machine, kept up while it can be seen.
+
+    Args:
+        every: Least seconds between two pictures.
+        changed: Called when the picture has changed; not for the first one.
+        problem: Called with why there is none.
+    """
+
+    DEFAULT_CSS = "Glance { width: 1fr; height: 1fr; background: black; }"
+
+    def __init__(
+        self,
+        host: Host,
+        palette: Palette,
+        *,
+        every: float = EVERY_SECONDS,
+        changed: Callable[[], None] = lambda: None,
+        problem: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        super().__init__(palette)
+        self._host = host
+        self._every = every
+        self._told_changed = changed
+        self._told_problem = problem
+        self._key: MachineKey | None = None
+        self._worker: Worker[None] | None = None
+        self._frame: Frame | None = None
+        self._reader = Reader()
+        self._dim = False
+
+    def dim(self, dim: bool) -> None:
+        """Show it at half its brightness, or as it is."""
+        if dim != self._dim:
+            self._dim = dim
+            self.on_resize()
+
+    @property
+    def watches(self) -> MachineKey | None:
+        """Whose picture it keeps up."""
+        return self._key
+
+    def look_at(self, key: MachineKey | None) -> None:
+        """Show that machine from now on, or none."""
+        if key == self._key and (key is None or self._worker is not None):
+            return
+        self.rest()
+        if key != self._key:
+            self._key, self._frame = key, None
+            self.want([])
+            self.send(0)
+        if key is not None:
+            self._worker = self.run_worker(self._keep(key), name="glance", exit_on_error=False)
+
+    def rest(self) -> None:
+        """Ask no more; what is shown stays, until a machine is looked at again."""
+        if self._worker is not None:
+            self._worker.cancel()
+            self._worker = None
+
+    def on_resize(self) -> None:
+        """Make the picture anew for the new size."""
+        if self._frame is not None:
+            self._put(self._cells(self._frame))
+
+    async def _keep(self, key: MachineKey) -> None:
+        try:
+            service = await self._host.served()
+            async with service.view(key, Way.WATCH, calm=CALM_SECONDS) as view:
+                while True:
+                    frame = await view.frame()
+                    first, self._frame = self._frame is None, frame
+                    size = self.size
+                    cells = await asyncio.to_thread(self._cells, frame)
+                    # Made for a size that is not any more, it would overwrite what is right.
+                    self._put(cells if self.size == size else self._cells(frame))
+                    if not first:
+                        self._told_changed()
+                    await asyncio.sleep(self._every)
+        except BrokerError as problem:
+            if self._key == key:
+                self._told_problem(problem.what)
+
+    def _cells(self, frame: Frame) -> tuple[list[Row], int, int]:
+        width, height = self.size
+        if not width or not height:
+            return [], 0, 0
+        page = self._reader.read(frame)
+        if page is not None:
+            return excerpt(page, width, height), 0, 0
+        port = fit(frame.width, frame.height, width, height)
+        return Shrinker().rows(frame, port), port.left, port.top
+
+    def _put(self, cells: tuple[list[Row], int, int]) -> None:
+        if self.is_mounted:
+            rows, left, top = cells
+            if self._dim:
+                rows = [[_halved(cell) for cell in row] for row in rows]
+            self.want(rows, left=left, top=top)
+            self.send(0)
+
+
+def excerpt(page: Page, width: int, height: int) -> list[Row]:
+    """The part of a page that says most: empty lines left out when there is no room for all."""
+    rows = page.rows
+    if len(rows) > height:
+        lines = page.text.split("\n")
+        rows = [row for row, line in zip(rows, lines, strict=False) if line.strip()][-height:]
+    indent = min((_indent(row) for row in rows), default=0) if len(page.rows[0]) > width else 0
+    return [row[indent : indent + width] for row in rows]
+
+
+def _halved(cell: int) -> int:
+    return cell >> LETTER << LETTER | cell >> 1 & 0x7F7F7F7F7F7F
+
+
+def _indent(row: Row) -> int:
+    blank = next((at for at, cell in enumerate(row) if cell >> LETTER != _SPACE), len(row))
+    return blank if blank < len(row) else 1 << 30

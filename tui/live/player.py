@@ -1,0 +1,222 @@
+"""From a view to cells, and from keys to a view: the part of a live screen that waits.
+
+Nothing piles up on the way: a picture is asked for when the one before has begun to go to the
+terminal, keys wait in a short queue, and pointers' movements overtake each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from broker.errors import BrokerError, Refused, UsageError
+from broker.unwrap import unwrapped
+from broker.view import Frame, Pointer, View
+from tui.live.cells import Row
+from tui.live.frame_view import FrameView
+from tui.live.letters import Page, Reader
+from tui.live.pace import FRAME_SECONDS, Pace
+from tui.live.shades import Port, Shrinker, fit, one_to_one
+from tui.live.typed import Typed
+
+MOST_WAITING: Final = 512
+"""Keys and clicks that may wait; a guest that takes none for so long is told of."""
+
+
+@dataclass(slots=True)
+class Shown:
+    """What is on the screen now.
+
+    Attributes:
+        page: The text, when it is text.
+    """
+
+    frame: Frame
+    port: Port
+    page: Page | None = None
+
+
+class Player:
+    """Plays one view on one widget.
+
+    Args:
+        told: Called with what a person must know of a key that was not taken.
+        drawn: Called after each picture.
+    """
+
+    def __init__(
+        self,
+        widget: FrameView,
+        pace: Pace,
+        *,
+        told: Callable[[BrokerError], None],
+        drawn: Callable[[Shown], None],
+    ) -> None:
+        self.zoomed = False
+        self.layout = "us"
+        self.shown: Shown | None = None
+        self.frames = 0
+        """Pictures, or parts of them, that went to the terminal."""
+        self.bytes_sent = 0
+        self._widget = widget
+        self._pace = pace
+        self._told = told
+        self._drawn = drawn
+        self._centre: tuple[int, int] | None = None
+        self._reader = Reader()
+        self._shrinker = Shrinker()
+        self._lock = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._sent = asyncio.Event()
+        self._answer = asyncio.Event()
+        self._queue: asyncio.Queue[Typed | Pointer] = asyncio.Queue(MOST_WAITING)
+
+    async def play(self, view: View) -> None:
+        """Until the view is gone, which raises, or this is cancelled."""
+        async with unwrapped(), asyncio.TaskGroup() as group:
+            group.create_task(self._read(view), name="live picture")
+            group.create_task(self._send(), name="live terminal")
+            group.create_task(self._act(view), name="live keys")
+
+    # -- from the guest
+
+    async def _read(self, view: View) -> None:
+        while True:
+            await self._draw(await view.frame())
+            self._sent.clear()
+            await self._sent.wait()
+
+    async def again(self) -> None:
+        """Draw what there is anew: the size, or what is wanted of it, has changed."""
+        if self.shown is not None:
+            await self._draw(replace(self.shown.frame, changed=None))
+
+    async def _draw(self, frame: Frame) -> None:
+        async with self._lock:
+            size = (self._widget.size.width, self._widget.size.height)
+            if not all(size):
+                return
+            shown, rows = await asyncio.to_thread(self._cells, frame, *size)
+            self.shown = shown
+            self._widget.want(rows, left=shown.port.left, top=shown.port.top)
+            self._changed.set()
+            self._drawn(shown)
+
+    def _cells(self, frame: Frame, columns: int, lines: int) -> tuple[Shown, list[Row]]:
+        """What to show; in a thread."""
+        page = None if self.zoomed else self._reader.read(frame)
+        if page is not None:
+            self._shrinker = Shrinker()  # it has not seen this one, so it cannot patch the next
+            port = text_port(page, columns, lines)
+            first = port.box[1] // page.glyph[1]
+            return Shown(frame, port, page), [
+                row[: port.columns] for row in page.rows[first : first + port.lines]
+            ]
+        if self.zoomed:
+            centre = self._centre or (frame.width // 2, frame.height // 2)
+            port = one_to_one(frame.width, frame.height, columns, lines, centre)
+        else:
+            port = fit(frame.width, frame.height, columns, lines)
+        return Shown(frame, port), self._shrinker.rows(frame, port)
+
+    # -- to the terminal
+
+    def answered(self) -> None:
+        """The terminal has taken what was sent."""
+        if self._pace.answered(asyncio.get_running_loop().time()):
+            self._answer.set()
+
+    async def _send(self) -> None:
+        now = asyncio.get_running_loop().time
+        while True:
+            await self._changed.wait()
+            await self._our_turn()
+            self._changed.clear()
+            size = self._widget.send(self._pace.budget)
+            self._sent.set()
+            self.frames += 1
+            if not size:
+                await asyncio.sleep(FRAME_SECONDS)
+                continue
+            self.bytes_sent += size
+            self._pace.sent(size, now())
+            if not self._widget.converged:
+                self._changed.set()
+
+    async def _our_turn(self) -> None:
+        now = asyncio.get_running_loop().time
+        while (left := self._pace.due(now())) > 0 or self._pace.waits:
+            if not self._pace.waits:
+                await asyncio.sleep(left)
+                continue
+            self._answer.clear()
+            try:
+                async with asyncio.timeout(left):
+                    await self._answer.wait()
+            except TimeoutError:
+                pass
+
+    # -- to the guest
+
+    def give(self, what: Typed | Pointer) -> bool:
+        """Pass it on as soon as may be; False when too much waits already."""
+        if isinstance(what, Pointer):
+            self._centre = (what.x, what.y)
+        try:
+            self._queue.put_nowait(what)
+        except asyncio.QueueFull:
+            return False
+        return True
+
+    async def _act(self, view: View) -> None:
+        waiting: Typed | Pointer | None = None
+        while True:
+            now = waiting or await self._queue.get()
+            waiting = None
+            while not self._queue.empty():
+                after = self._queue.get_nowait()
+                joined = _joined(now, after)
+                if joined is None:
+                    waiting = after
+                    break
+                now = joined
+            try:
+                await self._do(view, now)
+            except (Refused, UsageError) as problem:
+                self._told(problem)
+
+    async def _do(self, view: View, what: Typed | Pointer) -> None:
+        if isinstance(what, Pointer):
+            await view.point(what)
+        elif what.text:
+            await view.type(what.text, layout=self.layout)
+        else:
+            await view.press([what.chord])
+
+
+def _joined(first: Typed | Pointer, then: Typed | Pointer) -> Typed | Pointer | None:
+    """Both as one, where that is the same to a guest."""
+    if isinstance(first, Typed) and isinstance(then, Typed) and first.text and then.text:
+        return Typed(text=first.text + then.text)
+    if isinstance(first, Pointer) and isinstance(then, Pointer):
+        still = first.buttons == then.buttons and not first.wheel
+        return then if still else None
+    return None
+
+
+def text_port(page: Page, columns: int, lines: int) -> Port:
+    """Where a page goes; when there are more lines than room, those around the cursor."""
+    across, down = page.glyph
+    wide, high = min(len(page.rows[0]), columns), min(len(page.rows), lines)
+    used = len(page.text.rstrip().splitlines())
+    last = max(used, page.cursor[1] + 1 if page.cursor else 0)
+    first = max(0, min(len(page.rows), last) - high)
+    return Port(
+        (0, first * down, wide * across, (first + high) * down),
+        wide,
+        high,
+        (columns - wide) // 2,
+        (lines - high) // 2,
+    )

@@ -1,0 +1,62 @@
+"""The screen of the selected machine, small, beside what is known of it."""
+
+from __future__ import annotations
+
+from textual.containers import Container
+
+from broker.service.port import ConsoleInfo
+from tui.host import Host
+from tui.live.cells import Palette
+
+
+class Preview(Container):
+    """Shown while there is a picture to be had, and nowhere in the way otherwise.
+
+    What draws the picture is imported with the first one.
+    """
+
+    DEFAULT_CSS = """
+    Preview { height: 13; display: none; margin: 0 0 1 0; background: black; }
+    .-narrow Preview { height: 0; }
+    """
+
+    def __init__(self, host: Host, palette: Palette) -> None:
+        super().__init__()
+        self._host = host
+        self._palette = palette
+        self._wanted: ConsoleInfo | None = None
+        self._rests = False
+
+    def look_at(self, info: ConsoleInfo | None) -> None:
+        """Show that machine from now on, or none."""
+        from tui.live.glance import Glance, can_glance
+
+        wanted = info if info is not None and can_glance(info) and self._has_room() else None
+        self._wanted, self._rests = wanted, False
+        self.display = wanted is not None
+        if wanted is not None and not self.query(Glance):
+            self.mount(Glance(self._host, self._palette, problem=self._gone))
+            self.call_after_refresh(self._look)
+        else:
+            self._look()
+
+    def rest(self) -> None:
+        """Nobody sees it: ask no guest for anything. What is shown stays."""
+        from tui.live.glance import Glance
+
+        self._rests = True
+        for glance in self.query(Glance):
+            glance.rest()
+
+    def _look(self) -> None:
+        from tui.live.glance import Glance
+
+        if not self._rests:
+            for glance in self.query(Glance):
+                glance.look_at(None if self._wanted is None else self._wanted.machine.key)
+
+    def _has_room(self) -> bool:
+        return not self.screen.has_class("-narrow")
+
+    def _gone(self, _: str) -> None:
+        self.display = False

@@ -1,0 +1,149 @@
+"""A guest's picture made as small as the terminal: half blocks, two pixels in each cell.
+
+Needs Pillow, which is imported with the first picture. Made for a thread: Pillow lets go of the
+interpreter's lock while it works.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from broker.view import Frame
+from tui.live.cells import COLOUR, Row
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+REDUCING_GAP: Final = 1.5
+"""Pillow first throws whole pixels away down to that many times the size, then averages."""
+_FIVE_BITS: Final = [value & 0xF8 | value >> 5 for value in range(256)]
+"""Colours cut to five bits: hard to see, and a quarter of a video's bytes less."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """What of a guest's screen is shown, and where in the cells it lies.
+
+    Attributes:
+        box: Left, top, right and bottom on the guest's screen, in pixels.
+        columns, lines: Cells it fills.
+        left, top: Cells left free before it.
+    """
+
+    box: tuple[int, int, int, int]
+    columns: int
+    lines: int
+    left: int = 0
+    top: int = 0
+
+    def at(self, column: int, line: int) -> tuple[int, int]:
+        """The guest's pixel in the middle of a cell."""
+        x0, y0, x1, y1 = self.box
+        x = x0 + (2 * (column - self.left) + 1) * (x1 - x0) // (2 * self.columns)
+        y = y0 + (2 * (line - self.top) + 1) * (y1 - y0) // (2 * self.lines)
+        return max(x0, min(x1 - 1, x)), max(y0, min(y1 - 1, y))
+
+
+def fit(width: int, height: int, columns: int, lines: int) -> Port:
+    """All of a guest's screen, as large as it fits with square pixels, in the middle."""
+    scale = min(columns / width, 2 * lines / height, 1.0)
+    wide = max(1, min(columns, round(width * scale)))
+    high = max(1, min(lines, round(height * scale / 2)))
+    return Port((0, 0, width, height), wide, high, (columns - wide) // 2, (lines - high) // 2)
+
+
+def one_to_one(width: int, height: int, columns: int, lines: int, centre: tuple[int, int]) -> Port:
+    """A part of a guest's screen, one of its pixels for each of ours, around a place."""
+    wide, high = min(width, columns), min(height, 2 * lines)
+    x = max(0, min(width - wide, centre[0] - wide // 2))
+    y = max(0, min(height - high, centre[1] - high // 2))
+    rows = (high + 1) // 2
+    return Port((x, y, x + wide, y + high), wide, rows, (columns - wide) // 2, (lines - rows) // 2)
+
+
+class Shrinker:
+    """Keeps the small picture, and makes anew only what has changed."""
+
+    def __init__(self) -> None:
+        self._port: Port | None = None
+        self._of: tuple[int, int] = (0, 0)
+        self._small: Image | None = None
+        self._bytes: list[bytes] = []
+        self._rows: list[Row] = []
+
+    def rows(self, frame: Frame, port: Port) -> list[Row]:
+        """The cells of a frame, `port.columns` wide and `port.lines` high."""
+        small = self._shrunk(frame, port)
+        shown = small.point(_FIVE_BITS * len(small.getbands()))
+        if frame.form == "BGRX":
+            blue, green, red, _ = shown.split()
+            shown = _merged(red, green, blue)
+        data = shown.convert("RGBX").tobytes()
+        size = port.columns * 8
+        if len(self._bytes) != port.lines:
+            self._bytes, self._rows = [b""] * port.lines, [()] * port.lines
+        for line in range(port.lines):
+            both = data[line * size : (line + 1) * size]
+            if both != self._bytes[line]:
+                self._bytes[line] = both
+                self._rows[line] = _cells(both)
+        return list(self._rows)
+
+    def _shrunk(self, frame: Frame, port: Port) -> Image:
+        from PIL import Image
+
+        mode, raw = ("RGBX", "RGBX") if frame.form == "BGRX" else ("RGB", "RGB")
+        whole = Image.frombuffer(mode, (frame.width, frame.height), frame.data, "raw", raw, 0, 1)
+        size = (port.columns, port.lines * 2)
+        of = (frame.width, frame.height)
+        before = self._small
+        is_part = frame.changed is not None and self._port == port and self._of == of
+        if before is None or not is_part or before.mode != mode:
+            self._port, self._of = port, of
+            self._small = whole.resize(size, Image.Resampling.BOX, port.box, REDUCING_GAP)
+            return self._small
+        assert frame.changed is not None
+        self._patch(before, whole, port, frame.changed)
+        return before
+
+    def _patch(
+        self, small: Image, whole: Image, port: Port, changed: tuple[int, int, int, int]
+    ) -> None:
+        """Make anew the small pixels that a changed area reaches into."""
+        from PIL import Image
+
+        x0, y0, x1, y1 = port.box
+        across, down = (x1 - x0) / small.width, (y1 - y0) / small.height
+        left = max(0, int((changed[0] - x0) / across))
+        top = max(0, int((changed[1] - y0) / down))
+        right = min(small.width, int((changed[2] - x0) / across) + 1)
+        bottom = min(small.height, int((changed[3] - y0) / down) + 1)
+        if left >= right or top >= bottom:
+            return
+        box = (
+            x0 + left * across,
+            y0 + top * down,
+            min(x1, x0 + right * across),
+            min(y1, y0 + bottom * down),
+        )
+        size = (right - left, bottom - top)
+        small.paste(whole.resize(size, Image.Resampling.BOX, box, REDUCING_GAP), (left, top))
+
+
+def _merged(red: Image, green: Image, blue: Image) -> Image:
+    from PIL import Image
+
+    return Image.merge("RGB", (red, green, blue))
+
+
+def _cells(both: bytes) -> Row:
+    """A row of cells from the bytes R, G, B, x of its upper and its lower pixels."""
+    half = len(both) // 2
+    upper, lower = both[:half], both[half:]
+    return [
+        (tr << 16 | tg << 8 | tb) << COLOUR | br << 16 | bg << 8 | bb
+        for tr, tg, tb, br, bg, bb in zip(
+            upper[::4], upper[1::4], upper[2::4], lower[::4], lower[1::4], lower[2::4], strict=True
+        )
+    ]

@@ -1,0 +1,108 @@
+"""Coming to a guest from the list: its screen live, its serial port, and whose place that takes."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from typing import Any, Final
+
+from textual.app import App
+
+from broker import human
+from broker.errors import BrokerError
+from broker.service.port import ConsoleInfo
+from broker.view import Way
+from tui.host import Host
+
+_ENTRY: Final = "from broker.cli.main import entry; entry()"
+SERIAL: Final = (sys.executable, "-c", _ENTRY, "vm", "serial")
+
+
+class Looks:
+    """The verbs `live` and `serial`. Screens are imported when they are first needed."""
+
+    def __init__(self, app: App[Any], host: Host) -> None:
+        self._app = app
+        self._host = host
+
+    # -- the screen
+
+    def live(self, info: ConsoleInfo) -> None:
+        """Show its screen; when somebody is there, ask first."""
+        if self._host.readonly:
+            self._show(info, Way.WATCH)
+        elif info.sessions:
+            self._ask(info)
+        else:
+            self._show(info, Way.USE)
+
+    def _show(self, info: ConsoleInfo, way: Way) -> None:
+        from tui.screens.live import LiveScreen
+
+        def left(problem: BrokerError | None) -> None:
+            if problem is None:
+                return
+            if problem.code == "occupied" and way is Way.USE:
+                self._ask(info)  # somebody came between the list and us
+                return
+            self._app.notify(
+                "\n".join(
+                    filter(None, (human.one_line(problem.what), human.one_line(problem.fix)))
+                ),
+                title=human.one_line(info.machine.name),
+                severity="warning",
+                markup=False,
+            )
+
+        self._app.push_screen(LiveScreen(self._host, info, way), left)
+
+    def _ask(self, info: ConsoleInfo) -> None:
+        from tui.screens.occupied import OccupiedScreen
+
+        machine = info.machine
+        there = [one for one in self._host.snapshot.sessions if one.key == machine.key]
+
+        def answered(way: Way | None) -> None:
+            if way is not None:
+                self._show(info, way)
+
+        can_watch = machine.defined or machine.adopted
+        self._app.push_screen(OccupiedScreen(machine.name, there, can_watch=can_watch), answered)
+
+    # -- the serial port
+
+    def serial(self, info: ConsoleInfo) -> None:
+        """Lend the terminal to it; where there is none to lend, show it in a screen."""
+        if not self._host.may_change():
+            return
+        driver = self._app._driver  # whether the terminal can be lent
+        if driver is not None and driver.can_suspend:
+            self._app.run_worker(self._lend(info), name="serial", exit_on_error=False)
+            return
+        from tui.screens.serial import SerialScreen
+
+        self._app.push_screen(SerialScreen(self._host, info))
+
+    async def _lend(self, info: ConsoleInfo) -> None:
+        machine = info.machine
+        words = [*SERIAL, f"{machine.key.source}/{machine.key.uuid}"]
+        # Without the batch, painting fills the queue of a writer that has stopped, for good; the
+        # bridge is a process of its own, so that here everything goes on meanwhile.
+        with self._app.batch_update(), self._app.suspend():
+            code = await asyncio.to_thread(_run, words)
+        self._app.refresh()
+        if code:
+            self._app.notify(
+                f"The serial bridge ended with {code}; in a shell: broker vm serial {machine.name}",
+                title=human.one_line(machine.name),
+                severity="warning",
+                markup=False,
+            )
+
+
+def _run(words: list[str]) -> int:
+    try:
+        return subprocess.run(words, check=False).returncode  # noqa: S603 - our own command
+    except OSError:
+        return -1

@@ -1,0 +1,304 @@
+"""A guest's screen where one is: every key goes to the guest, but `Ctrl-]`."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, Final
+
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.screen import Screen
+
+from broker import human
+from broker.errors import BrokerError
+from broker.service.port import ConsoleInfo
+from broker.view import Pointer, View, Way
+from tui.host import Host
+from tui.live import still
+from tui.live.cells import Palette, depth_of
+from tui.live.frame_view import FrameView
+from tui.live.pace import Pace
+from tui.live.player import Player, Shown
+from tui.live.typed import Typed, typed
+from tui.screens.leader import LeaderScreen
+from tui.screens.prompt import PromptScreen
+from tui.widgets.line import Line, Piece
+
+log = logging.getLogger(__name__)
+
+LEADER: Final = "ctrl+right_square_bracket"
+MOST_PASTED: Final = 4096
+"""Characters; a key each, and a guest takes some forty a second."""
+SECOND: Final = 1.0
+
+
+class LiveBar(Line):
+    """The only line that is not the guest's; it says who has the keyboard."""
+
+    DEFAULT_CSS = "LiveBar { height: 1; }"
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = human.one_line(name)
+        self._said: tuple[str, ...] = ("opening",)
+        self._keyboard = ""
+
+    def say(self, keyboard: str, *words: str) -> None:
+        """Show these, if they are others than before."""
+        if (keyboard, words) != (self._keyboard, self._said):
+            self._keyboard, self._said = keyboard, words
+            self.refresh()
+
+    def pieces(self) -> tuple[list[Piece], list[Piece]]:
+        """The machine and its picture; whose the keyboard is."""
+        left = [Piece(f" {self._name} ", "here", keep=9)]
+        left += [Piece(f" {word} ", "dim", keep=5 - at) for at, word in enumerate(self._said)]
+        tone = "ok" if self._keyboard.endswith("guest") else "warn"
+        right = [Piece(f" {self._keyboard} ", tone, keep=8)] if self._keyboard else []
+        return left, [*right, Piece(" ^] ", "key", "screen.leader", 9), Piece("Menu ", keep=9)]
+
+
+class LiveScreen(Screen[BrokerError | None]):
+    """One machine's screen, live. Dismissed with why it ended, if nobody left it."""
+
+    CSS_PATH = "../styles/live.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = []
+    ALLOW_SELECT = False
+
+    def __init__(self, host: Host, info: ConsoleInfo, way: Way) -> None:
+        super().__init__()
+        self._host = host
+        self._info = info
+        self._way = way
+        self._controls = way is not Way.WATCH
+        self._mouse = True
+        self._view: View | None = None
+        self._counted = (0, 0)
+        self._player: Player
+
+    def compose(self) -> ComposeResult:
+        """The line, and the guest."""
+        yield LiveBar(self._info.machine.name)
+        yield FrameView(Palette(depth_of(self.app)), direct=True)
+
+    def on_mount(self) -> None:
+        """Open it."""
+        pace = Pace(multiplexed=bool(os.environ.get("TMUX") or os.environ.get("STY")))
+        self._player = Player(self.query_one(FrameView), pace, told=self._told, drawn=self._drawn)
+        self._host.captor = self
+        self.set_interval(SECOND, self._count)
+        self._live()
+
+    def on_unmount(self) -> None:
+        """Keys are ours again."""
+        if self._host.captor is self:
+            self._host.captor = None
+
+    @work(exit_on_error=False, name="live")
+    async def _live(self) -> None:
+        try:
+            service = await self._host.served()
+            async with service.view(self._info.machine.key, self._way) as view:
+                self._view = view
+                await self._player.play(view)
+        except BrokerError as problem:
+            self._gone(problem)
+        except Exception:  # whatever it is, the screen must not just stand still
+            log.exception("the live view broke")
+            self._gone(BrokerError("The live view broke", fix="The log has the cause"))
+
+    def _gone(self, problem: BrokerError) -> None:
+        """Close, with whatever is open over it."""
+        while not self.is_active and self in self.app.screen_stack:
+            self.app.pop_screen()
+        self.dismiss(problem)
+
+    # -- showing
+
+    def _drawn(self, _: Shown) -> None:
+        if self._counted == (0, 0):
+            self._counted = (self._player.frames, self._player.bytes_sent)
+            self._say()
+
+    def _count(self) -> None:
+        frames, sent = self._player.frames, self._player.bytes_sent
+        per_second = (frames - self._counted[0], sent - self._counted[1])
+        self._counted = (frames, sent)
+        self._say(*per_second)
+
+    def _say(self, frames: int = 0, sent: int = 0) -> None:
+        shown, view = self._player.shown, self._view
+        if shown is None or view is None:
+            return
+        frame, port = shown.frame, shown.port
+        size = f"{frame.width}x{frame.height}"
+        if shown.page is not None:
+            how = f"{size} text"
+        elif self._player.zoomed:
+            how = f"{size} 1:1"
+        else:
+            share = max(1, round((port.box[2] - port.box[0]) / port.columns))
+            how = f"{size}, {share} pixels a cell" if share > 1 else size
+        words = [view.via, how]
+        if frames > 1:
+            words.append(f"{min(frames, 15)} fps, {human.size(sent)}/s")
+        if not view.whole:
+            words.append("not all of it can be shown; o opens a viewer")
+        keyboard = "keyboard: guest" if self._controls else "view only"
+        self.query_one(LiveBar).say(keyboard, *words)
+
+    @on(events.Resize)
+    async def _resized(self) -> None:
+        self.call_after_refresh(self._player.again)
+
+    # -- keys and mouse
+
+    def take(self, event: events.Event) -> bool:
+        """Take a key, a paste, or the terminal's answer before anybody else does (host.Captor)."""
+        if isinstance(event, events.CursorPosition):
+            self._player.answered()
+            return True
+        if not self.is_active:
+            return False
+        if isinstance(event, events.Paste):
+            self._paste(event.text)
+            return True
+        if not isinstance(event, events.Key):
+            return False
+        if event.key == LEADER:
+            self.action_leader()
+        elif not self._controls:
+            if event.key in ("q", "escape"):
+                self.dismiss(None)
+            else:
+                self._hint("View only: q leaves; Ctrl-] has what else can be done")
+        else:
+            self._type(event)
+        return True
+
+    def _type(self, event: events.Key) -> None:
+        meant = typed(event.key, event.character)
+        if meant is None:
+            self._hint(f"No guest's keyboard has {event.key}")
+        elif not self._player.give(meant):
+            self._hint("The guest takes no keys; this one was dropped")
+
+    def _paste(self, text: str) -> None:
+        if not self._controls:
+            self._hint("View only: nothing was typed")
+        elif len(text) > MOST_PASTED:
+            self._hint(f"{len(text):,} characters are too many to type; {MOST_PASTED:,} are not")
+        elif text and not self._player.give(Typed(text=text)):
+            self._hint("The guest takes no keys; nothing was typed")
+
+    @on(FrameView.Pointed)
+    def _pointed(self, event: FrameView.Pointed) -> None:
+        shown = self._player.shown
+        if shown is None or not (self._controls and self._mouse) or not self.is_active:
+            return
+        x, y = shown.port.at(event.column, event.line)
+        self._player.give(Pointer(x, y, event.buttons, event.wheel))
+
+    def _told(self, problem: BrokerError) -> None:
+        if getattr(problem, "reason", "") == "no-tablet":
+            self._mouse = False
+        self._hint(str(problem))
+
+    def _hint(self, text: str) -> None:
+        self.app.clear_notifications()
+        self.notify(human.one_line(text), severity="warning", markup=False, timeout=3)
+
+    # -- the menu
+
+    def action_leader(self) -> None:
+        """What can be done beside typing."""
+        offered = {"leave", "zoom", "shot", "viewer"}
+        if self._controls:
+            offered |= {"bracket", "delete", "function", "paste", "layout", "mouse"}
+        if self._player.shown is not None and self._player.shown.page is not None:
+            offered.add("copy")
+        by_monitor = self._view is not None and self._view.via == "monitor"
+        if not self._host.readonly and (self._way is not Way.WATCH or by_monitor):
+            offered.add("control")
+        name = human.one_line(self._info.machine.name)
+        self.app.push_screen(LeaderScreen(name, frozenset(offered)), self._chosen)
+
+    def _chosen(self, what: str | None) -> None:
+        if what:
+            act: Callable[[], None] = getattr(self, f"_do_{what}")
+            self.call_next(act)  # the menu is closed after this has returned
+
+    def _do_leave(self) -> None:
+        self.dismiss(None)
+
+    def _do_bracket(self) -> None:
+        self._player.give(Typed(chord="ctrl-]"))
+
+    def _do_delete(self) -> None:
+        self._player.give(Typed(chord="ctrl-alt-delete"))
+
+    def _do_function(self) -> None:
+        def answered(number: str | None) -> None:
+            if number and number.isdecimal() and 1 <= int(number) <= 12:
+                self._player.give(Typed(chord=f"ctrl-alt-f{int(number)}"))
+
+        self.app.push_screen(PromptScreen("Ctrl-Alt-F, 1 to 12", ""), answered)
+
+    def _do_paste(self) -> None:
+        if self.app.clipboard:
+            self._paste(self.app.clipboard)
+        else:
+            self._hint("Paste with your terminal's own key: it is typed to the guest")
+
+    def _do_layout(self) -> None:
+        def answered(layout: str | None) -> None:
+            if layout:
+                self._player.layout = layout
+
+        ask = PromptScreen(
+            "Keyboard layout of the guest (us, de, fr, uk, ...)", self._player.layout
+        )
+        self.app.push_screen(ask, answered)
+
+    def _do_copy(self) -> None:
+        if self._player.shown is not None and self._player.shown.page is not None:
+            self.app.copy_to_clipboard(self._player.shown.page.text)
+            self.notify("The screen's text went to the terminal's clipboard", title="Copied")
+
+    def _do_shot(self) -> None:
+        if self._player.shown is None:
+            return
+        path = Path.cwd() / still.file_name(self._info.machine.name, self._host.now())
+        self._save(path, self._player.shown)
+
+    @work(thread=True, exit_on_error=False)
+    def _save(self, path: Path, shown: Shown) -> None:
+        try:
+            still.save(path, shown.frame)
+        except OSError as exc:
+            text = f"{path} cannot be written ({exc.strerror})"
+            self.app.call_from_thread(self._hint, text)
+        else:
+            said = partial(self.notify, str(path), title="Saved", markup=False)
+            self.app.call_from_thread(said)
+
+    def _do_zoom(self) -> None:
+        self._player.zoomed = not self._player.zoomed
+        self.call_after_refresh(self._player.again)
+
+    def _do_mouse(self) -> None:
+        self._mouse = not self._mouse
+        self.notify(f"The mouse is {'the guest' if self._mouse else 'this terminal'}'s")
+
+    def _do_control(self) -> None:
+        self._controls = not self._controls
+        self._say()
+
+    def _do_viewer(self) -> None:
+        self.dismiss(None)
+        self._host.do("open", self._info.machine.key)

@@ -1,0 +1,139 @@
+"""The interface in a browser of this host: textual-serve behind a token, on the loopback alone.
+
+Whoever shows the token once gets a cookie. Names that only look like this host (DNS rebinding) and
+pages of other origins are refused, because a browser would send the cookie for them too. Each tab
+is an app of its own, and speaks to the same store and proxy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import secrets
+import shlex
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiohttp import web
+from textual_serve.server import Server
+
+COOKIE: Final = "broker-web"
+HOST: Final = "127.0.0.1"
+LOCAL_NAMES: Final = frozenset({HOST, "localhost"})
+APP: Final = (sys.executable, "-c", "from broker.cli.main import entry; entry()", "tui")
+DENIED: Final = "Open the address that broker --web printed, with its token.\n"
+HEADERS: Final = {
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+
+
+class Guarded(Server):
+    """textual-serve, for whoever knows the token.
+
+    Args:
+        sock: Listens already, on the loopback.
+        arguments: Of `broker tui`, for each tab's app.
+    """
+
+    def __init__(self, sock: socket.socket, arguments: tuple[str, ...] = ()) -> None:
+        port = sock.getsockname()[1]
+        super().__init__(shlex.join((*APP, *arguments)), host=HOST, port=port, title="broker")
+        self.token = secrets.token_urlsafe(32)
+        self._sock = sock
+
+    @property
+    def address(self) -> str:
+        """What to open; a secret is in it."""
+        return f"{self.public_url}/?token={self.token}"
+
+    async def _make_app(self) -> web.Application:
+        app = await super()._make_app()
+        app.middlewares.append(self._guard)
+        app.on_startup.clear()  # its banner; what to open is said by whoever started us
+        return app
+
+    @web.middleware
+    async def _guard(
+        self,
+        request: web.Request,
+        handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    ) -> web.StreamResponse:
+        name = request.host.rpartition(":")[0] or request.host
+        origin = request.headers.get("Origin")
+        ours = {f"http://{local}:{self.port}" for local in LOCAL_NAMES}
+        if name not in LOCAL_NAMES or (origin is not None and origin not in ours):
+            raise web.HTTPForbidden(text=DENIED, headers=HEADERS)
+        shown = request.query.get("token")
+        if request.path == "/" and shown is not None and self._is_token(shown):
+            answer = web.HTTPSeeOther("/", headers=HEADERS)
+            answer.set_cookie(COOKIE, self.token, httponly=True, samesite="Strict")
+            raise answer
+        if not self._is_token(request.cookies.get(COOKIE, "")):
+            raise web.HTTPForbidden(text=DENIED, headers=HEADERS)
+        response = await handler(request)
+        if not response.prepared:
+            response.headers.update(HEADERS)
+        return response
+
+    def _is_token(self, shown: str) -> bool:
+        return hmac.compare_digest(shown.encode(), self.token.encode())
+
+    async def serve_until(self, stop: asyncio.Event) -> None:
+        """Serve until told to stop; the tabs' apps are ended then."""
+        runner = web.AppRunner(await self._make_app(), access_log=None, shutdown_timeout=5.0)
+        await runner.setup()
+        try:
+            await web.SockSite(runner, self._sock).start()
+            await stop.wait()
+        finally:
+            await runner.cleanup()
+
+
+def listen(port: int) -> socket.socket:
+    """A socket on the loopback.
+
+    Args:
+        port: 0 takes a free one.
+
+    Raises:
+        OSError: It is taken.
+    """
+    sock = socket.socket()
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((HOST, port))
+        sock.listen(16)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def serve(port: int, arguments: tuple[str, ...], say: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Args:
+        say: Told the address to open.
+
+    Raises:
+        OSError: The port is taken.
+    """
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        with contextlib.closing(listen(port)) as sock:
+            server = Guarded(sock, arguments)
+            say(server.address)
+            await server.serve_until(stop)
+
+    asyncio.run(main())
