@@ -273,7 +273,9 @@ class Keeper:
         self, seen: Machine, before: State | None, wanted: Power | None
     ) -> None:
         """Write down that it ended by itself; who ends one on purpose writes that down."""
-        if before not in IS_ON or wanted is not Power.ON:
+        # One that crashed in its first second may never have been seen running.
+        crashed_unseen = before is State.STOPPED and seen.state is State.CRASHED
+        if (before not in IS_ON and not crashed_unseen) or wanted is not Power.ON:
             return
         if seen.state is State.CRASHED:
             kind, text = Kind.MACHINE_CRASHED, f"{seen.full_name} crashed: {seen.reason}"
