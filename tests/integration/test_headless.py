@@ -22,6 +22,7 @@ from broker.spice.wire import DisplayInit, message
 from tests.broker.proxy.qemu import Qemu, running_qemu
 from tests.broker.proxy.rig import Rig, proxying
 from tests.guests import needs_qemu
+from tests.integration.test_proxy_qemu import tls
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
 
@@ -70,6 +71,27 @@ async def test_directly_to_the_machine(machine: Qemu) -> None:
         assert session.tls == ""
         await press_and_look(machine, session)
     assert await machine.is_alive()
+
+
+async def test_a_file_of_a_hypervisor_that_speaks_tls(tmp_path: Path) -> None:
+    """QEMU's own TLS port, its certificate held against the file's CA and subject."""
+    async with tls(tmp_path) as machine:
+        assert isinstance(machine.target, TcpTarget)
+        file = vv.VvFile(
+            host=machine.target.host,
+            tls_port=machine.target.tls_port,
+            password=machine.ticket,
+            ca=machine.target.ca_pem,
+            host_subject=machine.target.host_subject,
+        )
+        read = vv.parse(vv.render(file, profile="minimal"))
+        async with opened(dialer(target_of(read)), read.password) as session:
+            assert session.tls.startswith("TLS")
+            await press_and_look(machine.qemu, session)
+        other = replace(read, host_subject="CN=elsewhere")
+        with pytest.raises(Unreachable, match="certificate"):
+            async with opened(dialer(target_of(other)), read.password):
+                pass
 
 
 async def test_a_listener_is_told_of_drawing_with_its_moment(machine: Qemu, rig: Rig) -> None:
