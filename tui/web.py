@@ -19,12 +19,15 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import web
-from textual_serve.server import Server
+from textual_serve.app_service import AppService
+from textual_serve.server import Server, to_int
 
 COOKIE: Final = "broker-web"
 HOST: Final = "127.0.0.1"
 LOCAL_NAMES: Final = frozenset({HOST, "localhost"})
 APP: Final = (sys.executable, "-c", "from broker.cli.main import entry; entry()", "tui")
+LEAVING_SECONDS: Final = 10.0
+"""How long a tab's app may take to end when its tab is closed; it is killed then."""
 DENIED: Final = "Open the address that broker --web printed, with its token.\n"
 HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
@@ -32,6 +35,26 @@ HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
+
+
+class Tab(AppService):
+    """The app behind one tab. It ends with its tab, also when it hangs."""
+
+    async def stop(self) -> None:
+        """Ask it to quit and see it gone."""
+        process = self._process
+        if process is None:
+            return
+        try:
+            async with asyncio.timeout(LEAVING_SECONDS):
+                await super().stop()
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        self.stdin.close()
+        with contextlib.suppress(OSError):
+            await self.stdin.wait_closed()
 
 
 class Guarded(Server):
@@ -81,6 +104,29 @@ class Guarded(Server):
         if not response.prepared:
             response.headers.update(HEADERS)
         return response
+
+    async def handle_websocket(self, request: web.Request) -> web.WebSocketResponse:
+        """Run an app for a tab, for as long as the tab is open."""
+        tab = web.WebSocketResponse(heartbeat=15)
+        width, height = (
+            to_int(request.query.get(name, ""), usual)
+            for name, usual in (("width", 80), ("height", 24))
+        )
+        await tab.prepare(request)
+        app = Tab(
+            self.command,
+            write_bytes=tab.send_bytes,
+            write_str=tab.send_str,
+            close=tab.close,  # type: ignore[arg-type]  # whether it was open is of no use there
+            download_manager=self.download_manager,
+        )
+        try:
+            await app.start(width, height)
+            await self._process_messages(tab, app)
+        finally:
+            await app.stop()
+            await tab.close()
+        return tab
 
     def _is_token(self, shown: str) -> bool:
         return hmac.compare_digest(shown.encode(), self.token.encode())

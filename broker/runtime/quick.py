@@ -1,8 +1,9 @@
 """The quick path: `list` and `export-vv` without waking SQLAlchemy, pydantic, YAML or asyncio.
 
 It answers only when what is stored is known to be good: the database is of our version,
-sources.yaml is as it was when it was last read, and every local VM that was seen running still
-has its process. Otherwise the caller takes the full service, which is slower and right.
+sources.yaml is as it was when it was last read, each source in it was looked at, and every local
+VM that was seen running still has its process. Otherwise the caller takes the full service, which
+is slower and right.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ def quick() -> Quick | None:
     store = open_hot(locations.database)
     if store is None:
         return None
-    if store.file_fingerprint() != fingerprint(locations.sources_yaml) or not _all_alive(store):
+    unchanged = store.file_fingerprint() == fingerprint(locations.sources_yaml)
+    if not (unchanged and store.is_whole() and _all_alive(store)):
         store.close()
         return None
     consoles = Consoles(

@@ -17,7 +17,7 @@ from broker.config.settings import Settings
 from broker.config.sources_file import SourceEntry, fingerprint, read_sources
 from broker.driver import Driver, DriverContext
 from broker.errors import BrokerError
-from broker.model import MachineKey, Protocol, ProxyStatus
+from broker.model import Health, MachineKey, Protocol, ProxyStatus
 from broker.pki import Identity
 from broker.plugins import driver_class
 from broker.reconcile.inventory import Inventory
@@ -213,14 +213,17 @@ def proxy_status(locations: Locations) -> ProxyStatus:
 
 
 async def _bring_up_to_date(house: House) -> None:
-    """All sources when sources.yaml changed or was never read, else only the local ones."""
+    """All sources when sources.yaml changed or was never read, else the local and the new ones.
+
+    A new one is being listed by another process, or by one that was killed before it had.
+    """
     stored = await asyncio.to_thread(house.store.file_fingerprint)
     now = await asyncio.to_thread(fingerprint, house.locations.sources_yaml)
     if stored != now:
         await house.inventory.refresh()
         return
     for status in await asyncio.to_thread(house.store.sources):
-        if status.type == "local":
+        if status.type == "local" or status.health is Health.NEW:
             with contextlib.suppress(BrokerError):
                 await house.inventory.refresh_source(status.name)
 

@@ -56,6 +56,11 @@ class HotStore:
         with faults.sqlite_errors(self._database):
             self._connection.execute(hot_sql.ADD_EVENT, rows.from_event(event))
 
+    def is_whole(self) -> bool:
+        """Whether every configured source was looked at, so that what is stored is all there is."""
+        with faults.sqlite_errors(self._database):
+            return self._connection.execute(hot_sql.UNLISTED).fetchone() is None
+
     def file_fingerprint(self) -> str:
         """Which state of sources.yaml the machines are those of; empty when unknown."""
         with faults.sqlite_errors(self._database):

@@ -21,6 +21,7 @@ def generate() -> str:
         "FIRST_MACHINES": queries.FIRST_MACHINES,
         "WITH_PROCESS": queries.WITH_PROCESS,
         "FIND": queries.FIND,
+        "UNLISTED": queries.UNLISTED,
         "FACT": queries.FACT,
         "ADD_TOKEN": queries.ADD_TOKEN,
         "ADD_EVENT": queries.ADD_EVENT,

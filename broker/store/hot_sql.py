@@ -37,6 +37,12 @@ WHERE session.ended_at IS NULL GROUP BY session.source, session.uuid) AS live ON
 WHERE machine.name = :reference OR machine.uuid = lower(:reference) OR (machine.source || '/' || machine.name) = :reference OR lower(machine.source || '/' || machine.uuid) = lower(:reference) ORDER BY machine.name, machine.source, machine.uuid
 """
 
+UNLISTED = """
+SELECT source.name
+FROM source
+WHERE source.health = 'new'
+"""
+
 FACT = """
 SELECT meta.value
 FROM meta

@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 from sqlmodel import SQLModel
 
+from broker.model import Health
 from broker.store import tables
 
 
@@ -84,6 +85,9 @@ FIND = MACHINES.where(
     )
 )
 """The machines that one reference names."""
+
+UNLISTED = select(SOURCE.c.name).where(SOURCE.c.health == literal_column(f"'{Health.NEW}'"))
+"""Sources that were configured and not looked at yet: what is stored is not all there is."""
 
 FACT = select(META.c.value).where(META.c.name == bindparam("name"))
 """One fact."""

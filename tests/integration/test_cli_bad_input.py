@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 
 from broker import demo
+from broker.clock import SystemClock
 from broker.config.locations import Locations
+from broker.config.sources_file import fingerprint
+from broker.model import SourceName
+from broker.store.store import Store
 from tests.guests import needs_qemu
 from tests.integration.cli import broker, environment, running
 
@@ -249,9 +254,19 @@ def test_a_state_directory_that_is_a_file_is_said(locations: Locations) -> None:
     assert str(locations.state_dir) in said.error["what"]
 
 
+def test_what_a_broker_was_killed_before_listing_is_listed_by_the_next(
+    one_console: Locations,
+) -> None:
+    """It had read sources.yaml, and had not asked its sources."""
+    with closing(Store.open(one_console, clock=SystemClock())) as store:
+        store.put_configured([(SourceName("lab"), "static")])
+        store.put_file_fingerprint(fingerprint(one_console.sources_yaml))
+    assert [row["name"] for row in broker("list", "--json").rows] == ["web"]
+
+
 def test_two_brokers_at_once_lose_nothing(one_console: Locations) -> None:
     words = ("export-vv", "web", "-o", "-")
     with running(*words) as first, running(*words) as second:
-        texts = [process.communicate(timeout=50)[0] for process in (first, second)]
-    assert all(text.startswith("[virt-viewer]") for text in texts)
+        said = [process.communicate(timeout=50) for process in (first, second)]
+    assert [(out.partition("\n")[0], err) for out, err in said] == [("[virt-viewer]", ANY)] * 2
     assert len(broker("events", "--json").rows) >= 2

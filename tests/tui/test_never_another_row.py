@@ -62,7 +62,7 @@ def under_the_cursor(app: BrokerApp) -> str:
 
 async def opened(service: FakeService, pilot: Pilot[None]) -> list[str]:
     """The names of what was asked to be opened since this was last asked."""
-    await pilot.pause()
+    await pilot.pause(0.05)
     await pilot.pause()
     names = {
         row.machine.key: row.machine.name for row in listed([(n, STATES[0]) for n in range(21)])
@@ -97,13 +97,13 @@ async def play(script: Sequence[tuple[str, object]]) -> None:
 async def act(
     app: BrokerApp, service: FakeService, pilot: Pilot[None], later: list[ConsoleInfo]
 ) -> None:
-    """A key, while another list is on its way."""
-    await pilot.pause()
+    """A key, while another list is on its way; the one before it has come."""
+    await pilot.pause(0.12)
     shown = under_the_cursor(app)
     service.asked.clear()
     service.rows = later
     service.changed()
-    await pilot.press("o")
+    app.post_message(events.Key("o", "o"))
     assert await opened(service, pilot) in ([], [shown] if shown else [])
 
 

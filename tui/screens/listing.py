@@ -93,7 +93,7 @@ class Listing(Page):
     def _refilter_now(self) -> None:
         self._again = None
         if self.is_attached:
-            self.refilter()
+            self.table.show_unasked(self.refilter)
 
     def _count(self, found: int, query: Query) -> None:
         total, marks = f"{self.total():,}", len(self.table.marks)

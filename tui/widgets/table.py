@@ -89,6 +89,7 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
         self._where: dict[K, int] | None = None
         self._empty = ""
         self._gone: K | None = None
+        self._undrawn = False
         self._anchor: K | None = None
         self.marks: set[K] = set()
         """Rows that were marked, also those that a filter hides."""
@@ -98,7 +99,11 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
 
     @property
     def key(self) -> K | None:
-        """The row under the cursor; None when there is none, or it has gone."""
+        """The row under the cursor; None when there is none, it has gone, or was not drawn yet."""
+        return None if self._undrawn else self._under
+
+    @property
+    def _under(self) -> K | None:
         if self._gone is not None or not 0 <= self.cursor < len(self._view):
             return None
         return self._view[self.cursor]
@@ -113,7 +118,7 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
             empty: What to say when there are no rows.
             top: Forget the cursor and begin at the top.
         """
-        before, line = self.key, self.cursor - round(self.scroll_offset.y)
+        before, line = self._under, self.cursor - round(self.scroll_offset.y)
         key = self._gone if before is None else before
         at_end = self._follow and (not self._view or self.cursor == len(self._view) - 1)
         self._view, self._where, self._empty, self._gone = view, None, empty, None
@@ -134,8 +139,20 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
         self.scroll_to(y=max(0, position - line), animate=False, immediate=True, force=True)
         self._bring(position)
         self.refresh()
-        if self.key != before:
+        if self._under != before:
             self.post_message(self.Moved())
+
+    def show_unasked(self, show: Callable[[], None]) -> None:
+        """Have a view shown that nobody asked for: a first row has to be seen to be acted on."""
+        before = self._under
+        show()
+        if before is None and self._under is not None:
+            self._undrawn = True
+            self.call_after_refresh(self._drawn)
+
+    def _drawn(self) -> None:
+        self._undrawn = False
+        self.post_message(self.Moved())
 
     def rows_changed(self, changed: Collection[K]) -> None:
         """These rows look different: forget their pictures, repaint those on screen that do."""

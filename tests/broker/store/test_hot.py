@@ -122,6 +122,15 @@ def test_the_fingerprint_reads_the_same(filled: Store, hot: HotStore) -> None:
     assert queries.FILE_FINGERPRINT == "sources.yaml"
 
 
+def test_it_is_whole_once_each_source_was_looked_at(
+    filled: Store, hot: HotStore, clock: FakeClock
+) -> None:
+    assert not hot.is_whole()
+    for name in (LAB, HERE):
+        filled.put_source_status(SourceStatus(name, "x", Health.FAILED, listed_at=clock.now()))
+    assert hot.is_whole()
+
+
 def test_without_a_fingerprint_it_is_empty(store: Store, locations: Locations) -> None:
     hot = open_hot(locations.database)
     assert hot is not None
