@@ -87,3 +87,20 @@ def running(*words: str, env: Mapping[str, str] | None = None) -> Iterator[subpr
             process.kill()
             process.communicate()
             raise
+
+
+@contextmanager
+def a_display(program: str) -> Iterator[str]:
+    """The name of a screen that nobody sees; `program` is Xvfb."""
+    read, write = os.pipe()
+    screen = subprocess.Popen(
+        [program, "-displayfd", str(write), "-screen", "0", "1024x768x24", "-nolisten", "tcp"],
+        pass_fds=(write,),
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(write)
+    with os.fdopen(read) as numbers:
+        number = numbers.readline().strip()
+    yield f":{number}"
+    screen.terminate()
+    screen.wait(20)

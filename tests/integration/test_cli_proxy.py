@@ -17,7 +17,7 @@ import pytest
 
 from broker.config.locations import Locations
 from tests.guests import needs_qemu
-from tests.integration.cli import BROKER, broker, environment, running
+from tests.integration.cli import BROKER, a_display, broker, environment, running
 
 
 @pytest.fixture
@@ -103,18 +103,8 @@ def display(tmp_path: Path) -> Iterator[str]:
     program = shutil.which("Xvfb")
     if program is None or shutil.which("remote-viewer") is None:
         pytest.skip("Xvfb or remote-viewer is not installed")
-    read, write = os.pipe()
-    screen = subprocess.Popen(
-        [program, "-displayfd", str(write), "-screen", "0", "1024x768x24", "-nolisten", "tcp"],
-        pass_fds=(write,),
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(write)
-    with os.fdopen(read) as numbers:
-        number = numbers.readline().strip()
-    yield f":{number}"
-    screen.terminate()
-    screen.wait(20)
+    with a_display(program) as name:
+        yield name
 
 
 @needs_qemu

@@ -21,7 +21,7 @@ from broker.headless.session import opened
 from broker.headless.wire import dialer, target_of
 from broker.spice.constants import ChannelType
 from tests.guests import needs_qemu, qmp
-from tests.integration.cli import BROKER, broker, environment
+from tests.integration.cli import BROKER, a_display, broker, environment
 
 pytestmark = [needs_qemu, pytest.mark.qemu, pytest.mark.timeout(120)]
 
@@ -84,18 +84,8 @@ def display() -> Iterator[str]:
     program = shutil.which("Xvfb")
     if program is None or shutil.which("remote-viewer") is None or not shutil.which("import"):
         pytest.skip("Xvfb, remote-viewer or import is not installed")
-    read, write = os.pipe()
-    screen = subprocess.Popen(
-        [program, "-displayfd", str(write), "-screen", "0", "1024x768x24", "-nolisten", "tcp"],
-        pass_fds=(write,),
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(write)
-    with os.fdopen(read) as numbers:
-        number = numbers.readline().strip()
-    yield f":{number}"
-    screen.terminate()
-    screen.wait(20)
+    with a_display(program) as name:
+        yield name
 
 
 def white_pixels(display: str) -> int:
