@@ -39,6 +39,7 @@ from tui.host import Captor
 from tui.jobs import Jobs
 from tui.life import Leave, Life, OpenService, have_running
 from tui.power import ACTS
+from tui.pressed import serving
 from tui.rows import counted
 from tui.screens.consoles import ConsolesScreen
 from tui.screens.events import EventsScreen
@@ -321,7 +322,8 @@ class BrokerApp(App[None]):
     async def on_event(self, event: Event) -> None:
         """A guest's screen has keys before any binding does."""
         if self.captor is None or not self.captor.take(event):
-            await super().on_event(event)
+            with serving(event):
+                await super().on_event(event)
 
     # -- keys --------------------------------------------------------------------------------
 

@@ -159,3 +159,24 @@ def test_a_machine_that_goes_leaves_the_cursor_between_rows() -> None:
             assert ("open_viewer", after.key) in service.asked
 
     asyncio.run(gone())
+
+
+def test_a_key_that_waited_does_not_act_on_a_row_drawn_after_it_was_pressed() -> None:
+    async def late() -> None:
+        service = FakeService([])
+        app = BrokerApp(service.opened, initial=[], now=lambda: NOW)
+        async with app.run_test(size=(90, 12)) as pilot:
+            await pilot.pause(0.12)
+            waiting = events.Key("o", "o")
+            service.rows = listed([(0, State.RUNNING)])
+            service.changed()
+            async with asyncio.timeout(30):
+                while not under_the_cursor(app):
+                    await pilot.pause(0.01)
+            await pilot.pause()
+            app.post_message(waiting)
+            assert await opened(service, pilot) == []
+            await pilot.press("o")
+            assert await opened(service, pilot) == [service.rows[0].machine.name]
+
+    asyncio.run(late())

@@ -22,6 +22,7 @@ from textual.strip import Strip
 
 from tui import keys
 from tui.glyphs import UNICODE, Glyphs
+from tui.pressed import pressed_at
 from tui.rows import Column
 from tui.widgets.fit import pad
 from tui.widgets.painter import TONES, Painter
@@ -90,6 +91,7 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
         self._empty = ""
         self._gone: K | None = None
         self._undrawn = False
+        self._drawn_at = 0.0
         self._anchor: K | None = None
         self.marks: set[K] = set()
         """Rows that were marked, also those that a filter hides."""
@@ -99,8 +101,11 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
 
     @property
     def key(self) -> K | None:
-        """The row under the cursor; None when there is none, it has gone, or was not drawn yet."""
-        return None if self._undrawn else self._under
+        """The row under the cursor; None when there is none, it has gone, or was not drawn yet.
+
+        To who serves a key it is None also when the row was drawn after the key was pressed.
+        """
+        return None if self._undrawn or pressed_at() < self._drawn_at else self._under
 
     @property
     def _under(self) -> K | None:
@@ -151,8 +156,9 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
             self.call_after_refresh(self._drawn)
 
     def _drawn(self) -> None:
-        self._undrawn = False
-        self.post_message(self.Moved())
+        moved = self.Moved()
+        self._undrawn, self._drawn_at = False, moved.time
+        self.post_message(moved)
 
     def rows_changed(self, changed: Collection[K]) -> None:
         """These rows look different: forget their pictures, repaint those on screen that do."""
