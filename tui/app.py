@@ -1,8 +1,7 @@
 """The application: pages, what they share, and the life of the service behind them.
 
 It paints first, from a list that was cheap to get, and opens the service afterwards. What a person
-asks for meanwhile waits for the service. It is one file because Textual wants one class, and each
-thing that screens ask of it is a few lines.
+asks for meanwhile waits for the service. What is done to machines is `acting`'s half of the class.
 """
 
 from __future__ import annotations
@@ -30,36 +29,28 @@ from textual.widgets import Input
 from broker.errors import BrokerError
 from broker.model import LinkPolicy, MachineKey, MachineSpec
 from broker.service.port import ConsoleInfo, Service
-from tui import keys, themes
+from tui import keys, pages, themes
+from tui.acting import Acting
 from tui.catalog import Catalog
 from tui.checkup import Checkups, Verdict
-from tui.commands import ConsoleCommands
+from tui.commands import ConsoleCommands, everywhere
 from tui.glyphs import UNICODE, Glyphs
 from tui.host import Captor
 from tui.jobs import Jobs
 from tui.life import Leave, Life, OpenService, have_running
-from tui.power import ACTS
 from tui.pressed import serving
 from tui.rows import counted
 from tui.screens.consoles import ConsolesScreen
-from tui.screens.events import EventsScreen
 from tui.screens.help import HelpScreen
-from tui.screens.page import Page
-from tui.screens.proxy import ProxyScreen
 from tui.screens.quit import QuitScreen
-from tui.screens.sessions import SessionsScreen
-from tui.screens.sources import SourcesScreen
-from tui.screens.text import TextScreen
 from tui.snapshot import Snapshot
 from tui.undo import UNDO_SECONDS, Undo
 from tui.verbs import Verbs
 
 T = TypeVar("T")
-_CHANGING = frozenset({"power", *ACTS})
-"""Verbs that read-only refuses."""
 
 
-class BrokerApp(App[None]):
+class BrokerApp(Acting):
     """Consoles of all sources, one keypress from their screens."""
 
     TITLE = "Console Broker"
@@ -135,14 +126,7 @@ class BrokerApp(App[None]):
         self.policy = LinkPolicy(view_only=True) if readonly else LinkPolicy()
         self._undo = Undo(self, seconds=undo_seconds, key=lambda: self.key_of(keys.UNDO))
         self._verbs = Verbs(self, self, self._undo)
-        pages: tuple[type[Page], ...] = (
-            ConsolesScreen,
-            SessionsScreen,
-            SourcesScreen,
-            EventsScreen,
-            ProxyScreen,
-        )
-        for page in pages:
+        for page in pages.EVERY:
             self.add_mode(page.NAME, partial(page, self))
         for one in themes.ALL:
             self.register_theme(one)
@@ -253,56 +237,6 @@ class BrokerApp(App[None]):
         """How the way to a console was found lately; begins a look where that is due."""
         return self._checkups.of(info) if self._checkups is not None else None
 
-    def do(self, verb: str, key: MachineKey) -> None:
-        """Do a verb to a machine as it is now."""
-        if verb in _CHANGING and not self.may_change():
-            return
-        for info in self._as_they_are([key]):
-            self._verbs.do(verb, info)
-
-    def do_all(self, verb: str, keys: Sequence[MachineKey]) -> None:
-        """Do a verb of power to machines as they are now."""
-        if self.may_change():
-            self._verbs.power.do(verb, self._as_they_are(keys))
-
-    def power_menu(self, keys: Sequence[MachineKey]) -> None:
-        """The menu of what can be done to their power."""
-        if self.may_change() and (infos := self._as_they_are(keys)):
-            self._verbs.menu(infos)
-
-    def _as_they_are(self, keys: Sequence[MachineKey]) -> list[ConsoleInfo]:
-        numbers = (self.catalog.number(key) for key in keys)
-        return [self.catalog.row(number) for number in numbers if number is not None]
-
-    def may_change(self) -> bool:
-        """Whether anything may be changed; says that not when it may not."""
-        if self.readonly:
-            self.notify("Started with --readonly: look, do not touch", severity="warning")
-        return not self.readonly
-
-    def later(self, label: str, act: Callable[[], None]) -> None:
-        """Do it in a few seconds, unless it is undone."""
-        self._undo.later(label, act)
-
-    def key_of(self, act: keys.Act) -> str:
-        """The key that does it, as people read it."""
-        return act.keys[0]
-
-    def action_undo(self) -> None:
-        """Take back what was asked for last, while it waits."""
-        label = self._undo.take_back()
-        if label:
-            self.notify("Not done", title=label, markup=False)
-        else:
-            self.notify("Nothing waits to be undone", markup=False)
-
-    def action_failures(self) -> None:
-        """What failed in the last work on many machines."""
-        if self._verbs.power.failures:
-            self.push_screen(TextScreen("What failed", "\n\n".join(self._verbs.power.failures)))
-        else:
-            self.notify("Nothing has failed", markup=False)
-
     def show_console(self, key: MachineKey) -> None:
         """Go to the consoles with that machine selected, now or when it appears."""
         self.action_go("consoles")
@@ -388,20 +322,7 @@ class BrokerApp(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the palette offers beside consoles."""
-        for act in keys.APP:
-            if act.id.startswith("screen."):
-                page = act.action.removeprefix("go('").removesuffix("')")
-                yield SystemCommand(f"Go to {act.label}", act.help, partial(self.action_go, page))
-        if isinstance(screen, ConsolesScreen):
-            yield SystemCommand(keys.NEW.label, keys.NEW.help, screen.action_new_vm)
-        if isinstance(screen, Page):
-            refresh = screen.action_refresh_sources
-            yield SystemCommand(keys.REFRESH.label, keys.REFRESH.help, refresh)
-        yield SystemCommand(
-            "Theme", "Choose colours: dark, light, high contrast", self.search_themes
-        )
-        yield SystemCommand("Keys", keys.HELP.help, self.action_help)
-        yield SystemCommand("Quit", "Leave the app", self.action_quit)
+        return everywhere(self, screen)
 
     def action_command_palette(self) -> None:
         """Everything there is to do, by name."""

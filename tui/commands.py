@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
-from typing import Final, cast
+from typing import Any, Final, cast
 
+from textual.app import App, SystemCommand
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
+from textual.screen import Screen
 
 from broker import human
 from broker.service.port import ConsoleInfo
 from tui import keys
 from tui.allowed import why_not
 from tui.host import Host
+from tui.screens.consoles import ConsolesScreen
+from tui.screens.page import Page
 
 _MOST_HITS: Final = 20
 _VERBS: Final = (
@@ -68,3 +72,18 @@ class ConsoleCommands(Provider):
             for verb, act in verbs or _VERBS[:2]:
                 if not why_not(verb, info):
                     yield f"{act.label} {name}", verb, act, info
+
+
+def everywhere(app: App[Any], screen: Screen[object]) -> Iterable[SystemCommand]:
+    """What there is to do whatever is selected: pages to go to, and the app's own verbs."""
+    for act in keys.APP:
+        if act.id.startswith("screen."):
+            go = partial(app.run_action, act.action, app)
+            yield SystemCommand(f"Go to {act.label}", act.help, go)
+    if isinstance(screen, ConsolesScreen):
+        yield SystemCommand(keys.NEW.label, keys.NEW.help, screen.action_new_vm)
+    if isinstance(screen, Page):
+        yield SystemCommand(keys.REFRESH.label, keys.REFRESH.help, screen.action_refresh_sources)
+    yield SystemCommand("Theme", "Choose colours: dark, light, high contrast", app.search_themes)
+    yield SystemCommand("Keys", keys.HELP.help, partial(app.run_action, keys.HELP.action, app))
+    yield SystemCommand("Quit", "Leave the app", app.action_quit)

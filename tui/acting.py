@@ -1,0 +1,79 @@
+"""What screens ask the app to do to machines: now, in a moment, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from textual.app import App
+
+from broker.model import MachineKey
+from broker.service.port import ConsoleInfo
+from tui import keys
+from tui.catalog import Catalog
+from tui.power import ACTS
+from tui.screens.text import TextScreen
+from tui.undo import Undo
+from tui.verbs import Verbs
+
+_CHANGING: Final = frozenset({"power", *ACTS})
+"""Verbs that read-only refuses."""
+
+
+class Acting(App[None]):
+    """The half of the app that acts. Machines are named by key and taken as they are by then."""
+
+    catalog: Catalog
+    readonly: bool
+    _undo: Undo
+    _verbs: Verbs
+
+    def do(self, verb: str, key: MachineKey) -> None:
+        """Do a verb to a machine as it is now."""
+        if verb in _CHANGING and not self.may_change():
+            return
+        for info in self._as_they_are([key]):
+            self._verbs.do(verb, info)
+
+    def do_all(self, verb: str, held: Sequence[MachineKey]) -> None:
+        """Do a verb of power to machines as they are now."""
+        if self.may_change():
+            self._verbs.power.do(verb, self._as_they_are(held))
+
+    def power_menu(self, held: Sequence[MachineKey]) -> None:
+        """The menu of what can be done to their power."""
+        if self.may_change() and (infos := self._as_they_are(held)):
+            self._verbs.menu(infos)
+
+    def _as_they_are(self, held: Sequence[MachineKey]) -> list[ConsoleInfo]:
+        numbers = (self.catalog.number(key) for key in held)
+        return [self.catalog.row(number) for number in numbers if number is not None]
+
+    def may_change(self) -> bool:
+        """Whether anything may be changed; says that not when it may not."""
+        if self.readonly:
+            self.notify("Started with --readonly: look, do not touch", severity="warning")
+        return not self.readonly
+
+    def later(self, label: str, act: Callable[[], None]) -> None:
+        """Do it in a few seconds, unless it is undone."""
+        self._undo.later(label, act)
+
+    def key_of(self, act: keys.Act) -> str:
+        """The key that does it, as people read it."""
+        return act.keys[0]
+
+    def action_undo(self) -> None:
+        """Take back what was asked for last, while it waits."""
+        label = self._undo.take_back()
+        if label:
+            self.notify("Not done", title=label, markup=False)
+        else:
+            self.notify("Nothing waits to be undone", markup=False)
+
+    def action_failures(self) -> None:
+        """What failed in the last work on many machines."""
+        if self._verbs.power.failures:
+            self.push_screen(TextScreen("What failed", "\n\n".join(self._verbs.power.failures)))
+        else:
+            self.notify("Nothing has failed", markup=False)
