@@ -116,7 +116,7 @@ class ConsolesScreen(Listing):
         applied = catalog.take_changes()
         self.table.rows_changed(applied.changed)
         if applied.reordered or not catalog:
-            self.refilter()
+            self.table.show_unasked(self.refilter)
         elif applied.changed and (self.filter.text or catalog.sorted_by is not None):
             self.refilter_soon()
         if self._wanted is not None and self.select(self._wanted):

@@ -57,7 +57,7 @@ class ListPage(Listing, Generic[K, R]):
         """Show the rows of a snapshot; all on screen are painted again, for ages move on."""
         self.rows.clear()
         self.rows.update(self.read(snapshot))
-        self.refilter()
+        self.table.show_unasked(self.refilter)
         self.table.rows_changed(self.rows)
         self.changed()
 

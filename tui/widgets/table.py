@@ -127,6 +127,7 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
         key = self._gone if before is None else before
         at_end = self._follow and (not self._view or self.cursor == len(self._view) - 1)
         self._view, self._where, self._empty, self._gone = view, None, empty, None
+        self._undrawn, self._drawn_at = False, 0.0  # who asks for a view types ahead of it
         if words != self.painter.words:
             self.painter.words = words
             self.painter.forget()
@@ -149,8 +150,9 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
 
     def show_unasked(self, show: Callable[[], None]) -> None:
         """Have a view shown that nobody asked for: a first row has to be seen to be acted on."""
-        before = self._under
+        before, kept = self._under, (self._undrawn, self._drawn_at)
         show()
+        self._undrawn, self._drawn_at = kept
         if before is None and self._under is not None:
             self._undrawn = True
             self.call_after_refresh(self._drawn)
