@@ -95,6 +95,12 @@ class HereDriver(LocalDriver):
         """Have it running; one that was adopted is never started."""
         if self._adopted.has(machine_id):
             self._adopted.refuse_to_start(machine_id)
+        known = self._definitions.all()
+        spec = next((each.spec for each in known if each.uuid == machine_id), None)
+        if spec is not None:
+            from broker.vm.overlays import see_that_it_may_change
+
+            see_that_it_may_change(spec, known)
         await super().start(machine_id)
 
     async def stop(self, machine_id: MachineId, *, timeout: float) -> None:
@@ -171,7 +177,38 @@ class HereDriver(LocalDriver):
     async def rename(self, machine_id: MachineId, name: str) -> None:
         """Call a VM that is off something else, unless one that was adopted is called so."""
         self._adopted.see_that_it_is_free(name)
+        self._see_that_it_may_go(machine_id, "renamed")
         await super().rename(machine_id, name)
+
+    async def delete(self, machine_id: MachineId, *, keep_disks: bool = True) -> None:
+        """Forget a VM that is off; its disks only when no other's are built on them."""
+        if not keep_disks:
+            self._see_that_it_may_go(machine_id, "deleted with its disks")
+        await super().delete(machine_id, keep_disks=keep_disks)
+
+    async def clone(
+        self,
+        machine_id: MachineId,
+        name: str,
+        *,
+        linked: bool = False,
+        tell: Callable[[str], None] | None = None,
+    ) -> MachineId:
+        """Define a VM like one that is off; see `broker.provisioning.Cloning`."""
+        from broker.vm.cloning import clone
+
+        self._adopted.see_that_it_is_free(name)
+        spec = await self.spec(machine_id)
+        paths = self._paths(self._definitions.find(machine_id))
+        made = await clone(self._definitions, spec, paths, name, linked=linked, tell=tell)
+        return made.uuid
+
+    def _see_that_it_may_go(self, machine_id: MachineId, verb: str) -> None:
+        from broker.vm.overlays import see_that_it_may_go
+
+        found = self._definitions.find(machine_id)
+        own = self._paths(found).data
+        see_that_it_may_go(found.name, machine_id, own, self._definitions.all(), verb)
 
     # -- examined
 

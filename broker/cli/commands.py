@@ -181,6 +181,9 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("vm rename", "broker.cli.vm:RENAME", "Call a VM something else", (), "vm"),
     Command(
+        "vm clone", "broker.cli.vm_clone:CLONE", "Make a VM of one that is off", ("--linked",), "vm"
+    ),
+    Command(
         "vm scan", "broker.cli.vm_adopt:SCAN", "List the QEMUs that run here, and whose they are"
     ),
     Command(

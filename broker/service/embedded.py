@@ -11,20 +11,14 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from broker.driver import (
-    CommandTeller,
     Driver,
     LogKeeper,
-    Provisioner,
-    Redefining,
-    Renaming,
 )
 from broker.errors import NotFound, UsageError
 from broker.events import Event, Kind
 from broker.guest import Guest
 from broker.model import (
-    Machine,
     MachineKey,
-    MachineSpec,
     ProxyStatus,
     Session,
     SessionId,
@@ -35,6 +29,7 @@ from broker.model import (
 from broker.model import Protocol as Spoken
 from broker.service.adopting import Adopting, AdoptingVerbs
 from broker.service.consoles import Consoles
+from broker.service.defining import DefiningVerbs
 from broker.service.doctor import DiagnosingVerbs, PathProbes
 from broker.service.guests import guest_of
 from broker.service.port import VIEWER_LABEL, ConsoleInfo, Exported, ExportRequest, Opened, Service
@@ -98,7 +93,9 @@ class Viewers(Protocol):
         ...
 
 
-class EmbeddedService(AdoptingVerbs, DiagnosingVerbs, PowerVerbs, SourceVerbs, ViewingVerbs):
+class EmbeddedService(
+    AdoptingVerbs, DefiningVerbs, DiagnosingVerbs, PowerVerbs, SourceVerbs, ViewingVerbs
+):
     """The whole port. See `broker.service.port.Service` for what each call gives.
 
     Args:
@@ -140,6 +137,7 @@ class EmbeddedService(AdoptingVerbs, DiagnosingVerbs, PowerVerbs, SourceVerbs, V
         self._poll_every = poll_every
         self._tell = Teller(store, clock).tell
         AdoptingVerbs.__init__(self, Adopting(store, inventory, self._tell, self._local_source))
+        DefiningVerbs.__init__(self, inventory, self._local_source)
         DiagnosingVerbs.__init__(self, clock, lambda key: probes(self, key))
         ViewingVerbs.__init__(self, self, open_view)
         self.notes = notes
@@ -177,71 +175,6 @@ class EmbeddedService(AdoptingVerbs, DiagnosingVerbs, PowerVerbs, SourceVerbs, V
 
     # -- machines
 
-    async def define(self, spec: MachineSpec) -> Machine:
-        source = await self._local_source()
-        driver = await self._inventory.driver(source)
-        if not isinstance(driver, Provisioner):
-            raise UsageError(f"{source} cannot hold definitions of VMs")
-        await driver.define(spec)
-        await self._inventory.refresh_source(source)
-        machine = await asyncio.to_thread(self._store.machine, MachineKey(source, spec.uuid))
-        await self._tell(Kind.MACHINE_DEFINED, machine, f"{machine.full_name} defined")
-        return machine
-
-    async def spec(self, key: MachineKey) -> MachineSpec:
-        return await (await self._provisioner(key)).spec(key.uuid)
-
-    async def command(self, spec: MachineSpec) -> Sequence[str]:
-        source = await self._local_source()
-        driver = await self._inventory.driver(source)
-        if not isinstance(driver, CommandTeller):
-            raise UsageError(f"{source} starts no programs of this host")
-        return await driver.command(spec)
-
-    async def redefine(self, key: MachineKey, spec: MachineSpec) -> Machine:
-        before = await asyncio.to_thread(self._store.machine, key)
-        driver = await self._provisioner(key)
-        if before.adopted or spec.uuid != key.uuid or not isinstance(driver, Redefining):
-            raise UsageError(
-                f"{before.full_name} cannot be defined anew from here",
-                fix="Only VMs that broker defined can; see: broker vm list",
-            )
-        await driver.redefine(spec)
-        await self._inventory.refresh_machine(key)
-        await self._tell(Kind.MACHINE_DEFINED, before, f"{before.full_name} defined anew")
-        return await asyncio.to_thread(self._store.machine, key)
-
-    async def rename(self, key: MachineKey, name: str) -> Machine:
-        before = await asyncio.to_thread(self._store.machine, key)
-        driver = await self._provisioner(key)
-        if before.adopted or not isinstance(driver, Renaming):
-            raise UsageError(
-                f"{before.full_name} cannot be given another name from here",
-                fix="Only VMs that broker defined can; see: broker vm list",
-            )
-        await driver.rename(key.uuid, name)
-        await self._inventory.refresh_machine(key)
-        machine = await asyncio.to_thread(self._store.machine, key)
-        if machine.name != before.name:
-            text = f"{before.full_name} is called {machine.name} now"
-            await self._tell(Kind.MACHINE_RENAMED, machine, text)
-        return machine
-
-    async def delete(self, key: MachineKey, *, keep_disks: bool = True) -> None:
-        machine = await asyncio.to_thread(self._store.machine, key)
-        if machine.adopted:
-            raise UsageError(
-                f"{machine.full_name} was adopted, so there is no definition to delete",
-                fix=f"Let it go, and its process be: broker vm forget {machine.name}",
-            )
-        await (await self._provisioner(key)).delete(key.uuid, keep_disks=keep_disks)
-        await asyncio.to_thread(self._store.drop_wanted, key)
-        if revoked := await asyncio.to_thread(self._store.revoke_tokens, key):
-            text = f"{revoked} unused files for {machine.full_name} open nothing any more"
-            await self._tell(Kind.TOKEN_REVOKED, machine, text)
-        await self._inventory.refresh_source(key.source)
-        await self._tell(Kind.MACHINE_DELETED, machine, f"{machine.full_name} deleted")
-
     async def machine_log(
         self, key: MachineKey, *, serial: bool = False, previous: bool = False
     ) -> str:
@@ -253,15 +186,6 @@ class EmbeddedService(AdoptingVerbs, DiagnosingVerbs, PowerVerbs, SourceVerbs, V
     async def guest(self, key: MachineKey) -> Guest:
         machine = await asyncio.to_thread(self._store.machine, key)
         return await guest_of(await self._inventory.driver(key.source), machine, self._tell)
-
-    async def _provisioner(self, key: MachineKey) -> Provisioner:
-        driver = await self._inventory.driver(key.source)
-        if not isinstance(driver, Provisioner):
-            raise UsageError(
-                f"{key.source} holds no definitions of VMs",
-                fix="Only VMs of a local source are ours; see: broker vm list",
-            )
-        return driver
 
     async def _local_source(self) -> SourceName:
         for known in (self.sources, self.refresh):

@@ -22,13 +22,13 @@ from broker.model import (
     LinkPolicy,
     Machine,
     MachineKey,
-    MachineSpec,
     ProxyStatus,
     Session,
     SessionId,
     SourceName,
     SourceStatus,
 )
+from broker.service.definitions import Definitions
 from broker.view import CALM_SECONDS, View, Way
 
 LIVE_LABEL = "live view"
@@ -116,7 +116,7 @@ class Opened:
     name: str
 
 
-class Service(Protocol):
+class Service(Definitions, Protocol):
     """Everything a person can ask for."""
 
     # -- consoles
@@ -165,22 +165,6 @@ class Service(Protocol):
         ...
 
     # -- machines
-    async def define(self, spec: MachineSpec) -> Machine:
-        """Store a new local VM."""
-        ...
-
-    async def spec(self, key: MachineKey) -> MachineSpec:
-        """What a local VM was defined as."""
-        ...
-
-    async def command(self, spec: MachineSpec) -> Sequence[str]:
-        """QEMU's command line for a local VM, defined or not, as a start would run it first.
-
-        Raises:
-            VmStartFailed: QEMU or a firmware that it needs is not installed.
-        """
-        ...
-
     async def start(self, key: MachineKey) -> Machine:
         """Power on and wait until it runs; VmStartFailed has QEMU's own words."""
         ...
@@ -224,18 +208,6 @@ class Service(Protocol):
 
     async def reset(self, key: MachineKey) -> Machine:
         """Press the reset button; the guest is not asked."""
-        ...
-
-    async def redefine(self, key: MachineKey, spec: MachineSpec) -> Machine:
-        """Say anew what a local VM is, from its next start on; name and uuid stay what they are."""
-        ...
-
-    async def rename(self, key: MachineKey, name: str) -> Machine:
-        """Call a local VM that is off something else; its uuid, disks and files stay its own."""
-        ...
-
-    async def delete(self, key: MachineKey, *, keep_disks: bool = True) -> None:
-        """Forget a local VM that is off."""
         ...
 
     async def machine_log(

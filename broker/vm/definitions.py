@@ -105,7 +105,7 @@ class Definitions:
         schema.check(spec)
         for definition in self.all():
             if definition.name == spec.name:
-                raise _taken(spec.name)
+                raise taken(spec.name)
             if definition.uuid == spec.uuid:
                 raise UsageError(
                     f"The uuid {spec.uuid} is that of {definition.name}",
@@ -153,7 +153,7 @@ class Definitions:
         """
         target = self._root / new
         if (target / FILE_NAME).exists():
-            raise _taken(new)
+            raise taken(new)
         try:
             (self._root / name).rename(target)
             (target / RENAMED_FILE).replace(target / FILE_NAME)
@@ -264,7 +264,8 @@ def _without_doubles(found: list[Definition]) -> list[Definition]:
     return result
 
 
-def _taken(name: str) -> UsageError:
+def taken(name: str) -> UsageError:
+    """The error that a VM is called so already."""
     return UsageError(
         f"There is a VM called {name} already",
         fix=f"Choose another name, or change that one: broker vm edit {name}",
@@ -307,6 +308,6 @@ def _write_new(path: Path, text: str) -> None:
         finally:
             scratch.unlink()
     except FileExistsError as exc:
-        raise _taken(path.parent.name) from exc
+        raise taken(path.parent.name) from exc
     except OSError as exc:
         raise cannot_use(path, exc) from exc

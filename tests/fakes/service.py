@@ -307,6 +307,24 @@ class FakeService:
         self.changed()
         return self._row(key).machine
 
+    async def clone(
+        self,
+        key: MachineKey,
+        name: str,
+        *,
+        linked: bool = False,
+        tell: Callable[[str], None] | None = None,
+    ) -> Machine:
+        if tell is not None:
+            tell("copying disk 1 of 1")
+            tell("copying disk 1 of 1: 47 %")
+            tell("copying disk 1 of 1: 50 %")
+        await self._ask("clone", key, name, linked)
+        row = console(name, "here", 90, State.STOPPED)
+        self.rows = sorted([*self.rows, row], key=lambda row: row.machine.name)
+        self.changed()
+        return row.machine
+
     async def reboot(self, key: MachineKey) -> Machine:
         await self._ask("reboot", key)
         return self._put(key, State.RUNNING)
