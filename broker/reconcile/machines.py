@@ -52,6 +52,7 @@ class MachineReconciler:
         self,
         key: MachineKey,
         *,
+        wanted: Power | None = None,
         gently: bool = True,
         grace: float,
         tell: Callable[[str], None] | None = None,
@@ -59,6 +60,7 @@ class MachineReconciler:
         """Make it as it is wanted; returns it as it is then seen.
 
         Args:
+            wanted: What has just been written down as that, so that it need not be read again.
             gently: Off means asking the guest first.
             grace: Seconds the guest has to go off by itself.
             tell: Told each step of switching off as it begins.
@@ -69,16 +71,16 @@ class MachineReconciler:
             VmStartFailed: It did not start.
         """
         driver = await self._drivers.driver(key.source)
-        seen, wanted = await asyncio.gather(
-            _seen(driver, key), asyncio.to_thread(self._store.wanted)
-        )
+        seen = await _seen(driver, key)
+        if wanted is None:
+            wanted = (await asyncio.to_thread(self._store.wanted)).get(key)
         if not isinstance(driver, PowerControl):
             raise UsageError(
                 f"{seen.full_name} cannot be switched from here",
                 fix="Only VMs of a local source can; see: broker vm list",
             )
         try:
-            for step in plan_machine(key, wanted.get(key), seen.state, gently=gently):
+            for step in plan_machine(key, wanted, seen.state, gently=gently):
                 await self._carry_out(driver, step, seen, grace, tell)
         finally:
             await self._drivers.refresh_machine(key)

@@ -38,6 +38,7 @@ class Reconciler(Protocol):
         self,
         key: MachineKey,
         *,
+        wanted: Power | None = None,
         gently: bool = True,
         grace: float,
         tell: Callable[[str], None] | None = None,
@@ -58,9 +59,10 @@ class PowerVerbs:
 
     async def start(self, key: MachineKey) -> Machine:
         """Power on."""
-        if (there := await self._there(key)) is not None:
+        machine = await asyncio.to_thread(self._noted, key, Power.ON)
+        if (there := await self._switched_there(machine)) is not None:
             return await self._asked(there, lambda d, m: do(d, m, Ability.START, self._tell))
-        return await self._switch(key, Power.ON, gently=True, grace=self._stop_timeout)
+        return await self._switch(machine, Power.ON, gently=True, grace=self._stop_timeout)
 
     async def stop(
         self,
@@ -72,20 +74,22 @@ class PowerVerbs:
     ) -> Machine:
         """Ask the guest to power off, and see that it does."""
         grace = self._stop_timeout if timeout is None else timeout
-        if (there := await self._there(key)) is not None and not wait:
+        machine = await asyncio.to_thread(self._noted, key, Power.OFF)
+        if (there := await self._switched_there(machine)) is not None and not wait:
             return await self._asked(there, lambda d, m: do(d, m, Ability.SHUTDOWN, self._tell))
         if there is not None:
             return await self._asked(there, lambda d, m: ask_off(d, m, grace, self._tell, tell))
-        if not wait and await self._is_only_asked(key):
+        if not wait and await self._is_only_asked(machine):
             await self._machines.refresh_machine(key)
             return await asyncio.to_thread(self._store.machine, key)
-        return await self._switch(key, Power.OFF, gently=True, grace=grace, tell=tell)
+        return await self._switch(machine, Power.OFF, gently=True, grace=grace, tell=tell)
 
     async def kill(self, key: MachineKey) -> Machine:
         """Power off at once."""
-        if (there := await self._there(key)) is not None:
+        machine = await asyncio.to_thread(self._noted, key, Power.OFF)
+        if (there := await self._switched_there(machine)) is not None:
             return await self._asked(there, lambda d, m: do(d, m, Ability.STOP, self._tell))
-        return await self._switch(key, Power.OFF, gently=False, grace=0.0)
+        return await self._switch(machine, Power.OFF, gently=False, grace=0.0)
 
     async def pause(self, key: MachineKey) -> Machine:
         """Hold its CPUs."""
@@ -108,33 +112,39 @@ class PowerVerbs:
 
     async def _switch(
         self,
-        key: MachineKey,
+        machine: Machine,
         power: Power,
         *,
         gently: bool,
         grace: float,
         tell: Callable[[str], None] | None = None,
     ) -> Machine:
-        machine = await asyncio.to_thread(self._want, key, power)
         if machine.adopted:
             return await self._adopting.switch(machine, power, gently, grace, tell)
-        return await self._reconciler.reconcile(key, gently=gently, grace=grace, tell=tell)
+        _check_defined(machine)
+        return await self._reconciler.reconcile(
+            machine.key, wanted=power, gently=gently, grace=grace, tell=tell
+        )
 
-    async def _is_only_asked(self, key: MachineKey) -> bool:
+    async def _is_only_asked(self, machine: Machine) -> bool:
         """Whether a guest was there to hear its power button; a broker that stays sees to the rest.
 
         Not with an adopted machine: nobody looks after those, and they are only ever asked.
         """
-        await asyncio.to_thread(self._want, key, Power.OFF)
+        if not machine.adopted:
+            _check_defined(machine)
+        key = machine.key
         driver = await self._machines.driver(key.source)
         return isinstance(driver, GradualStop) and await driver.ask_to_stop(key.uuid)
 
     async def _there(self, key: MachineKey) -> tuple[Driver, Machine] | None:
+        return await self._switched_there(await asyncio.to_thread(self._store.machine, key))
+
+    async def _switched_there(self, machine: Machine) -> tuple[Driver, Machine] | None:
         """A machine that a hypervisor switches, and its driver; None for VMs of this host."""
-        machine = await asyncio.to_thread(self._store.machine, key)
         if machine.defined or machine.adopted:
             return None
-        driver = await self._machines.driver(key.source)
+        driver = await self._machines.driver(machine.key.source)
         return (driver, machine) if isinstance(driver, Switching) else None
 
     async def _asked(self, there: tuple[Driver, Machine], act: Act) -> Machine:
@@ -163,15 +173,20 @@ class PowerVerbs:
             await self._machines.refresh_machine(key)
         return await asyncio.to_thread(self._store.machine, key)
 
-    def _want(self, key: MachineKey, power: Power) -> Machine:
-        """Write down what is wanted; in one go, for every hop to a thread delays a start."""
+    def _noted(self, key: MachineKey, power: Power) -> Machine:
+        """The machine, and written down what is wanted of it if it is a VM of ours.
+
+        In one go, for every hop to a thread delays a start.
+        """
         machine = self._store.machine(key)
-        if machine.adopted:
-            return machine
-        if not machine.defined:
-            raise UsageError(
-                f"{machine.full_name} cannot be switched from here",
-                fix="Only VMs that broker defined can; see: broker vm list",
-            )
-        self._store.put_wanted(key, power)
+        if machine.defined and not machine.adopted:
+            self._store.put_wanted(key, power)
         return machine
+
+
+def _check_defined(machine: Machine) -> None:
+    if not machine.defined:
+        raise UsageError(
+            f"{machine.full_name} cannot be switched from here",
+            fix="Only VMs that broker defined can; see: broker vm list",
+        )
