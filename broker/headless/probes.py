@@ -17,7 +17,7 @@ import contextlib
 import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 from broker.errors import Unreachable
 from broker.headless.session import Heard, Session
@@ -50,7 +50,62 @@ class Probe(Protocol):
         ...
 
 
-class Keypress:
+class _Asking:
+    """One question at a time to a session, and what is heard as its answer."""
+
+    _settled: ClassVar[float] = SETTLED_SECONDS
+    """Seconds after a question for which what comes unasked is no stray answer."""
+
+    def __init__(self, session: Session) -> None:
+        self.stray = self.dropped = 0
+        self._session = session
+        self._asked: float | None = None
+        self._answered: asyncio.Future[float] | None = None
+
+    def _ask(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._answered = loop.create_future()
+        self._asked = loop.time()
+
+    def _heard(self, at: float) -> None:
+        if self._answered is not None and not self._answered.done():
+            self._answered.set_result(at)
+        elif self._asked is None or at > self._asked + self._settled:
+            self.stray += 1
+
+    async def _within(self, patience: float) -> float | None:
+        """How long the answer took; None when it did not come in time.
+
+        Raises:
+            Unreachable: The session ended first.
+        """
+        assert self._asked is not None
+        assert self._answered is not None
+        answered, ended = self._answered, self._session.ended
+        await asyncio.wait((answered, ended), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        if answered.done():
+            return answered.result() - self._asked
+        answered.cancel()
+        if ended.done():
+            raise Unreachable(ended.result())
+        return None
+
+
+class _KeyDown(_Asking):
+    """A question that is a key."""
+
+    def __init__(self, session: Session, code: int) -> None:
+        super().__init__(session)
+        self._code = code
+
+    async def sample(self, patience: float) -> float | None:
+        """See `Probe`."""
+        self._ask()
+        await self._session.press(self._code)
+        return await self._within(patience)
+
+
+class Keypress(_KeyDown):
     """A key, and the screen. See the module.
 
     Args:
@@ -59,12 +114,8 @@ class Keypress:
     """
 
     def __init__(self, session: Session, code: int, area: Rect | None = None) -> None:
-        self.stray = self.dropped = 0
-        self._session = session
-        self._code = code
+        super().__init__(session, code)
         self._area = area
-        self._asked: float | None = None
-        self._answered: asyncio.Future[float] | None = None
 
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[Keypress]:
@@ -72,22 +123,10 @@ class Keypress:
         with self._session.listening(self._hear):
             yield self
 
-    async def sample(self, patience: float) -> float | None:
-        """See `Probe`."""
-        loop = asyncio.get_running_loop()
-        self._answered = loop.create_future()
-        self._asked = loop.time()
-        await self._session.press(self._code)
-        return await _within(self._session, self._answered, self._asked, patience)
-
     def _hear(self, heard: Heard) -> None:
         painted = heard.event
-        if not isinstance(painted, Painted) or not self._is_judged(painted):
-            return
-        if self._answered is not None and not self._answered.done():
-            self._answered.set_result(heard.at)
-        elif self._asked is None or heard.at > self._asked + SETTLED_SECONDS:
-            self.stray += 1
+        if isinstance(painted, Painted) and self._is_judged(painted):
+            self._heard(heard.at)
 
     def _is_judged(self, painted: Painted) -> bool:
         if painted.surface != self._session.screen.primary:
@@ -95,13 +134,10 @@ class Keypress:
         return self._area is None or any(area.within(self._area) for area in painted.areas)
 
 
-class Ping:
+class Ping(_Asking):
     """Mouse movements that move nothing, and their acknowledgement. See the module."""
 
-    def __init__(self, session: Session) -> None:
-        self.stray = self.dropped = 0
-        self._session = session
-        self._answered: asyncio.Future[float] | None = None
+    _settled = 0.0
 
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[Ping]:
@@ -111,40 +147,30 @@ class Ping:
 
     async def sample(self, patience: float) -> float | None:
         """See `Probe`."""
-        loop = asyncio.get_running_loop()
-        self._answered = loop.create_future()
         for _ in range(MOTIONS - 1):
             await self._session.send(ChannelType.INPUTS, ClientInputs.MOUSE_MOTION, _NO_MOTION)
-        asked = loop.time()
+        self._ask()
         await self._session.send(ChannelType.INPUTS, ClientInputs.MOUSE_MOTION, _NO_MOTION)
-        return await _within(self._session, self._answered, asked, patience)
+        return await self._within(patience)
 
     def _hear(self, heard: Heard) -> None:
         said = heard.event
         if not isinstance(said, MessageReceived) or heard.channel is not ChannelType.INPUTS:
             return
-        if said.type != Inputs.MOUSE_MOTION_ACK:
-            return
-        if self._answered is not None and not self._answered.done():
-            self._answered.set_result(heard.at)
-        else:
-            self.stray += 1
+        if said.type == Inputs.MOUSE_MOTION_ACK:
+            self._heard(heard.at)
 
 
-class SerialAnswer:
-    """A key, and the guest's serial port. See the module.
+class SerialAnswer(_KeyDown):
+    """A key, and the guest's answer on its serial port. See the module.
 
     Args:
         path: QEMU's socket of that port; nobody else may be connected to it.
     """
 
     def __init__(self, session: Session, code: int, path: Path) -> None:
-        self.stray = self.dropped = 0
-        self._session = session
-        self._code = code
+        super().__init__(session, code)
         self._path = path
-        self._asked: float | None = None
-        self._answered: asyncio.Future[float] | None = None
 
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[SerialAnswer]:
@@ -169,38 +195,7 @@ class SerialAnswer:
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
 
-    async def sample(self, patience: float) -> float | None:
-        """See `Probe`."""
-        loop = asyncio.get_running_loop()
-        self._answered = loop.create_future()
-        self._asked = loop.time()
-        await self._session.press(self._code)
-        return await _within(self._session, self._answered, self._asked, patience)
-
     async def _read(self, reader: asyncio.StreamReader) -> None:
         loop = asyncio.get_running_loop()
         while await reader.read(4096):
-            at = loop.time()
-            if self._answered is not None and not self._answered.done():
-                self._answered.set_result(at)
-            elif self._asked is None or at > self._asked + SETTLED_SECONDS:
-                self.stray += 1
-
-
-async def _within(
-    session: Session, answered: asyncio.Future[float], asked: float, patience: float
-) -> float | None:
-    """How long the answer took; None when it did not come in time.
-
-    Raises:
-        Unreachable: The session ended first.
-    """
-    await asyncio.wait(
-        (answered, session.ended), timeout=patience, return_when=asyncio.FIRST_COMPLETED
-    )
-    if answered.done():
-        return answered.result() - asked
-    answered.cancel()
-    if session.ended.done():
-        raise Unreachable(session.ended.result())
-    return None
+            self._heard(loop.time())

@@ -38,6 +38,26 @@ NOW = datetime(2026, 11, 21, 8, 15, tzinfo=UTC)
 SECRET = "Tok" + "en0123456789" * 2
 
 
+FOUND = FoundQemu(
+    pid=4711,
+    started_at=NOW,
+    user="ana",
+    program="/usr/bin/qemu-system-x86_64",
+    name="by hand",
+    uuid="",
+    owner="hand",
+    machine="",
+    monitor="qmp /run/vm.sock",
+    held=True,
+    screen="port 127.0.0.1:5910",
+    target=TcpTarget("127.0.0.1", port=5910),
+    ticket="known",
+    why_not="",
+    command=("qemu-system-x86_64", "-spice", "port=5910,password=***"),
+)
+"""A QEMU that somebody started by hand."""
+
+
 def key(source: str, number: int) -> MachineKey:
     return MachineKey(SourceName(source), MachineId(f"6f4e2c1a-0000-0000-0000-{number:012d}"))
 

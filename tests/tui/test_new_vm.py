@@ -8,28 +8,11 @@ from pathlib import Path
 import pytest
 
 from broker.errors import UsageError
-from broker.model import Accel, Disk, Display, FoundQemu, MachineSpec, Network, TcpTarget
-from tests.fakes.service import NOW, FakeService
+from broker.model import Accel, Disk, Display, MachineSpec, Network
+from tests.fakes.service import FOUND, FakeService
 from tests.tui.conftest import Drive, settle, text_of
 from tui.newvm import Form, read
 
-FOUND = FoundQemu(
-    pid=4711,
-    started_at=NOW,
-    user="ana",
-    program="/usr/bin/qemu-system-x86_64",
-    name="by hand",
-    uuid="",
-    owner="hand",
-    machine="",
-    monitor="none",
-    held=False,
-    screen="port 127.0.0.1:5910",
-    target=TcpTarget("127.0.0.1", port=5910),
-    ticket="none",
-    why_not="",
-    command=("qemu-system-x86_64",),
-)
 GOOD = Form("web-09", "demo", "1024", "1")
 
 

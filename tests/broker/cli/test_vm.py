@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from broker.model import FoundQemu, MachineKey, SourceName, TcpTarget
+from broker.model import MachineKey, SourceName
 from tests.broker.cli.calling import called
-from tests.fakes.service import NOW, FakeService, console
+from tests.fakes.service import FOUND, FakeService, console
 
 
 def test_the_list_holds_local_vms_only() -> None:
@@ -130,25 +130,6 @@ def test_what_is_wrong_is_said_with_the_way_out(words: str, said: str) -> None:
     assert (ran.code, ran.out) == (2, "")
     assert said in ran.err
     assert service.asked == []
-
-
-FOUND = FoundQemu(
-    pid=4711,
-    started_at=NOW,
-    user="ana",
-    program="/usr/bin/qemu-system-x86_64",
-    name="by hand",
-    uuid="",
-    owner="hand",
-    machine="",
-    monitor="qmp /run/vm.sock",
-    held=True,
-    screen="port 127.0.0.1:5910",
-    target=TcpTarget("127.0.0.1", port=5910),
-    ticket="known",
-    why_not="",
-    command=("qemu-system-x86_64", "-spice", "port=5910,password=***"),
-)
 
 
 def test_a_scan_says_whose_each_qemu_is_and_how_it_is_reached() -> None:
