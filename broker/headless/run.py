@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import math
 import secrets
 from collections.abc import Callable, Sequence
@@ -13,10 +14,6 @@ from typing import Final
 
 from broker.headless.probes import SETTLED_SECONDS, Probe
 
-JITTER_SECONDS: Final = 0.05
-"""Added to each pause, drawn anew: samples must not march in step with a server's looks."""
-BLOCK: Final = 10
-"""Samples over one path before it is the next one's turn; a machine serves one viewer at a time."""
 WATCH_SECONDS: Final = 0.5
 """Before the first question of a path: what answers now was not asked."""
 
@@ -29,11 +26,19 @@ class Pace:
         cadence: From one question to the next, at least.
         samples: Of each path.
         limit: For the whole run.
+        patience: How long an answer is waited for; until the next question is due when None.
+        jitter: The most that is added to each pause, drawn anew: samples must not march in step
+            with a server's looks.
+        block: Samples over one path before it is the next one's turn; a machine serves one viewer
+            at a time.
     """
 
     cadence: float = 2.0
     samples: int = 60
     limit: float = 600.0
+    patience: float | None = None
+    jitter: float = 0.05
+    block: int = 10
 
 
 @dataclass(slots=True)
@@ -74,18 +79,25 @@ Told = Callable[[Path, float | None], None]
 async def measure(paths: Sequence[Path], pace: Pace, told: Told) -> None:
     """Take the samples; returns when all are taken, or the time is over.
 
+    Python's collector leaves what is there alone meanwhile: a look at all of it takes as long as
+    many samples.
+
     Args:
         told: Called with each sample, or with None for a question that was not answered.
 
     Raises:
         Unreachable: A path could not be opened, or broke. What was measured is kept.
     """
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(pace.limit):
-            while any(path.asked < pace.samples for path in paths):
-                for path in paths:
-                    size = min(BLOCK if len(paths) > 1 else pace.samples, pace.samples)
-                    await _block(path, min(size, pace.samples - path.asked), pace, told)
+    gc.freeze()
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pace.limit):
+                while any(path.asked < pace.samples for path in paths):
+                    for path in paths:
+                        size = pace.block if len(paths) > 1 else pace.samples
+                        await _block(path, min(size, pace.samples - path.asked), pace, told)
+    finally:
+        gc.unfreeze()
 
 
 async def _block(path: Path, count: int, pace: Pace, told: Told) -> None:
@@ -99,8 +111,8 @@ async def _block(path: Path, count: int, pace: Pace, told: Told) -> None:
                 path.watched += WATCH_SECONDS
             for _ in range(count):
                 asked = loop.time()
-                due = asked + pace.cadence + secrets.randbelow(1000) / 1000 * JITTER_SECONDS
-                taken = await probe.sample(pace.cadence)
+                due = asked + pace.cadence + secrets.randbelow(1000) / 1000 * pace.jitter
+                taken = await probe.sample(pace.patience or pace.cadence)
                 if taken is None:
                     path.unmatched += 1
                 else:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 try:
     from broker.proxy.hot_loop import HotLoop
 except ImportError:  # no epoll here
     HotLoop = None  # type: ignore[assignment,misc]  # then there is no such class
+
+GIVE_WAY_SECONDS: Final = 0.0002
+"""How long a thread keeps the interpreter that another one waits for; Python's own 5 ms would be
+those of a key that is pressed while the store is written to."""
 
 
 class Watch(Protocol):
@@ -47,10 +52,13 @@ def new_loop() -> asyncio.AbstractEventLoop:
 
 
 def settle() -> None:
-    """What start-up made is here to stay: the collector need not look at it again.
+    """Make this a process that relays: nothing else in it may hold a session up for long.
 
-    A full collection stops everybody's session meanwhile: for some 30 ms with all that is
-    imported, and for less than one without.
+    What start-up made is here to stay, so the collector need not look at it again: a full
+    collection stops everybody's session meanwhile, for some 30 ms with all that is imported, and
+    for less than one without. And a thread that writes to the store gives way soon when there is
+    something to relay.
     """
     gc.collect()
     gc.freeze()
+    sys.setswitchinterval(GIVE_WAY_SECONDS)

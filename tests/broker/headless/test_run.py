@@ -3,13 +3,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
 from broker.errors import Unreachable
-from broker.headless.run import BLOCK, Pace, Path, measure, percentile
+from broker.headless.run import Pace, Path, measure, percentile
 
-AT_ONCE = Pace(cadence=0.0, samples=3, limit=40.0)
+AT_ONCE = Pace(cadence=0.0, samples=3, limit=40.0, jitter=0.0)
 
 
 class Answers:
@@ -37,7 +38,6 @@ def path(name: str, answers: list[float | None], opened: list[str] | None = None
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("broker.headless.run.JITTER_SECONDS", 0.0)
     monkeypatch.setattr("broker.headless.run.WATCH_SECONDS", 0.0)
 
 
@@ -51,9 +51,28 @@ async def test_samples_are_kept_and_what_was_not_answered_is_counted() -> None:
 async def test_two_paths_take_turns() -> None:
     opened: list[str] = []
     both = [path(name, [0.1] * 25, opened) for name in ("a", "b")]
-    await measure(both, Pace(0.0, 2 * BLOCK + 1, 40.0), lambda *_: None)
+    await measure(both, replace(AT_ONCE, samples=9, block=4), lambda *_: None)
     assert opened == ["a", "b"] * 3
-    assert [len(each.samples) for each in both] == [2 * BLOCK + 1] * 2
+    assert [len(each.samples) for each in both] == [9] * 2
+
+
+async def test_an_answer_is_waited_for_longer_than_until_the_next_question_is_due() -> None:
+    asked: list[float] = []
+
+    class Slow(Answers):
+        async def sample(self, patience: float) -> float | None:
+            asked.append(patience)
+            return 0.1
+
+    @contextlib.asynccontextmanager
+    async def probing() -> AsyncIterator[Slow]:
+        yield Slow([])
+
+    for patience in (None, 7.0):
+        await measure(
+            [Path("one", probing)], replace(AT_ONCE, samples=1, patience=patience), lambda *_: None
+        )
+    assert asked == [0.0, 7.0]
 
 
 async def test_a_session_that_ends_keeps_what_was_measured() -> None:
