@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, select, update
 
 from broker.errors import NoConsole, NotFound, StoreError
 from broker.model import (
@@ -17,12 +17,24 @@ from broker.model import (
     Machine,
     MachineId,
     MachineKey,
+    Power,
     SourceName,
     SourceStatus,
 )
 from broker.store import rows
 from broker.store.faces import Faces
-from broker.store.queries import MACHINE, MACHINES, SOURCE
+from broker.store.queries import (
+    CHANGE_MACHINE,
+    CHANGE_WANTED,
+    HAS_SOURCE,
+    MACHINE,
+    MACHINES,
+    ONE_MACHINE,
+    SOURCE,
+    WANTED,
+    WANTED_POWER,
+    one_machine,
+)
 from broker.store.rows import StoredMachine, Values
 from broker.store.sealing import Sealer
 
@@ -111,15 +123,25 @@ def put_machine(db: Connection, machine: Machine, *, now: datetime) -> bool:
     """See `Store.put_machine`."""
     _need_source(db, machine.key.source)
     values = rows.from_machine(machine) | {"stale": False}
-    here = _is(machine.key)
-    row = db.execute(select(MACHINE).where(here)).mappings().one_or_none()
+    row = _row(db, machine.key)
     if row is None:
         db.execute(insert(MACHINE).values(**values, kept=False, seen_at=now.timestamp()))
         return True
     if not _differs(row, values):
         return False
-    db.execute(update(MACHINE).where(here).values(**values, seen_at=now.timestamp()))
+    db.execute(CHANGE_MACHINE, values | {"seen_at": now.timestamp()} | one_machine(machine.key))
     return True
+
+
+def put_wanted(db: Connection, key: MachineKey, power: Power) -> None:
+    """See `Store.put_wanted`."""
+    here = one_machine(key)
+    before = db.execute(WANTED_POWER, here).scalar()
+    if before is None:
+        values = {"source": key.source, "uuid": key.uuid, "power": power.value}
+        db.execute(insert(WANTED), values)
+    elif before != power.value:
+        db.execute(CHANGE_WANTED, here | {"to": power.value})
 
 
 def mark_stale(db: Connection, source: SourceName) -> None:
@@ -138,7 +160,7 @@ def machines(db: Connection, faces: Faces) -> list[StoredMachine]:
 
 def machine(db: Connection, key: MachineKey) -> Machine:
     """See `Store.machine`."""
-    row = db.execute(select(MACHINE).where(_is(key))).mappings().one_or_none()
+    row = _row(db, key)
     if row is None:
         raise NotFound(f"{key.source}/{key.uuid} is not known (any more)", fix="See: broker list")
     return rows.to_machine(row)
@@ -146,7 +168,7 @@ def machine(db: Connection, key: MachineKey) -> Machine:
 
 def kept_console(db: Connection, key: MachineKey, sealer: Sealer) -> Console | None:
     """See `Store.kept_console`."""
-    row = db.execute(select(MACHINE).where(_is(key))).mappings().one_or_none()
+    row = _row(db, key)
     if row is None or not row["kept"]:
         return None
     found = rows.to_machine(row)
@@ -178,12 +200,12 @@ def _owner(key: MachineKey) -> str:
     return f"{key.source}/{key.uuid}"
 
 
-def _is(key: MachineKey) -> ColumnElement[bool]:
-    return and_(MACHINE.c.source == key.source, MACHINE.c.uuid == key.uuid)
+def _row(db: Connection, key: MachineKey) -> rows.Row | None:
+    return db.execute(ONE_MACHINE, one_machine(key)).mappings().one_or_none()
 
 
 def _need_source(db: Connection, source: SourceName) -> None:
-    if db.execute(select(SOURCE.c.name).where(SOURCE.c.name == source)).first() is None:
+    if db.execute(HAS_SOURCE, {"of_source": source}).first() is None:
         raise NotFound(f"{source} is not a configured source (any more)", fix="broker sources")
 
 

@@ -16,10 +16,11 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    update,
 )
 from sqlmodel import SQLModel
 
-from broker.model import Health
+from broker.model import Health, MachineKey
 from broker.store import tables
 
 
@@ -28,6 +29,11 @@ def table(row: type[SQLModel]) -> Table:
     found = SQLModel.metadata.tables[str(row.__tablename__)]
     assert isinstance(found, Table)
     return found
+
+
+def one_machine(key: MachineKey) -> dict[str, str]:
+    """The values that `ONE_MACHINE` and `CHANGE_MACHINE` take."""
+    return {"of_source": key.source, "of_uuid": key.uuid}
 
 
 META = table(tables.MetaRow)
@@ -69,6 +75,25 @@ MACHINES = (
 
 FIRST_MACHINES = MACHINES.limit(bindparam("most")).offset(literal_column("0"))
 """The first ones of them."""
+
+_of_machine = and_(
+    MACHINE.c.source == bindparam("of_source"), MACHINE.c.uuid == bindparam("of_uuid")
+)
+ONE_MACHINE = select(MACHINE).where(_of_machine)
+"""One row; takes `one_machine`. Made once, for a start waits for what it takes to make it."""
+
+CHANGE_MACHINE = update(MACHINE).where(_of_machine)
+"""Takes `one_machine`, and the columns that are other than before."""
+
+_of_wanted = and_(WANTED.c.source == bindparam("of_source"), WANTED.c.uuid == bindparam("of_uuid"))
+WANTED_POWER = select(WANTED.c.power).where(_of_wanted)
+"""What is wanted of one machine; takes `one_machine`."""
+
+CHANGE_WANTED = update(WANTED).where(_of_wanted).values(power=bindparam("to"))
+"""Takes `one_machine` and `to`."""
+
+HAS_SOURCE = select(SOURCE.c.name).where(SOURCE.c.name == bindparam("of_source"))
+"""Whether a source is configured."""
 
 WITH_PROCESS = MACHINES.where(MACHINE.c.pid.is_not(None))
 """Those that were seen with a process of this host."""

@@ -9,6 +9,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     and_,
+    bindparam,
     delete,
     exists,
     func,
@@ -22,12 +23,50 @@ from broker import human
 from broker.errors import Ambiguous, NotFound, Occupied, Refused
 from broker.model import ChannelInfo, MachineKey, Session, SessionId, Token, WhenOccupied
 from broker.store import rows, session_rows
-from broker.store.queries import ADD_TOKEN, CHANNEL, MACHINE, SESSION, TOKEN
+from broker.store.queries import (
+    ADD_TOKEN,
+    CHANNEL,
+    MACHINE,
+    ONE_MACHINE,
+    SESSION,
+    TOKEN,
+    one_machine,
+)
 
 AT_ONCE = 500
 """Sessions that one statement names; databases have a limit for parameters."""
 
 _LIVE = SESSION.c.ended_at.is_(None)
+
+# What a session's beginning and end wait for is made once: making a statement takes longer than
+# running it.
+_TOKEN = select(TOKEN).where(TOKEN.c.digest == bindparam("of"))
+_USE_TOKEN = (
+    update(TOKEN)
+    .where(
+        TOKEN.c.digest == bindparam("of"),
+        TOKEN.c.used_at.is_(None),
+        TOKEN.c.revoked_at.is_(None),
+        TOKEN.c.expires_at > bindparam("now"),
+    )
+    .values(used_at=bindparam("now"), session=bindparam("by"))
+)
+_ADD_SESSION = insert(SESSION)
+_CLOSE_SESSION = (
+    update(SESSION)
+    .where(SESSION.c.id == bindparam("of"), _LIVE)
+    .values(ended_at=bindparam("now"), end_reason=bindparam("why"))
+)
+_PUT_COUNTERS = (
+    update(SESSION)
+    .where(SESSION.c.id == bindparam("of"))
+    .values(
+        bytes_to_client=bindparam("to_client"),
+        bytes_to_server=bindparam("to_server"),
+        measured=bindparam("seen"),
+    )
+)
+_DROP_CHANNELS = delete(CHANNEL).where(CHANNEL.c.session == bindparam("of"))
 
 
 def add_token(db: Connection, token: Token) -> None:
@@ -37,7 +76,7 @@ def add_token(db: Connection, token: Token) -> None:
 
 def token(db: Connection, digest: bytes) -> Token | None:
     """See `Store.token`."""
-    row = db.execute(select(TOKEN).where(TOKEN.c.digest == digest)).mappings().one_or_none()
+    row = db.execute(_TOKEN, {"of": digest}).mappings().one_or_none()
     return None if row is None else rows.to_token(row)
 
 
@@ -45,27 +84,21 @@ def open_session(
     db: Connection, digest: bytes, session: Session, now: datetime, *, alone: bool
 ) -> Token:
     """See `Store.open_session`. One UPDATE decides, so it holds on every database."""
-    good = and_(
-        TOKEN.c.digest == digest,
-        TOKEN.c.used_at.is_(None),
-        TOKEN.c.revoked_at.is_(None),
-        TOKEN.c.expires_at > now.timestamp(),
-    )
-    used = db.execute(update(TOKEN).where(good).values(used_at=now.timestamp(), session=session.id))
+    used = db.execute(_USE_TOKEN, {"of": digest, "now": now.timestamp(), "by": session.id})
     found = token(db, digest)
     if used.rowcount != 1 or found is None:
         raise _refusal(db, found, now)
     if alone and (others := occupants(db, session.key)):
         raise occupied(others, in_turn=session.policy.occupied is not WhenOccupied.REFUSE)
-    db.execute(insert(SESSION).values(**session_rows.from_session(session), end_asked=False))
+    db.execute(_ADD_SESSION, session_rows.from_session(session) | {"end_asked": False})
     _put_channels(db, session)
     return found
 
 
 def occupants(db: Connection, key: MachineKey) -> list[Session]:
     """See `Store.occupants`."""
-    here = and_(MACHINE.c.source == key.source, MACHINE.c.uuid == key.uuid)
-    target = db.execute(select(MACHINE.c.target).where(here)).scalar()
+    row = db.execute(ONE_MACHINE, one_machine(key)).mappings().one_or_none()
+    target = None if row is None else row["target"]
     same = and_(SESSION.c.source == key.source, SESSION.c.uuid == key.uuid)
     if target is not None:
         theirs = and_(MACHINE.c.source == SESSION.c.source, MACHINE.c.uuid == SESSION.c.uuid)
@@ -153,13 +186,10 @@ def session(db: Connection, prefix: str, *, live: bool) -> Session:
 
 def close_session(db: Connection, session_id: SessionId, reason: str, at: datetime) -> bool:
     """See `Store.close_session`."""
-    here = and_(SESSION.c.id == session_id, _LIVE)
-    closed = db.execute(
-        update(SESSION).where(here).values(ended_at=at.timestamp(), end_reason=reason)
-    )
-    if not closed.rowcount:
+    what = {"of": session_id, "now": at.timestamp(), "why": reason}
+    if not db.execute(_CLOSE_SESSION, what).rowcount:
         return False
-    db.execute(delete(CHANNEL).where(CHANNEL.c.session == session_id))
+    db.execute(_DROP_CHANNELS, {"of": session_id})
     return True
 
 
@@ -177,15 +207,16 @@ def _put_counters(db: Connection, live: Sequence[Session]) -> None:
         before = stored.get(one.id)
         if before is None:
             continue
-        counters = {
-            "bytes_to_client": one.bytes_to_client,
-            "bytes_to_server": one.bytes_to_server,
-            "measured": session_rows.measured_of(one),
-        }
-        if counters != {name: session_rows.from_session(before)[name] for name in counters}:
-            db.execute(update(SESSION).where(SESSION.c.id == one.id).values(**counters))
+        seen = session_rows.measured_of(one)
+        if (one.bytes_to_client, one.bytes_to_server, seen) != (
+            before.bytes_to_client,
+            before.bytes_to_server,
+            session_rows.measured_of(before),
+        ):
+            counted = {"to_client": one.bytes_to_client, "to_server": one.bytes_to_server}
+            db.execute(_PUT_COUNTERS, counted | {"of": one.id, "seen": seen})
         if sorted(one.channels, key=_order) != sorted(before.channels, key=_order):
-            db.execute(delete(CHANNEL).where(CHANNEL.c.session == one.id))
+            db.execute(_DROP_CHANNELS, {"of": one.id})
             _put_channels(db, one)
 
 

@@ -195,14 +195,8 @@ class Store:
 
     def put_wanted(self, key: MachineKey, power: Power) -> None:
         """The power a person asked for; the machine need not be known."""
-        values = {"source": key.source, "uuid": key.uuid}
         with self._database.writing() as db:
-            here = and_(queries.WANTED.c.source == key.source, queries.WANTED.c.uuid == key.uuid)
-            before = db.execute(select(queries.WANTED.c.power).where(here)).scalar()
-            if before is None:
-                db.execute(insert(queries.WANTED).values(**values, power=power.value))
-            elif before != power.value:
-                db.execute(update(queries.WANTED).where(here).values(power=power.value))
+            inventory.put_wanted(db, key, power)
 
     def drop_wanted(self, key: MachineKey) -> None:
         """Nothing is wanted of that machine any more."""
