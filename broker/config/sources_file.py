@@ -67,8 +67,16 @@ def read_sources(path: Path, *, types: Collection[str] | None = None) -> Sources
     """
     from broker.config.yaml_text import read_yaml
 
-    found = read_yaml(path, as_text=True)
-    if found is None:
+    return as_sources(read_yaml(path, as_text=True), path, types=types)
+
+
+def as_sources(found: object, path: Path, *, types: Collection[str] | None = None) -> SourcesFile:
+    """What was read from sources.yaml, checked; see `read_sources`.
+
+    Raises:
+        ConfigError: As there, but for what is no YAML.
+    """
+    if found is None or found == "":
         return SourcesFile(default_entries())
     if not isinstance(found, list):
         raise ConfigError(

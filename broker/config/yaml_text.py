@@ -87,6 +87,18 @@ def read_yaml(path: Path, *, as_text: bool = False) -> object:
         raise ConfigError(
             f"{path}: cannot be read ({exc.strerror})", fix="See that it is a file you may read"
         ) from exc
+    return parse_yaml(text, path, as_text=as_text)
+
+
+def parse_yaml(text: str, path: Path, *, as_text: bool = False) -> object:
+    """What a YAML text holds; None when it is empty.
+
+    Args:
+        path: Where it came from, for errors.
+
+    Raises:
+        ConfigError: It is no YAML; the line is named, never quoted.
+    """
     try:
         loader = _TextLoader if as_text else _OnceLoader
         found: object = yaml.load(text, Loader=loader)  # noqa: S506 - both are SafeLoaders
