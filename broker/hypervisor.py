@@ -143,3 +143,16 @@ class Described(Protocol):
     def options_schema(cls) -> Mapping[str, object]:
         """JSON Schema of its entry in sources.yaml, without `source` and `type`."""
         ...
+
+
+@runtime_checkable
+class Vetting(Protocol):
+    """A driver class that says what is wrong with options while a person types them."""
+
+    @classmethod
+    def option_problems(cls, options: Mapping[str, object]) -> Mapping[str, str]:
+        """What each wrong option should be, by key (`consoles.0.name`); `""` is the whole entry.
+
+        Nothing is read or connected, and no value is in what it says.
+        """
+        ...

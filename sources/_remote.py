@@ -19,6 +19,7 @@ from broker.human import one_line
 from broker.model import POWER, Ability, Machine, MachineId, MachineKey, SourceName, State
 from sources._http import ANSWER_SECONDS, Http
 from sources.options import CaSource, Reader, Secret, SourceOptions, Text, options_schema
+from sources.vetting import problems_of
 
 NOT_LIVE: Final = frozenset({State.STOPPED, State.CRASHED, State.SHUTDOWN})
 DUPLICATES_TOLD: Final = 5
@@ -74,6 +75,11 @@ class RemoteDriver(abc.ABC, Generic[O]):
     def options_schema(cls) -> Mapping[str, object]:
         """JSON Schema of its entry; see `broker.hypervisor.Described`."""
         return options_schema(cls.options_model)
+
+    @classmethod
+    def option_problems(cls, options: Mapping[str, object]) -> Mapping[str, str]:
+        """What is wrong with its entry; see `broker.hypervisor.Vetting`."""
+        return problems_of(cls.options_model, options)
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -42,6 +42,13 @@ class HereDriver(LocalDriver):
         """The driver of one entry of sources.yaml; see `sources.local`."""
         return super().from_options(name, options, context)
 
+    @classmethod
+    def options_schema(cls) -> Mapping[str, object]:
+        """JSON Schema of its entry; see `broker.hypervisor.Described`."""
+        told = "Name or path of the emulator; `vm.qemu` of broker.yaml counts when not given."
+        qemu = {"type": "string", "minLength": 1, "description": told}
+        return {"type": "object", "additionalProperties": False, "properties": {"qemu": qemu}}
+
     async def machines(self) -> Sequence[Machine]:
         """All VMs that are defined, then those adopted; those that run are asked all at once."""
         adopted = asyncio.ensure_future(self._adopted.machines(self._definitions.all()))

@@ -229,7 +229,10 @@ def option_names(model: type[BaseModel]) -> list[str]:
 
 
 def options_schema(model: type[BaseModel]) -> Mapping[str, object]:
-    """JSON Schema of an entry's options, the three ways of each secret spelled out."""
+    """JSON Schema of an entry's options, the three ways of each secret spelled out.
+
+    A secret given by value is `writeOnly`: whoever shows an entry leaves it out.
+    """
     from pydantic.json_schema import GenerateJsonSchema
 
     class Generate(GenerateJsonSchema):
@@ -243,9 +246,9 @@ def options_schema(model: type[BaseModel]) -> Mapping[str, object]:
         text = told.pop("description", "").replace("\n", " ")
         told.pop("title", None)
         for way, lead in zip(WAYS if key in secret else WAYS[:1], _LEADS, strict=False):
-            properties[key + way] = ({"type": "string"} if key in secret else told) | (
-                {"description": lead + text} if text else {}
-            )
+            shape = {"type": "string"} if key in secret else told
+            hidden = {"writeOnly": True} if key in secret and not way else {}
+            properties[key + way] = shape | hidden | ({"description": lead + text} if text else {})
     needed = [key for key in found.get("required", ()) if key not in secret]
     one_of = [
         {"oneOf": [{"required": [key + way]} for way in WAYS]}

@@ -35,10 +35,12 @@ from sources.options import (
     MaybeText,
     Text,
     certificates,
+    options_schema,
     read_text,
     secret_file,
     variable,
 )
+from sources.vetting import problems_of
 
 TICKET_MAX = 59
 """Characters that spice-server keeps of a password."""
@@ -57,7 +59,11 @@ class ConsoleOptions(BaseModel):
     """One console as written down."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, coerce_numbers_to_str=True, hide_input_in_errors=True
+        extra="forbid",
+        frozen=True,
+        coerce_numbers_to_str=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
     )
 
     uuid: Text
@@ -81,7 +87,7 @@ class ConsoleOptions(BaseModel):
     for `hypervisor_ip`."""
     ca_cert: MaybeText = Field(default=None, repr=False)
     """CA to trust for TLS: PEM text, or a file's path, relative to sources.yaml."""
-    ticket: str | None = Field(default=None, repr=False)
+    ticket: str | None = Field(default=None, repr=False, json_schema_extra={"writeOnly": True})
     """The SPICE password; null when the server asks for none."""
     ticket_file: MaybeText = None
     """A file that holds the SPICE password, relative to sources.yaml."""
@@ -142,6 +148,29 @@ class StaticDriver:
         driver = cls(name, consoles, context)
         driver._resolve()
         return driver
+
+    @classmethod
+    def options_schema(cls) -> Mapping[str, object]:
+        """JSON Schema of its entry; see `broker.hypervisor.Described`."""
+        console = options_schema(ConsoleOptions)
+        told = "What it lists; of the three tickets exactly one, and a port or `unix_path`."
+        listed = {"type": "array", "items": console, "description": told}
+        return {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {"consoles": listed},
+            "required": ["consoles"],
+        }
+
+    @classmethod
+    def option_problems(cls, options: Mapping[str, object]) -> Mapping[str, str]:
+        """See `broker.hypervisor.Vetting`."""
+        listed = options.get("consoles")
+        return {
+            f"consoles.{place}.{key}".rstrip("."): text
+            for place, one in enumerate(listed if isinstance(listed, list) else ())
+            for key, text in (problems_of(ConsoleOptions, one) or _together(one)).items()
+        }
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -280,6 +309,19 @@ def _check(where: str, console: ConsoleOptions, found: Mapping[str, object]) -> 
             raise ConfigError(f"{where}: its {key} is missing", fix=f"Add `{key}: …`")
     if not ports:
         raise ConfigError(f"{where} says no port", fix=_FIXES["port"])
+
+
+def _together(found: Mapping[str, object]) -> Mapping[str, str]:
+    """What is missing beside the rest of a console, or too much."""
+    try:
+        _check("", ConsoleOptions.model_validate(dict(found)), found)
+    except ConfigError as problem:
+        said = problem.what.removeprefix(":").strip()
+        key = re.match(r"its (\w+) (is .*)", said)
+        if key is not None:
+            return {key[1]: f"{key[2]}. {problem.fix}"}
+        return {"proxy" if said.startswith("its proxy") else "": f"{said}. {problem.fix}"}
+    return {}
 
 
 def _problem(where: str, exc: ValidationError) -> ConfigError:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from broker.service.port import Service
 
 
-ACTIONS = ("list", "check", "pause", "retry", "schema")
+ACTIONS = ("list", "check", "pause", "resume", "retry", "schema")
 """What can be done besides listing; all but `list` want a name, `schema` that of a type."""
 
 
@@ -41,7 +41,13 @@ def _run(call: Call, args: Namespace) -> Exit:
     if args.name is None:
         what = "a type of source" if args.action == "schema" else "a source"
         raise UsageError(f"`broker sources {args.action}` wants {what}", fix="See: broker sources")
-    act = {"check": _check, "pause": _pause, "retry": _retry, "schema": _schema}[args.action]
+    act = {
+        "check": _check,
+        "pause": _pause,
+        "resume": _retry,
+        "retry": _retry,
+        "schema": _schema,
+    }[args.action]
     return act(call, args.name)
 
 
@@ -140,7 +146,7 @@ SOURCES = Verb(
     _arguments,
     _run,
     "Exits 4 when a source is in trouble; what was known of its consoles is kept and listed.\n"
-    "check logs in, lists, and says which rights are missing; pause leaves a source alone until\n"
-    "retry, which also asks one anew that was backed off from; schema prints what an entry of a\n"
-    "type may say, as JSON Schema.",
+    "check logs in, lists, and says which rights are missing. pause leaves a source alone, also\n"
+    "when a console of it is opened, until resume; retry asks one anew that was backed off from.\n"
+    "schema prints what an entry of a type may say, as JSON Schema.",
 )

@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from broker.config import yaml_edit
 from broker.config.yaml_text import parse_yaml
@@ -55,9 +56,7 @@ class Append:
 
     def to_data(self, data: object) -> object:
         """The same to what the text says."""
-        found = data
-        for step in self.path:
-            found = found[step]  # type: ignore[index]  # a wrong way is a LookupError or TypeError
+        found = _found(data, self.path)
         items = found if isinstance(found, list) else []
         whole = [*items, as_text(self.value)]
         return _changed(data, self.path, whole) if self.path else whole
@@ -75,10 +74,7 @@ class Drop:
 
     def to_data(self, data: object) -> object:
         """The same to what the text says."""
-        found = data
-        for step in self.path[:-1]:
-            found = found[step]  # type: ignore[index]  # a wrong way is a LookupError or TypeError
-        del found[self.path[-1]]  # type: ignore[attr-defined]
+        del _found(data, self.path[:-1])[self.path[-1]]
         return data
 
 
@@ -148,6 +144,13 @@ def _try(path: Path, target: Path, changes: Callable[[object], Sequence[Change]]
             fix="It is written with anchors or in an unusual way; edit the file by hand",
         )
     return new == text or _replace(target, before, (bom + new).encode("utf-8"))
+
+
+def _found(data: Any, path: Place) -> Any:
+    """What is at the end of a way; LookupError or TypeError where there is none."""
+    for step in path:
+        data = data[step]
+    return data
 
 
 def _changed(data: object, path: Place, value: object) -> object:

@@ -183,7 +183,7 @@ class SourceHealth:
                 health=health,
                 problem="",
                 error="",
-                fix=f"Go on with it: broker sources retry {name}" if paused else "",
+                fix=f"Go on with it: broker sources resume {name}" if paused else "",
                 since=self._clock.now(),
                 retry_at=None,
             )

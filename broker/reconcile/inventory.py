@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from broker.driver import SingleLook
-from broker.errors import BrokerError, NotFound, SourceUnreachable
-from broker.hypervisor import Telling
-from broker.model import Health, Machine, MachineId, MachineKey, SourceName, SourceStatus
-from broker.reconcile.health import UNREACHABLE_PAUSES, HealthStore, SourceHealth
+from broker.errors import BrokerError, NotFound, Refused, SourceUnreachable, UsageError
+from broker.model import Health, Machine, MachineKey, SourceName, SourceStatus
+from broker.reconcile.health import HealthStore, SourceHealth
+from broker.reconcile.hearing import Hearing
 from broker.reconcile.loop import Loop
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ FILE_EVERY = 1.0
 TOLD_EVERY = 300.0
 """Seconds between looks at a source that tells by itself what changes."""
 
-SETTLE = 0.2
-"""Seconds in which several tellings of a source make one look."""
+LOCAL_TYPE = "local"
+"""The type of the source that is this host."""
 
 
 class InventoryStore(HealthStore, Protocol):
@@ -90,7 +90,7 @@ class Inventory:
         self._looking: dict[SourceName, asyncio.Lock] = {}
         self._health = SourceHealth(store, clock)
         self._pauses: dict[SourceName, float] = {}
-        self._listeners: dict[SourceName, asyncio.Task[None]] = {}
+        self._hearing = Hearing(self.wake, self.refresh_machine)
         self._loop: Loop[SourceName] = Loop(
             self._look, every=every.get("", 30.0), pause_after=self._pauses.get
         )
@@ -124,8 +124,7 @@ class Inventory:
         await self._configured_source(name)
         await asyncio.to_thread(self._health.set_paused, name, paused=False)
         await asyncio.to_thread(self._health.begin_anew, [name])
-        if (driver := self._drivers.pop(name, None)) is not None:
-            await driver.aclose()
+        await self._give_back(name)
         await self.refresh_source(name)
 
     async def pause(self, name: SourceName) -> None:
@@ -135,7 +134,18 @@ class Inventory:
             NotFound: No such source is configured.
         """
         await self._configured_source(name)
+        if self._entries[name].type == LOCAL_TYPE:
+            raise UsageError(
+                f"{name} is this host, which is not asked over any network",
+                fix="Only sources elsewhere can be paused",
+            )
         await asyncio.to_thread(self._health.set_paused, name, paused=True)
+        await self._give_back(name)
+
+    async def _give_back(self, name: SourceName) -> None:
+        """Close what is open towards a source; asking it makes its driver anew."""
+        if (driver := self._drivers.pop(name, None)) is not None:
+            await driver.aclose()
 
     async def _configured_source(self, name: SourceName) -> None:
         await self.read_file()
@@ -159,13 +169,19 @@ class Inventory:
             except (NotFound, TimeoutError):  # gone, or new: its source's listing says which
                 return await self._list(key.source)
 
-    async def driver(self, name: SourceName) -> Driver:
+    async def driver(self, name: SourceName, *, paused: bool = False) -> Driver:
         """The driver of a source.
+
+        Args:
+            paused: Also when somebody said that it is to be left alone.
 
         Raises:
             NotFound: No such source is configured.
             ConfigError: Its options are wrong.
+            Refused: It is paused.
         """
+        if not paused:
+            await self._see_that_it_is_not_paused(name)
         made = self._drivers.get(name)
         if made is not None and self._clock.monotonic() - self._read_at < FILE_EVERY:
             return made  # sources.yaml was looked at just now
@@ -181,10 +197,36 @@ class Inventory:
                     await self.read_file()
                     self._loop.set_keys(self._entries)
                     await self._wake_mended()
-                    self._listen(group)
+                    await self._let_paused_be()
+                    fit = {
+                        name: driver
+                        for name, driver in self._drivers.items()
+                        if name in self._entries and name not in self._pauses
+                    }
+                    self._hearing.follow(group, fit, self._drivers)
                     await asyncio.sleep(FILE_EVERY)
             finally:
-                self._listeners.clear()
+                self._hearing.forget()
+
+    async def _see_that_it_is_not_paused(self, name: SourceName) -> None:
+        entry = self._entries.get(name)
+        if entry is not None and entry.type == LOCAL_TYPE:
+            return  # it never is, and it is asked all the time
+        status = await asyncio.to_thread(self._health.status, name)
+        if status is not None and status.health is Health.PAUSED:
+            raise Refused(
+                f"{name} is paused, so it is not asked for anything",
+                reason="source-paused",
+                fix=f"Go on with it: broker sources resume {name}",
+            )
+
+    async def _let_paused_be(self) -> None:
+        """Somebody, in whatever process, paused a source that we hear."""
+        if not self._hearing:
+            return
+        for status in await asyncio.to_thread(self._store.sources):
+            if status.health is Health.PAUSED:
+                await self._give_back(status.name)
 
     async def _wake_mended(self) -> None:
         """Somebody asked, in whatever process, to try a source anew."""
@@ -194,53 +236,6 @@ class Inventory:
             if status.name in self._pauses and status.retry_at is None:
                 del self._pauses[status.name]
                 self._loop.wake(status.name)
-
-    def _listen(self, group: asyncio.TaskGroup) -> None:
-        """Hear sources that tell what changes, beginning with their first whole listing."""
-        for name, listener in list(self._listeners.items()):
-            if listener.done():
-                del self._listeners[name]
-            elif name not in self._drivers:
-                listener.cancel()
-        for name, driver in self._drivers.items():
-            fit = name in self._entries and name not in {*self._listeners, *self._pauses}
-            if fit and isinstance(driver, Telling):
-                listener = group.create_task(self._hear(name, driver), name=f"hear {name}")
-                self._listeners[name] = listener
-
-    async def _hear(self, name: SourceName, driver: Telling) -> None:
-        changed: set[MachineId | None] = set()
-        told = asyncio.Event()
-
-        def take(machine: MachineId | None) -> None:
-            changed.add(machine)
-            told.set()
-
-        async def store() -> None:
-            while True:
-                await told.wait()
-                await asyncio.sleep(SETTLE)
-                told.clear()
-                some, most = changed.copy(), 8
-                changed.clear()
-                if None in some or len(some) > most:
-                    self._loop.wake(name)
-                    continue
-                for machine in some:
-                    assert machine is not None
-                    await self.refresh_machine(MachineKey(name, machine))
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                storing = group.create_task(store(), name=f"store what {name} tells")
-                await driver.changes(take)
-                storing.cancel()
-        except* BrokerError as problems:
-            log.info("%s tells nothing more: %s", name, problems.exceptions[0])
-        except* Exception:  # a driver's bug must not stop the other sources
-            log.exception("hearing %s failed", name)
-        self._loop.wake(name)  # and `run` listens again, unless that listing fails
-        await asyncio.sleep(UNREACHABLE_PAUSES[0])
 
     def wake(self, name: SourceName) -> None:
         """Look at that source soon."""
@@ -278,8 +273,7 @@ class Inventory:
             stale = [name for name, entry in self._entries.items() if entries.get(name) != entry]
             self._entries = entries
             for name in stale:
-                if (driver := self._drivers.pop(name, None)) is not None:
-                    await driver.aclose()
+                await self._give_back(name)
             await asyncio.to_thread(self._write_configured, file, fingerprint)
             self._pauses.clear()
             self._seen_fingerprint = fingerprint
@@ -342,7 +336,7 @@ class Inventory:
             if name not in self._entries:
                 return None
             await self._list(name)
-            if (listener := self._listeners.get(name)) is not None and not listener.done():
+            if self._hearing.hears(name):
                 return TOLD_EVERY
             return self._every.get(self._entries[name].type)
 

@@ -13,6 +13,7 @@ from broker import logs
 from broker.clock import Clock, SystemClock
 from broker.config.load import Loaded, load_settings
 from broker.config.locations import Locations
+from broker.config.preferences import PersonsFiles
 from broker.config.settings import Settings
 from broker.config.sources_file import SourceEntry, fingerprint, read_sources
 from broker.driver import Driver, DriverContext
@@ -162,6 +163,10 @@ async def open_service(
             worker_alive=worker_alive,
             probes=lambda service, key: _probes(house, service, key),
             open_view=_view,
+            files=PersonsFiles(house.locations),
+            make_driver=lambda entry: make_driver(
+                entry, driver_context(house.locations, house.settings, house.clock)
+            ),
             notes=(*house.store.notes, *house.loaded.warnings),
         )
         async with contextlib.AsyncExitStack() as stack:

@@ -31,9 +31,11 @@ from broker.service.adopting import Adopting, AdoptingVerbs
 from broker.service.consoles import Consoles
 from broker.service.defining import DefiningVerbs
 from broker.service.doctor import DiagnosingVerbs, PathProbes
+from broker.service.drafting import DraftingVerbs
 from broker.service.guests import guest_of
 from broker.service.port import VIEWER_LABEL, ConsoleInfo, Exported, ExportRequest, Opened, Service
 from broker.service.power import PowerVerbs, Reconciler
+from broker.service.preferring import PreferringVerbs
 from broker.service.redeeming import redeem
 from broker.service.round_the_proxy import RoundTheProxy
 from broker.service.source_verbs import SourceVerbs
@@ -43,6 +45,8 @@ from broker.service.viewing import OpenView, ViewingVerbs
 
 if TYPE_CHECKING:
     from broker.clock import Clock
+    from broker.config.preferences import PersonsFiles
+    from broker.config.sources_file import SourceEntry
     from broker.store.store import Store
 
 LOCAL_TYPE = "local"
@@ -62,7 +66,9 @@ class Inventory(Protocol):
 
     async def refresh_machine(self, key: MachineKey) -> None: ...
 
-    async def driver(self, name: SourceName) -> Driver: ...
+    async def driver(self, name: SourceName, *, paused: bool = False) -> Driver: ...
+
+    async def read_file(self) -> None: ...
 
 
 class ProxyHost(Protocol):
@@ -94,7 +100,14 @@ class Viewers(Protocol):
 
 
 class EmbeddedService(
-    AdoptingVerbs, DefiningVerbs, DiagnosingVerbs, PowerVerbs, SourceVerbs, ViewingVerbs
+    AdoptingVerbs,
+    DefiningVerbs,
+    DiagnosingVerbs,
+    DraftingVerbs,
+    PowerVerbs,
+    PreferringVerbs,
+    SourceVerbs,
+    ViewingVerbs,
 ):
     """The whole port. See `broker.service.port.Service` for what each call gives.
 
@@ -103,6 +116,8 @@ class EmbeddedService(
         worker_alive: Whether a process is a relay worker that lives; sessions of dead ones end.
         probes: Looks along the path to one console.
         open_view: The screen that a .vv file leads to.
+        files: The person's own, to be written for them.
+        make_driver: The driver of an entry of sources.yaml; ConfigError when it is wrong.
         poll_every: Seconds between looks at the store's change counter.
         notes: What was odd about opening the store; said once by a face.
     """
@@ -121,6 +136,8 @@ class EmbeddedService(
         worker_alive: Callable[[int], bool],
         probes: Callable[[Service, MachineKey], Coroutine[Any, Any, PathProbes]],
         open_view: OpenView,
+        files: PersonsFiles,
+        make_driver: Callable[[SourceEntry], Driver],
         poll_every: float = 0.25,
         notes: tuple[str, ...] = (),
     ) -> None:
@@ -139,6 +156,8 @@ class EmbeddedService(
         AdoptingVerbs.__init__(self, Adopting(store, inventory, self._tell, self._local_source))
         DefiningVerbs.__init__(self, inventory, self._local_source)
         DiagnosingVerbs.__init__(self, clock, lambda key: probes(self, key))
+        DraftingVerbs.__init__(self, files.sources, make_driver, inventory)
+        PreferringVerbs.__init__(self, files)
         ViewingVerbs.__init__(self, self, open_view)
         self.notes = notes
 

@@ -28,6 +28,7 @@ from broker.model import (
     SourceName,
     SourceStatus,
 )
+from broker.service.configuring import Configuring
 from broker.service.definitions import Definitions
 from broker.view import CALM_SECONDS, View, Way
 
@@ -116,7 +117,7 @@ class Opened:
     name: str
 
 
-class Service(Definitions, Protocol):
+class Service(Configuring, Definitions, Protocol):
     """Everything a person can ask for."""
 
     # -- consoles

@@ -35,8 +35,8 @@ class Sources(Protocol):
         """Leave one alone."""
         ...
 
-    async def driver(self, name: SourceName) -> Driver:
-        """The driver of one."""
+    async def driver(self, name: SourceName, *, paused: bool = False) -> Driver:
+        """The driver of one; of one that is paused only when that is said."""
         ...
 
 
@@ -65,15 +65,19 @@ class SourceVerbs:
 
     async def check_source(self, name: SourceName) -> Sequence[Step]:
         """Look into one."""
-        driver = await self._sources.driver(name)
-        began = self._clock.monotonic()
-        try:
-            async with asyncio.timeout(CHECK_SECONDS):
-                if isinstance(driver, Checkable):
-                    return await driver.check()
-                found = fine(f"{len(await driver.machines())} machines")
-        except TimeoutError:
-            found = broken(f"it did not answer within {CHECK_SECONDS:g} s", "Check the way to it")
-        except BrokerError as problem:
-            found = broken(problem.what, problem.fix or "Correct its entry in sources.yaml")
-        return [Step("list", found, self._clock.monotonic() - began)]
+        return await look_into(await self._sources.driver(name, paused=True), self._clock)
+
+
+async def look_into(driver: Driver, clock: Clock) -> Sequence[Step]:
+    """Log in, list, and see what we may there, as far as the driver can tell; never an error."""
+    began = clock.monotonic()
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            if isinstance(driver, Checkable):
+                return await driver.check()
+            found = fine(f"{len(await driver.machines())} machines")
+    except TimeoutError:
+        found = broken(f"it did not answer within {CHECK_SECONDS:g} s", "Check the way to it")
+    except BrokerError as problem:
+        found = broken(problem.what, problem.fix or "Correct its entry in sources.yaml")
+    return [Step("list", found, clock.monotonic() - began)]

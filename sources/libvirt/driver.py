@@ -47,6 +47,7 @@ from sources.libvirt.look import look_into
 from sources.libvirt.options import LibvirtOptions
 from sources.libvirt.power import switch
 from sources.options import Reader, options_schema, parse_options
+from sources.vetting import problems_of
 
 PASSWORD_LENGTH = 40
 """Letters and digits; libvirt takes 60, of which spice-server keeps 59."""
@@ -94,6 +95,11 @@ class LibvirtDriver:
     def options_schema(cls) -> Mapping[str, object]:
         """See `Described`."""
         return options_schema(LibvirtOptions)
+
+    @classmethod
+    def option_problems(cls, options: Mapping[str, object]) -> Mapping[str, str]:
+        """See `broker.hypervisor.Vetting`."""
+        return problems_of(LibvirtOptions, options)
 
     @property
     def warnings(self) -> tuple[str, ...]:

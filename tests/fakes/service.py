@@ -32,6 +32,7 @@ from broker.model import (
 )
 from broker.service.port import ConsoleInfo, Exported, ExportRequest, Opened
 from broker.view import CALM_SECONDS, Way
+from tests.fakes.configuring import FakeConfiguring
 from tests.fakes.guest import FakeGuest, FakeLook
 
 NOW = datetime(2026, 11, 21, 8, 15, tzinfo=UTC)
@@ -157,7 +158,7 @@ def sources() -> list[SourceStatus]:
 
 
 @dataclass
-class FakeService:
+class FakeService(FakeConfiguring):
     """Satisfies `Service`. `asked` holds every verb with what it was given, in order."""
 
     rows: list[ConsoleInfo] = field(default_factory=few)
@@ -183,6 +184,7 @@ class FakeService:
     """What runs on this host."""
 
     def __post_init__(self) -> None:
+        FakeConfiguring.__init__(self)
         self._news: list[asyncio.Event] = []
 
     def changed(self) -> None:

@@ -18,6 +18,7 @@ from sources.options import (
     options_schema,
     parse_options,
 )
+from sources.vetting import problems_of
 
 LAB = SourceName("lab")
 
@@ -117,3 +118,34 @@ def test_the_schema_has_each_way_of_a_secret() -> None:
     assert properties["password_file"]["description"].startswith("A file that holds it")
     assert schema["required"] == ["url"]
     assert "password_env" in str(schema["allOf"])
+
+
+def test_the_schema_says_which_values_are_not_to_be_shown() -> None:
+    properties = options_schema(Options)["properties"]
+    assert isinstance(properties, dict)
+    hidden = [key for key, told in properties.items() if told.get("writeOnly")]
+    assert hidden == ["password", "token"]
+
+
+@pytest.mark.parametrize(
+    ("given", "problems"),
+    [
+        ({"url": "x", "password": "p"}, {}),
+        ({}, {"url": "is needed", "password": "is needed"}),
+        ({"url": "", "password_env": "X"}, {"url": "is needed"}),
+        ({"url": "x", "password": "p", "retries": "s3cret"}, {"retries": "is not a whole number"}),
+        ({"url": "x", "password": "p", "retrys": 1}, {"retrys": "is not a setting here"}),
+        ({"url": "x", "password": "p", "password_env": "X"}, {"": "keep one of them"}),
+        (
+            {"url": "x", "password": "p", "dial_ports": "s3cret", "retries": "s3cret"},
+            {"dial_ports": "is no range", "retries": "is not a whole number"},
+        ),
+    ],
+)
+def test_each_wrong_option_is_told_by_its_key_without_its_value(
+    given: dict[str, object], problems: dict[str, str]
+) -> None:
+    found = problems_of(Options, given)
+    assert found.keys() == problems.keys()
+    assert all(problems[key] in text for key, text in found.items())
+    assert "s3cret" not in str(found)

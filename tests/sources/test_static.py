@@ -326,3 +326,27 @@ def test_an_empty_ticket_file_is_said(context: DriverContext) -> None:
     assert "is empty" in str(
         mistake(context, {"consoles": [entry(ticket=..., ticket_file="ticket")]})
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, {}),
+        ({"insecure_port": "s3cret"}, {"insecure_port": "is not a whole number"}),
+        ({"insecure_port": 0, "name": ...}, {"insecure_port": "greater", "name": "is needed"}),
+        ({"insecure_port": ...}, {"": "says no port"}),
+        ({"hypervisor_ip": ...}, {"hypervisor_ip": "is missing"}),
+        ({"unix_path": "/x"}, {"": "unix_path and a port"}),
+        ({"ticket": ...}, {"ticket": "is missing"}),
+        ({"ticket_env": "X"}, {"": "ticket and ticket_env"}),
+        ({"proxy": "ftp://x"}, {"proxy": "is not http://host:port"}),
+    ],
+)
+def test_each_mistake_of_a_console_is_told_by_its_key(
+    changes: dict[str, object], told: dict[str, str]
+) -> None:
+    found = StaticDriver.option_problems({"consoles": [entry(), entry(**changes)]})
+    short = {key.removeprefix("consoles.1").lstrip("."): text for key, text in found.items()}
+    assert short.keys() == told.keys()
+    assert all(words in short[key] for key, words in told.items())
+    assert SECRET not in str(found)

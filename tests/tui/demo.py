@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 
 from broker.clock import SystemClock
 from broker.events import Kind
@@ -29,7 +31,8 @@ def service(rows: int) -> FakeService:
 
 
 def main() -> None:
-    """Run it."""
+    """Run it, with a home of its own that stays for a second look."""
+    os.environ.setdefault("BROKER_HOME", tempfile.mkdtemp(prefix="cb"))
     fake = service(int(sys.argv[1]) if len(sys.argv) > 1 else 0)
     BrokerApp(fake.opened, initial=fake.rows, now=SystemClock().now).run()
 

@@ -3,7 +3,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import pytest
+
 from broker.model import Health
+from broker.plugins import driver_types
 from tests.broker.cli.calling import called
 from tests.fakes.service import FakeService, sources
 
@@ -50,7 +53,9 @@ def test_pause_and_retry_ask_for_that_source() -> None:
     name = service.status[0].name
     assert called(f"sources pause {name}", service).code == 0
     assert called(f"sources retry {name}", service).code == 0
-    assert service.asked == [("pause_source", name), ("retry_source", name)]
+    assert called(f"sources resume {name}", service).code == 0
+    asked = [("pause_source", name), ("retry_source", name), ("retry_source", name)]
+    assert service.asked == asked
 
 
 def test_the_schema_of_a_type_is_json_schema() -> None:
@@ -61,6 +66,14 @@ def test_the_schema_of_a_type_is_json_schema() -> None:
     assert called("sources schema libvrit", FakeService()).code == 2
 
 
+@pytest.mark.parametrize("type_name", sorted(driver_types()))
+def test_every_type_tells_its_schema(type_name: str) -> None:
+    schema = json.loads(called(f"sources schema {type_name}", FakeService()).out)
+    assert schema["type"] == "object"
+    assert schema["properties"]
+    assert schema["additionalProperties"] is False
+
+
 def test_what_wants_a_name_says_so() -> None:
-    for words in ("check", "pause", "retry", "schema", "list lab", "frobnicate"):
+    for words in ("check", "pause", "resume", "retry", "schema", "list lab", "frobnicate"):
         assert called(f"sources {words}", FakeService()).code == 2

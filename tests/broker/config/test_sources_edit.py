@@ -225,7 +225,7 @@ def test_a_save_by_others_while_we_write_is_not_lost(
             path.write_text(theirs.pop())
         fsync(handle)
 
-    monkeypatch.setattr(editing.os, "fsync", save_first)
+    monkeypatch.setattr(os, "fsync", save_first)
     editor.remove("lab", seen=seen(editor, "lab"))
     assert "name: theirs" in path.read_text()
     assert "source: lab" not in path.read_text()

@@ -12,7 +12,15 @@ from broker.clock import SystemClock
 from broker.config.locations import Locations
 from broker.config.sources_file import SourceEntry, SourcesFile
 from broker.driver import Driver, DriverContext
-from broker.errors import BrokerError, ConfigError, NotFound, SourceDenied, SourceUnreachable
+from broker.errors import (
+    BrokerError,
+    ConfigError,
+    NotFound,
+    Refused,
+    SourceDenied,
+    SourceUnreachable,
+    UsageError,
+)
 from broker.events import Kind
 from broker.model import (
     Ability,
@@ -86,11 +94,15 @@ class TellingDriver(FakeDriver):
 
     tell: Callable[[MachineId | None], None] = field(default=lambda _: None)
     listening: asyncio.Event = field(default_factory=asyncio.Event)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def changes(self, changed: Callable[[MachineId | None], None]) -> None:
         self.tell = changed
         self.listening.set()
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.left.set()
 
 
 @dataclass
@@ -359,6 +371,51 @@ async def test_a_paused_source_is_left_alone_and_its_machines_are_kept(world: Wo
     await inventory.retry(LAB)
     assert world.status(LAB).health is Health.OK
     assert not any(stored.stale for stored in world.store.machines())
+
+
+async def test_a_paused_source_is_asked_for_nothing_else_either(world: World) -> None:
+    inventory, other = world.inventory(), world.inventory()
+    await inventory.refresh()
+    await other.refresh()
+    await inventory.pause(LAB)
+    assert world.drivers[LAB].closed
+    for each in (inventory, other):  # another process, such as a relay worker
+        with pytest.raises(Refused, match="lab is paused") as caught:
+            await each.driver(LAB)
+        assert "broker sources resume lab" in caught.value.fix
+        with pytest.raises(Refused):
+            await each.refresh_machine(MachineKey(LAB, MachineId("lab-web")))
+    await inventory.driver(PROD)
+    await inventory.driver(LAB, paused=True)
+    await inventory.retry(LAB)
+    await other.driver(LAB)
+
+
+async def test_this_host_cannot_be_paused(world: World) -> None:
+    here = SourceName("here")
+    world.drivers[here] = FakeDriver(here)
+    world.write(*world.entries, SourceEntry(here, "local"))
+    inventory = world.inventory()
+    with pytest.raises(UsageError, match="this host"):
+        await inventory.pause(here)
+
+
+async def test_a_source_that_tells_is_no_longer_heard_once_somebody_paused_it(
+    world: World,
+) -> None:
+    teller = TellingDriver(LAB, ["web"])
+    world.drivers[LAB] = teller
+    inventory, other = world.inventory(), world.inventory()
+    await other.refresh()
+    running = asyncio.ensure_future(inventory.run())
+    try:
+        async with asyncio.timeout(30):
+            await teller.listening.wait()
+            await other.pause(LAB)
+            await teller.left.wait()
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
 
 
 async def test_a_source_that_is_short_of_something_is_degraded(world: World) -> None:
