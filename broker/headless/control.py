@@ -19,6 +19,7 @@ from typing import Final
 
 from broker.errors import BrokerError, Unreachable, UsageError
 from broker.headless import control_words as words
+from broker.headless import digest
 from broker.headless.control_socket import bound, remove
 from broker.headless.session import Heard, Session
 from broker.png import encode_png
@@ -120,6 +121,7 @@ class _Client:
         self._session, self._typing = session, typing
         self._reader, self._writer = reader, writer
         self._wanted: set[str] = set()
+        self._events = (*words.EVENTS, digest.EVENT) if digest.available() else words.EVENTS
         self._greeted = False
         self._open = True
         self._queue: deque[bytes] = deque()
@@ -145,12 +147,14 @@ class _Client:
         async with asyncio.TaskGroup() as group:
             self._group = group
             telling = group.create_task(self._send_events(), name="control events")
+            looking = group.create_task(self._look(), name="control digest")
             try:
                 with contextlib.suppress(OSError):  # it has left in the middle of something
                     await self._answer_all()
             finally:
                 self._open = False
                 telling.cancel()
+                looking.cancel()
                 for pasting in self._pasting:
                     pasting.cancel()
 
@@ -168,6 +172,21 @@ class _Client:
             self._dropped += 1
         self._queue.append(words.line({"event": event, "data": data}))
         self._stirred.set()
+
+    async def _look(self) -> None:
+        """Tell of digests on the screen, where they can be read."""
+
+        def tell(found: digest.Digest) -> None:
+            data: dict[str, object] = {
+                "frame_counter": found.frame,
+                "framebuffer_hash": found.framebuffer_hash,
+                "events": found.events,
+                "wallclock_us": words.wallclock(),
+            }
+            self.tell(digest.EVENT, data)
+
+        if digest.EVENT in self._events:
+            await digest.watch(self._session, lambda: digest.EVENT in self._wanted, tell)
 
     async def _send_events(self) -> None:
         with contextlib.suppress(OSError):  # it has left: `_answer_all` finds that out
@@ -241,7 +260,7 @@ class _Client:
             "server_name": "broker",
             "protocol_version": words.PROTOCOL,
             "supported_methods": list(self._methods),
-            "supported_events": list(words.EVENTS),
+            "supported_events": list(self._events),
         }
 
     async def _status(self, _: dict[str, object]) -> dict[str, object]:
@@ -332,7 +351,7 @@ class _Client:
         }
 
     async def _subscribe(self, params: dict[str, object]) -> dict[str, object]:
-        accepted = [event for event in words.events(params) if event in words.EVENTS]
+        accepted = [event for event in words.events(params) if event in self._events]
         self._wanted |= set(accepted)
         return {"subscribed": accepted}
 

@@ -21,7 +21,7 @@ EVENTS: Final = (
     "dropped",
     "surface_drawn",
 )
-"""Those that can be subscribed to; `dropped` also comes unasked."""
+"""Those that can always be subscribed to; `dropped` also comes unasked."""
 
 
 class RequestError(Exception):

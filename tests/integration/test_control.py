@@ -22,6 +22,8 @@ from tests.broker.proxy.qemu import Qemu, running_qemu
 from tests.broker.proxy.rig import SECONDS, proxying
 from tests.guests import needs_qemu
 from tests.integration.cli import BROKER, environment
+from tests.integration.digest_guest import image
+from tests.integration.moving import needs_nasm
 from tests.integration.test_proxy_viewers import program
 
 RYLL = Path(sys.executable).with_name("ryll")
@@ -114,24 +116,37 @@ class Viewer:
             await wire.close()
 
 
-@pytest.fixture(params=["broker", "ryll"])
-async def viewer(request: pytest.FixtureRequest, broker_home: Path) -> AsyncIterator[Viewer]:
-    if request.param == "ryll" and not RYLL.exists():
+@contextlib.asynccontextmanager
+async def viewing(kind: str, home: Path, disk: Path | None = None) -> AsyncIterator[Viewer]:
+    """One of that kind, at a machine that has started.
+
+    Args:
+        disk: The machine's; the demo guest's when None.
+    """
+    if kind == "ryll" and not RYLL.exists():
         pytest.skip("ryll is not installed")
-    file, path = broker_home / "x.vv", broker_home / "c.sock"
+    file, path = home / "x.vv", home / "c.sock"
     ryll = (str(RYLL), "--headless", "--file", str(file), "--control-socket", str(path),
             "--enable-paste-as-keystrokes")  # fmt: skip
     ours = (*BROKER, "control", "--file", str(file), "--socket", str(path))
     async with contextlib.AsyncExitStack() as stack:
-        machine = await stack.enter_async_context(running_qemu("agent-mouse=on", *AGENT))
+        machine = await stack.enter_async_context(running_qemu("agent-mouse=on", *AGENT, disk=disk))
         dialer = TargetDialer(machine)
-        async with proxying(broker_home, dialer=dialer) as rig:
+        async with proxying(home, dialer=dialer) as rig:
             rig.gate.allow(HandOverTarget(f"{machine.directory}/ctl"))
             file.write_text(rig.vv())
-            async with program(*(ours if request.param == "broker" else ryll), **environment()):
-                viewing = Viewer(path, machine)
-                yield viewing
-                await viewing.close()
+            async with program(*(ours if kind == "broker" else ryll), **environment()):
+                viewer = Viewer(path, machine)
+                try:
+                    yield viewer
+                finally:
+                    await viewer.close()
+
+
+@pytest.fixture(params=["broker", "ryll"])
+async def viewer(request: pytest.FixtureRequest, broker_home: Path) -> AsyncIterator[Viewer]:
+    async with viewing(request.param, broker_home) as viewer:
+        yield viewer
 
 
 def code(answer: dict[str, Any]) -> str:
@@ -149,6 +164,9 @@ async def test_hello_comes_first_and_says_what_there_is(viewer: Viewer) -> None:
         "hello", "status", "send_key", "paste", "screenshot", "subscribe", "unsubscribe",
     }  # fmt: skip
     assert set(said["supported_events"]) >= {"latency", "agent_connected", "surface_drawn"}
+    digests = [event for event in said["supported_events"] if event == "digest_updated"]
+    wanted = await wire.ask("subscribe", events=["digest_updated"])
+    assert wanted["result"]["subscribed"] == digests  # ryll has it as a build option
     assert code(await wire.ask("dance")) == "unknown_method"
     assert code(await wire.ask("send_key", scancode="x", state="press")) == "bad_params"
 
@@ -229,3 +247,34 @@ async def test_nonsense_is_answered_and_ends_nothing(
     await wire.say(line)
     assert code(await wire.hear()) == says
     assert (await wire.hello())["ok"]
+
+
+def digest(frame: int, *events: bytes) -> bytes:
+    """As Sextant draws it."""
+    hashes = b"".join(struct.pack("<BBI", tag, 4, 0) for tag in range(0x11, 0x19))
+    head = struct.pack("<4sBIB", b"SXDG", 2, frame, 8 + len(events))
+    return head + hashes + b"".join(events) + struct.pack("<I", 0xEFBE0000 + frame)
+
+
+@needs_nasm
+@pytest.mark.parametrize("kind", ["broker", "ryll"])
+async def test_digests_on_the_screen_are_told_where_they_can_be_read(
+    kind: str, broker_home: Path
+) -> None:
+    event = struct.pack("<BBQHH", 1, 12, 138550, ord("\r"), 28)
+    disk = image(broker_home / "digest.img", [digest(281), digest(282, event)])
+    async with viewing(kind, broker_home, disk) as viewer:
+        wire = await viewer.ready()
+        wanted = await wire.ask("subscribe", events=["digest_updated"])
+        if not wanted["result"]["subscribed"]:
+            assert kind == "ryll"
+            pytest.skip("this ryll was built without digest-decode")
+        first = await wire.event("digest_updated")
+        assert (first["frame_counter"], first["events"]) == (281, [])
+        assert first["framebuffer_hash"] == 0xEFBE0000 + 281
+        assert first["wallclock_us"] > 1_700_000_000_000_000
+        await wire.ask("send_key", scancode=SPACE, state="press")
+        second = await wire.event("digest_updated")
+        assert second["frame_counter"] == 282
+        (told,) = second["events"]
+        assert told == {"keypress": {"unicode": "\r", "scancode": 28, "timestamp_ms": 138550}}

@@ -93,10 +93,14 @@ def _in_order(lines: Sequence[str], said: str) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def running_qemu(spice: str, *more: str) -> AsyncIterator[Qemu]:
-    """QEMU with the demo guest and `-spice SPICE`, until the body ends."""
+async def running_qemu(spice: str, *more: str, disk: Path | None = None) -> AsyncIterator[Qemu]:
+    """QEMU with the demo guest and `-spice SPICE`, until the body ends.
+
+    Args:
+        disk: Of another guest, which says the demo guest's banner.
+    """
     directory = Path(tempfile.mkdtemp(prefix="cbq", dir="/tmp"))
-    image = demo.write_image(directory / "demo.raw")
+    image = disk or demo.write_image(directory / "demo.raw")
     errors = (directory / "stderr").open("wb")
     process = await asyncio.create_subprocess_exec(
         BINARY,
