@@ -6,9 +6,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-import zxingcpp
-
 from broker import demo
+from tests.codes import modules
 from tests.integration.moving import NASM
 
 SOURCE = Path(__file__).with_name("digest.asm")
@@ -20,14 +19,9 @@ PIXELS_PER_MODULE = 4
 
 def frame(payload: bytes) -> bytes:
     """A screen with that in its lower right corner, a byte a pixel."""
-    code = zxingcpp.create_barcode(payload, zxingcpp.BarcodeFormat.QRCode, ec_level="L")
-    image = zxingcpp.write_barcode_to_image(code, scale=1, add_quiet_zones=True)
-    rows, columns = image.shape
-    modules = bytes(memoryview(image).cast("B"))
     lines = []
-    for row in range(rows):
-        dark = modules[row * columns : (row + 1) * columns]
-        line = b"".join((b"\0" if each else GREEN) * PIXELS_PER_MODULE for each in dark)
+    for row in modules(payload):
+        line = b"".join((GREEN if dark else b"\0") * PIXELS_PER_MODULE for dark in row)
         lines += [line.rjust(WIDTH, b"\0")] * PIXELS_PER_MODULE
     return (b"\0" * WIDTH * (HEIGHT - len(lines))) + b"".join(lines)
 
@@ -35,7 +29,7 @@ def frame(payload: bytes) -> bytes:
 def image(path: Path, payloads: Sequence[bytes]) -> Path:
     """Its disk."""
     banner = demo.BANNER.decode().strip()
-    command = [NASM or "nasm", "-f", "bin", f"-DBANNER='{banner}'", "-o", path, SOURCE]
+    command = [NASM or "nasm", "-f", "bin", f"-DBANNER='{banner}'", "-o", str(path), str(SOURCE)]
     subprocess.run(command, check=True)
     path.write_bytes((path.read_bytes() + b"".join(map(frame, payloads))).ljust(1 << 20, b"\0"))
     return path
