@@ -62,8 +62,8 @@ SMALL_BYTES = 16 * 1024
 SEALED_MAX = RECORDS_BYTES - 16 * 1024
 """So many bytes surely fit as records, beside what TLS itself has to say."""
 
-_records = ffi.new("char[]", RECORDS_BYTES)
-_records_view = memoryview(ffi.buffer(_records, RECORDS_BYTES))
+records = ffi.new("char[]", RECORDS_BYTES)
+records_view = memoryview(ffi.buffer(records, RECORDS_BYTES))
 """One buffer for all engines: `take` is followed by a send before anything else runs."""
 
 
@@ -98,15 +98,15 @@ class FastServer:
 class FastEngine:
     """One TLS connection on two memory buffers of OpenSSL."""
 
-    __slots__ = ("_from_ssl", "_into_ssl", "_ssl", "has_more")
+    __slots__ = ("from_ssl", "has_more", "into_ssl", "ssl")
 
     def __init__(self, context: Any) -> None:
-        self._ssl = ssl = ffi.gc(lib.SSL_new(context), lib.SSL_free)
-        self._into_ssl = lib.BIO_new(lib.BIO_s_mem())
-        self._from_ssl = lib.BIO_new(lib.BIO_s_mem())
-        if NULL in (ssl, self._into_ssl, self._from_ssl):
+        self.ssl = ssl = ffi.gc(lib.SSL_new(context), lib.SSL_free)
+        self.into_ssl = lib.BIO_new(lib.BIO_s_mem())
+        self.from_ssl = lib.BIO_new(lib.BIO_s_mem())
+        if NULL in (ssl, self.into_ssl, self.from_ssl):
             raise MemoryError
-        lib.SSL_set_bio(ssl, self._into_ssl, self._from_ssl)  # which frees them
+        lib.SSL_set_bio(ssl, self.into_ssl, self.from_ssl)  # which frees them
         lib.SSL_set_accept_state(ssl)
         self.has_more = False
         # pyOpenSSL lets OpenSSL stop after one record; into memory everything can go at once.
@@ -115,28 +115,28 @@ class FastEngine:
     def receive(self, ciphertext: bytes | memoryview) -> None:
         """Take what came from the socket."""
         if size := len(ciphertext):
-            BIO_write(self._into_ssl, from_buffer(ciphertext), size)
+            BIO_write(self.into_ssl, from_buffer(ciphertext), size)
             self.has_more = True
 
     def handshake(self) -> bool:
         """Go on; True when it is done."""
         ERR_clear_error()
-        done = lib.SSL_do_handshake(self._ssl)
+        done = lib.SSL_do_handshake(self.ssl)
         if done == 1:
             return True
-        if lib.SSL_get_error(self._ssl, done) == SSL_WANT_READ:
+        if lib.SSL_get_error(self.ssl, done) == SSL_WANT_READ:
             return False
         raise TlsFailed(_reason())
 
     def read_into(self, view: memoryview) -> int:
         """Decrypt; the count of bytes, or 0 when more ciphertext is needed."""
-        ssl = self._ssl
+        ssl = self.ssl
         ERR_clear_error()
         size = len(view)
         count: int = SSL_read(ssl, from_buffer(view), size)
         if count > 0:
             # What is left of a record stays in OpenSSL only where the view was too small for it.
-            self.has_more = BIO_get_mem_data(self._into_ssl, NULL) > 0 or (
+            self.has_more = BIO_get_mem_data(self.into_ssl, NULL) > 0 or (
                 count == size and SSL_pending(ssl) > 0
             )
             return count
@@ -151,49 +151,49 @@ class FastEngine:
     def write(self, plain: bytes | memoryview) -> None:
         """Encrypt all of it."""
         size = len(plain)
-        if size and SSL_write(self._ssl, from_buffer(plain), size) != size:
+        if size and SSL_write(self.ssl, from_buffer(plain), size) != size:
             raise TlsFailed("a record cannot be written")
 
     def take(self) -> bytes | memoryview:
         """Ciphertext to send, in a buffer that is reused."""
-        count: int = BIO_read(self._from_ssl, _records, RECORDS_BYTES)
+        count: int = BIO_read(self.from_ssl, records, RECORDS_BYTES)
         if count <= 0:
             return b""
         if count < RECORDS_BYTES:
-            return _records_view[:count]
-        pieces = bytearray(_records_view)
-        while (count := BIO_read(self._from_ssl, _records, RECORDS_BYTES)) > 0:
-            pieces += _records_view[:count]
+            return records_view[:count]
+        pieces = bytearray(records_view)
+        while (count := BIO_read(self.from_ssl, records, RECORDS_BYTES)) > 0:
+            pieces += records_view[:count]
         return memoryview(pieces)
 
     def seal(self, plain: bytes | memoryview, latest: int = 0) -> bytes | memoryview:
         """`write` and `take` in one, piece by piece."""
         size = len(plain)
         if 0 < size <= SMALL_BYTES and not latest:
-            if SSL_write(self._ssl, from_buffer(plain), size) != size:
+            if SSL_write(self.ssl, from_buffer(plain), size) != size:
                 raise TlsFailed("a record cannot be written")
-            return _records_view[: BIO_read(self._from_ssl, _records, RECORDS_BYTES)]
+            return records_view[: BIO_read(self.from_ssl, records, RECORDS_BYTES)]
         if size > SEALED_MAX:
             self.write(plain[:latest])
             self.write(plain[latest:])
             return self.take()
-        ssl, from_ssl, data = self._ssl, self._from_ssl, from_buffer(plain)
+        ssl, from_ssl, data = self.ssl, self.from_ssl, from_buffer(plain)
         at = filled = 0
         end = latest or size
         while at < size:
             piece = min(end - at, PIECE_BYTES)
             if SSL_write(ssl, data + at, piece) != piece:
                 raise TlsFailed("a record cannot be written")
-            filled += BIO_read(from_ssl, _records + filled, RECORDS_BYTES - filled)
+            filled += BIO_read(from_ssl, records + filled, RECORDS_BYTES - filled)
             at += piece
             if at == latest:
                 end = size
-        return _records_view[:filled]
+        return records_view[:filled]
 
     def close(self) -> None:
         """Say close_notify."""
         lib.ERR_clear_error()
-        lib.SSL_shutdown(self._ssl)
+        lib.SSL_shutdown(self.ssl)
         lib.ERR_clear_error()
 
     def peer_certificate(self) -> bytes | None:

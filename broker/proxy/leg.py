@@ -16,8 +16,7 @@ from broker.proxy.watch import Watch, watch_of
 
 CHUNK_BYTES: Final = 256 * 1024
 """Read at once; the most that a channel keeps for a peer that does not read, and its records."""
-_ciphertext = bytearray(CHUNK_BYTES)
-_ciphertext_view: Final = memoryview(_ciphertext)
+ciphertext: Final = memoryview(bytearray(CHUNK_BYTES))
 """One buffer for all legs: what is read is handed to the engine before anything else runs."""
 
 
@@ -79,10 +78,10 @@ class Leg:
             return self._read_raw_into(view)
         try:
             if not engine.has_more:
-                count = self._read_raw_into(_ciphertext_view)
+                count = self._read_raw_into(ciphertext)
                 if not count:
                     return 0
-                engine.receive(_ciphertext_view[:count])
+                engine.receive(ciphertext[:count])
             filled = engine.read_into(view)
             # One record at a time comes out; fill the view, so that little is written often.
             while engine.has_more and filled < len(view):
@@ -103,12 +102,15 @@ class Leg:
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as exc:
-            self._gone = True
-            raise LegClosed(self, "reset", str(exc)) from exc
+            raise self.lost(exc) from exc
         if not count:
-            self._gone = True
-            raise LegClosed(self, "closed")
+            raise self.lost()
         return count
+
+    def lost(self, why: OSError | None = None) -> LegClosed:
+        """To be raised when the peer has closed, or has gone with that error."""
+        self._gone = True
+        return LegClosed(self, "reset", str(why)) if why else LegClosed(self, "closed")
 
     def write(self, data: bytes | memoryview, latest: int = 0) -> None:
         """Send; what the socket does not take stays in `unsent`.
@@ -142,8 +144,7 @@ class Leg:
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError as exc:
-            self._gone = True
-            raise LegClosed(self, "reset", str(exc)) from exc
+            raise self.lost(exc) from exc
         if sent < len(data):
             self.unsent = bytes(data[sent:])
 
@@ -211,11 +212,9 @@ class Leg:
                 await self._readable()
                 continue
             except OSError as exc:
-                self._gone = True
-                raise LegClosed(self, "reset", str(exc)) from exc
+                raise self.lost(exc) from exc
             if not data:
-                self._gone = True
-                raise LegClosed(self, "closed")
+                raise self.lost()
             return data
 
     async def receive(self, limit: int) -> bytes:

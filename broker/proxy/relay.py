@@ -1,9 +1,4 @@
-"""The relay: two pumps under the loop's reader and writer callbacks.
-
-Cut-through: what the inspector lets pass goes on at once. A side is not read while the other has
-unsent bytes, so a channel holds at most one chunk per direction, and a slow viewer slows the
-server, not us. No logging, no counting and no calls to the house in here.
-"""
+"""The relay of one channel: a pump for each direction, and how they end."""
 
 from __future__ import annotations
 
@@ -11,17 +6,19 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import monotonic
-from typing import Final
 
-from broker.proxy.leg import CHUNK_BYTES, Leg, LegClosed
-from broker.proxy.watch import Watch, watch_of
-from broker.spice.errors import RemoteProtocolError
-from broker.spice.inspector import HELD_MAX, Inspector, Verdict
+from broker.proxy.leg import Leg, LegClosed
+from broker.proxy.pump import Pump
+from broker.proxy.watch import watch_of
+from broker.spice.inspector import Inspector, Verdict
 
-_buffer: Final = memoryview(bytearray(CHUNK_BYTES + HELD_MAX))
-"""One for all pumps: a chunk is forwarded or copied before the callback returns."""
-_chunk: Final = _buffer[:CHUNK_BYTES]
+try:
+    from broker.proxy.short_pumps import pump_class
+except ImportError:  # no fast TLS here
+
+    def pump_class(source: Leg, sink: Leg) -> type[Pump]:
+        """The one that suits these two: there is but one."""
+        return Pump
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,110 +29,6 @@ class Ending:
     """`client-closed`, `backend-closed`, `client-reset`, …, `firewall`, or what `stop` was told."""
     text: str = ""
     verdict: Verdict | None = None
-
-
-class Pump:
-    """One direction."""
-
-    __slots__ = ("_ended", "_inspector", "_sink", "_source", "_watch", "paused", "sample")
-
-    def __init__(
-        self,
-        watch: Watch,
-        source: Leg,
-        sink: Leg,
-        inspector: Inspector,
-        ended: Callable[[LegClosed | Verdict], None],
-    ) -> None:
-        self._watch = watch
-        self._source = source
-        self._sink = sink
-        self._inspector = inspector
-        self._ended = ended
-        self.paused = True
-        self.sample: Callable[[float], None] | None = None
-        """Told how many seconds the next run takes, from being woken to having written; once."""
-
-    def resume(self) -> None:
-        """Read again; also at once, for what TLS holds in memory does not wake a loop."""
-        self.paused = False
-        self._watch.add_reader(self._source.fd, self.run)
-        self.run()
-
-    def pause(self) -> None:
-        """Stop reading."""
-        if not self.paused:
-            self.paused = True
-            self._watch.remove_reader(self._source.fd)
-
-    def run(self) -> None:
-        """Move what is there. The hot spot."""
-        if self.sample is not None:
-            self._run_timed()
-            return
-        source, sink, inspector, buffer = self._source, self._sink, self._inspector, _buffer
-        try:
-            while not self.paused:
-                if held := inspector.held:
-                    start = len(held)
-                    buffer[:start] = held
-                    count = source.read_into(buffer[start : start + CHUNK_BYTES])
-                    if not count:
-                        return
-                    count += start
-                elif not (count := source.read_into(_chunk)):
-                    return
-                passed = inspector.scan(buffer[:count])
-                if passed:
-                    sink.write(passed, inspector.latest)
-                if inspector.verdict is not None:
-                    self._ended(inspector.verdict)
-                    return
-                if sink.unsent:
-                    self.pause()
-                    self._watch.add_writer(sink.fd, self.drain)
-                    return
-                engine = source.engine
-                if engine is None or not engine.has_more:
-                    return
-        except LegClosed as closed:
-            self._ended(closed)
-
-    def _run_timed(self) -> None:
-        tell, self.sample = self.sample, None
-        before, began = self._inspector.forwarded, monotonic()
-        self.run()
-        if self._inspector.forwarded == before:
-            self.sample = tell  # woken for nothing, or for a part of a message
-        elif tell is not None and not self._sink.unsent:
-            tell(monotonic() - began)
-
-    def insert(self, kind: int, body: bytes) -> None:
-        """Send a message of ours to the sink, between two that pass.
-
-        Raises:
-            RemoteProtocolError: The peer provokes more of them than it takes.
-            LegClosed: The sink is gone.
-        """
-        sink = self._sink
-        if len(sink.unsent) > 2 * CHUNK_BYTES:
-            raise RemoteProtocolError("it provokes more than it takes")
-        if now := self._inspector.insert(kind, body):
-            sink.write(now)
-        if sink.unsent:
-            self.pause()
-            self._watch.add_writer(sink.fd, self.drain)
-
-    def drain(self) -> None:
-        """Send on, and read again when all is sent."""
-        try:
-            if not self._sink.flush():
-                return
-        except LegClosed as closed:
-            self._ended(closed)
-            return
-        self._watch.remove_writer(self._sink.fd)
-        self.resume()
 
 
 class Relay:
@@ -157,8 +50,8 @@ class Relay:
         self._watch = watch_of(loop)
         self._done: asyncio.Future[Ending] = loop.create_future()
         self._pumps = (
-            Pump(self._watch, backend, client, to_client, self._on_ended),
-            Pump(self._watch, client, backend, to_server, self._on_ended),
+            pump_class(backend, client)(self._watch, backend, client, to_client, self._on_ended),
+            pump_class(client, backend)(self._watch, client, backend, to_server, self._on_ended),
         )
 
     async def run(self) -> Ending:

@@ -25,6 +25,8 @@ RUN_BYTES: Final = 16384
 INSERTED_MAX: Final = 4096
 """Bytes of messages of ours that may wait for the end of one that passes."""
 _NO_SUCH_TYPE: Final = -1
+_unpack_mini: Final = Header.MINI.unpack_from
+_MINI_BYTES: Final = Header.MINI.size
 _NOTHING: Final[Mapping[tuple[str, int], int]] = {}
 _UNWATCHED: Final = -1
 
@@ -58,7 +60,7 @@ class Inspector:
     """
 
     __slots__ = ("_header", "_judged", "_largest", "_left", "_mini", "_rules", "_scanning",
-                 "_serial", "_slow", "_smallest", "_swallowing", "_tell", "_waiting", "_warns",
+                 "_serial", "_simple", "_smallest", "_swallowing", "_tell", "_waiting", "_warns",
                  "_watched", "forwarded", "held", "latest", "messages", "swallowed",
                  "verdict")  # fmt: skip
 
@@ -75,7 +77,7 @@ class Inspector:
         self._smallest = rules.smallest
         self._watched: Mapping[int, int] = {}
         self._tell: Tell = _nobody
-        self._slow = rules.slow
+        self._simple = mini and not rules.slow
         self._left = 0
         self._swallowing = False
         self.held = held
@@ -102,19 +104,29 @@ class Inspector:
         """
         size = len(chunk)
         position = self._left
+        if self._simple and not position and size >= _MINI_BYTES and not self._waiting:
+            kind, body = _unpack_mini(chunk)
+            if body == size - _MINI_BYTES and (
+                self._smallest.get(kind, 0) <= body <= self._largest.get(kind, _NO_SUCH_TYPE)
+            ):  # one whole message, as what people type comes
+                self.held = b""
+                self.latest = 0
+                self.messages += 1
+                self.forwarded += size
+                return chunk
         if position >= size and not self._swallowing and not self._waiting:
             self._left = position - size
             self.held = b""
             self.latest = 0
             self.forwarded += size
             return chunk
-        if self._slow or self._swallowing or self._waiting or not self._mini:
+        if self._waiting or not self._simple:
             self._scanning = True
             try:
                 return self._scan_slowly(chunk)
             finally:
                 self._scanning = False
-        unpack, largest_of, smallest = self._header.unpack_from, self._largest.get, self._smallest
+        unpack, largest_of, smallest = _unpack_mini, self._largest.get, self._smallest
         last = size - 6
         messages = latest = 0
         if size - position >= RUN_BYTES and (run := self._run(chunk, position)):

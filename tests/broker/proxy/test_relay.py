@@ -17,7 +17,7 @@ from broker.clock import SystemClock
 from broker.proxy import engines
 from broker.proxy.leg import CHUNK_BYTES, Leg, LegClosed
 from broker.proxy.relay import Ending, Relay
-from broker.proxy.tls import StdlibEngine
+from broker.proxy.tls import StdlibEngine, TlsServer
 from broker.proxy.watch import new_loop
 from broker.spice.inspector import HELD_MAX, Inspector, Verdict
 from broker.spice.policy import Rules
@@ -38,12 +38,23 @@ class Wire:
         for sock in (self.viewer, near, far, self.server):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
         self.client, self.backend = Leg(near), Leg(far)
-        self.relay = Relay(
+        self.relay = self.new_relay()
+
+    def new_relay(self) -> Relay:
+        return Relay(
             self.client,
             self.backend,
             Inspector(RULES, mini=True),
             Inspector(RULES, mini=True),
         )
+
+    def secure(self, server: TlsServer, identity: pki.Identity) -> Leg:
+        """Put TLS on the viewer's side, whose leg is returned; both hands are yet to be shaken."""
+        self.client.engine = server.engine()
+        self.relay = self.new_relay()
+        trusting = ssl.create_default_context(cafile=identity.ca_path)
+        engine = StdlibEngine(trusting, server_side=False, server_hostname="localhost")
+        return Leg(self.viewer, engine)
 
     def close(self) -> None:
         for sock in (self.viewer, self.server, self.client.sock, self.backend.sock):
@@ -150,20 +161,13 @@ async def test_what_tls_holds_in_memory_is_relayed_without_another_packet(
 ) -> None:
     """A record that came with the link stage's last one wakes no loop."""
     identity = pki.ensure_identity(tmp_path / "pki", ["localhost"], SystemClock())
-    wire.client.engine = engines.server(identity.server_path).engine()
-    viewer = Leg(
-        wire.viewer,
-        StdlibEngine(
-            ssl.create_default_context(cafile=identity.ca_path),
-            server_side=False,
-            server_hostname="localhost",
-        ),
-    )
+    viewer = wire.secure(engines.server(identity.server_path), identity)
     async with asyncio.timeout(SECONDS):
         await asyncio.gather(viewer.handshake(), wire.client.handshake())
         await viewer.send(b"ticket")
         await viewer.send(message(2) + message(1, b"x"))
         while not wire.client.has_more:
+            assert wire.client.engine is not None
             wire.client.engine.receive(await wire.client.receive_raw(65536))
         assert await wire.client.receive(6) == b"ticket"
         running = asyncio.ensure_future(wire.relay.run())
@@ -174,11 +178,7 @@ async def test_what_tls_holds_in_memory_is_relayed_without_another_packet(
 
 async def test_a_viewer_that_stops_speaking_tls_is_told(wire: Wire, tmp_path: Path) -> None:
     identity = pki.ensure_identity(tmp_path / "pki", ["localhost"], SystemClock())
-    wire.client.engine = engines.server(identity.server_path).engine()
-    trusting = ssl.create_default_context(cafile=identity.ca_path)
-    viewer = Leg(
-        wire.viewer, StdlibEngine(trusting, server_side=False, server_hostname="localhost")
-    )
+    viewer = wire.secure(engines.server(identity.server_path), identity)
     async with asyncio.timeout(SECONDS):
         await asyncio.gather(viewer.handshake(), wire.client.handshake())
         wire.viewer.send(b"\x17\x03\x03\x00\x20" + bytes(32))
@@ -215,9 +215,7 @@ async def test_the_last_message_of_a_burst_has_a_tls_record_of_its_own(
 ) -> None:
     """spice-gtk handles what TLS holds in memory only while its socket is readable."""
     identity = pki.ensure_identity(tmp_path / "pki", ["localhost"], SystemClock())
-    wire.client.engine = engines.server(identity.server_path).engine()
-    client = ssl.create_default_context(cafile=identity.ca_path)
-    viewer = Leg(wire.viewer, StdlibEngine(client, server_side=False, server_hostname="localhost"))
+    viewer = wire.secure(engines.server(identity.server_path), identity)
     async with asyncio.timeout(SECONDS):
         await asyncio.gather(viewer.handshake(), wire.client.handshake())
         running = asyncio.ensure_future(wire.relay.run())

@@ -1,0 +1,146 @@
+"""The pumps between a plain server and a viewer on `FastEngine`, nearly all in one function each.
+
+They do what `Pump.run` does over the seams of `Leg` and `TlsEngine`: of a small message's way
+through the worker those calls were a tenth, and most sessions go this way. What is not the usual
+case is left to `Pump`: the rest of a message, a sample, an end.
+"""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+from broker.proxy.fast_tls import (
+    NULL,
+    SMALL_BYTES,
+    BIO_get_mem_data,
+    BIO_read,
+    BIO_write,
+    FastEngine,
+    SSL_read,
+    SSL_write,
+    from_buffer,
+    records,
+    records_view,
+)
+from broker.proxy.leg import CHUNK_BYTES, Leg, LegClosed, ciphertext
+from broker.proxy.pump import Pump, buffer
+from broker.proxy.tls import RECORDS_BYTES
+
+_chunk: Final = buffer[:CHUNK_BYTES]
+# Of what is under the views: collected at the interpreter's end, a view that cffi holds crashes it.
+_plain: Final = from_buffer(buffer.obj)
+_ciphertext: Final = from_buffer(ciphertext.obj)
+CHUNKS_AT_ONCE: Final = 2
+"""So many full ones are moved before others have their turn."""
+
+
+def pump_class(source: Leg, sink: Leg) -> type[Pump]:
+    """The one that suits these two."""
+    if source.engine is None and isinstance(sink.engine, FastEngine):
+        return ToViewer
+    if sink.engine is None and isinstance(source.engine, FastEngine):
+        return ToServer
+    return Pump
+
+
+class _ShortPump(Pump):
+    __slots__ = ()
+
+    def _send(self, data: memoryview) -> None:
+        """All of it now, or the rest when the sink takes it."""
+        sink = self._sink
+        try:
+            sent = sink.sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as exc:
+            self._ended(sink.lost(exc))
+            return
+        if sent < len(data):
+            sink.unsent = bytes(data[sent:])
+            self._wait()
+
+
+class ToViewer(_ShortPump):
+    """From a plain server to a viewer."""
+
+    __slots__ = ()
+
+    def run(self) -> None:
+        """Move what is there. The hot spot."""
+        source, sink, inspector = self._source, self._sink, self._inspector
+        for _ in range(CHUNKS_AT_ONCE):
+            if self.paused or inspector.held or sink.unsent or self.sample is not None:
+                Pump.run(self)
+                return
+            try:
+                count = source.sock.recv_into(_chunk)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as exc:
+                self._ended(source.lost(exc))
+                return
+            if not count:
+                self._ended(source.lost())
+                return
+            chunk = buffer[:count]
+            passed = inspector.scan(chunk)
+            if passed is chunk and count <= SMALL_BYTES and not inspector.latest:
+                engine = cast(FastEngine, sink.engine)
+                if SSL_write(engine.ssl, _plain, count) != count:
+                    self._ended(LegClosed(sink, "tls", "a record cannot be written"))
+                    return
+                self._send(records_view[: BIO_read(engine.from_ssl, records, RECORDS_BYTES)])
+                return
+            try:
+                self._pass_on(passed)
+            except LegClosed as closed:
+                self._ended(closed)
+                return
+            if count < CHUNK_BYTES:
+                return
+
+
+class ToServer(_ShortPump):
+    """From a viewer to a plain server."""
+
+    __slots__ = ()
+
+    def run(self) -> None:
+        """Move what is there. The hot spot."""
+        source, sink, inspector = self._source, self._sink, self._inspector
+        engine = cast(FastEngine, source.engine)
+        if engine.has_more or self.paused or inspector.held or sink.unsent or self.sample:
+            Pump.run(self)
+            return
+        try:
+            count = source.sock.recv_into(ciphertext)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as exc:
+            self._ended(source.lost(exc))
+            return
+        if not count:
+            self._ended(source.lost())
+            return
+        BIO_write(engine.into_ssl, _ciphertext, count)
+        count = SSL_read(engine.ssl, _plain, CHUNK_BYTES)
+        if count <= 0:  # a part of a record, the end, or no TLS: OpenSSL says so again when asked
+            engine.has_more = True
+            Pump.run(self)
+            return
+        try:
+            if BIO_get_mem_data(engine.into_ssl, NULL) > 0:
+                engine.has_more = True
+                count += source.read_into(buffer[count:CHUNK_BYTES])
+            chunk = buffer[:count]
+            passed = inspector.scan(chunk)
+            if passed is chunk:
+                self._send(chunk)
+            else:
+                self._pass_on(passed)
+        except LegClosed as closed:
+            self._ended(closed)
+            return
+        if engine.has_more:
+            Pump.run(self)

@@ -1,0 +1,205 @@
+"""A relay behind TLS behaves the same whether its pumps are the short ones or the general one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from broker import pki
+from broker.clock import SystemClock
+from broker.proxy.fast_tls import FastServer
+from broker.proxy.leg import CHUNK_BYTES, Leg, LegClosed
+from broker.proxy.pump import Pump
+from broker.proxy.relay import Ending
+from broker.proxy.short_pumps import ToServer, ToViewer, pump_class
+from broker.proxy.tls import RECORDS_BYTES, StdlibServer, TlsServer, stdlib_context
+from broker.spice.inspector import Verdict
+from broker.spice.wire import message
+from tests.broker.proxy.rig import SECONDS
+from tests.broker.proxy.test_relay import Wire, push_until_full, receive
+
+
+def stdlib(path: Path) -> TlsServer:
+    return StdlibServer(stdlib_context(path))
+
+
+@pytest.fixture(params=[FastServer, stdlib], ids=["short", "general"])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[TlsServer, pki.Identity]:
+    make: Callable[[Path], TlsServer] = request.param
+    identity = pki.ensure_identity(tmp_path / "pki", ["localhost"], SystemClock())
+    return make(identity.server_path), identity
+
+
+class Secured:
+    """A wire with TLS, shaken, whose relay runs."""
+
+    def __init__(self, wire: Wire, viewer: Leg) -> None:
+        self.wire = wire
+        self.viewer = viewer
+        self.running = asyncio.ensure_future(wire.relay.run())
+
+    async def hears(self, size: int) -> bytes:
+        """The next bytes at the viewer."""
+        data = b""
+        async with asyncio.timeout(SECONDS):
+            while len(data) < size:
+                data += await self.viewer.receive(size - len(data))
+        return data
+
+
+@pytest.fixture
+async def secured(server: tuple[TlsServer, pki.Identity]) -> AsyncIterator[Secured]:
+    wire = Wire()
+    viewer = wire.secure(*server)
+    async with asyncio.timeout(SECONDS):
+        await asyncio.gather(viewer.handshake(), wire.client.handshake())
+    secured = Secured(wire, viewer)
+    await asyncio.sleep(0)
+    yield secured
+    wire.relay.stop("the test is over")
+    await secured.running
+    viewer.hand_over()
+    wire.close()
+
+
+async def test_the_short_ones_are_for_a_plain_server_and_our_fast_tls(
+    server: tuple[TlsServer, pki.Identity],
+) -> None:
+    with contextlib.closing(Wire()) as wire:
+        wire.secure(*server)
+        fast = isinstance(server[0], FastServer)
+        assert pump_class(wire.backend, wire.client) is (ToViewer if fast else Pump)
+        assert pump_class(wire.client, wire.backend) is (ToServer if fast else Pump)
+        wire.backend.engine = wire.client.engine
+        assert pump_class(wire.client, wire.backend) is Pump
+
+
+async def test_messages_of_all_sizes_arrive_whole_however_they_are_cut(secured: Secured) -> None:
+    draw = random.Random(5)
+    sizes = [0, 1, 12, 16_378, 16_379, 70_000, 3, CHUNK_BYTES, 600_000, 0, 5]
+    said = b"".join(message(1, draw.randbytes(size)) for size in sizes)
+    loop = asyncio.get_running_loop()
+
+    async def server_says() -> None:
+        at = 0
+        while at < len(said):
+            end = at + draw.choice([1, 5, 7, 1000, 300_000])
+            await loop.sock_sendall(secured.wire.server, said[at:end])
+            at = end
+
+    async def viewer_says() -> None:
+        engine, sock = secured.viewer.engine, secured.wire.viewer
+        assert engine is not None
+        at = 0
+        while at < len(said):
+            end = at + draw.choice([1, 5, 7, 1000, 60_000])
+            engine.write(said[at:end])
+            records = bytes(engine.take())
+            cut = draw.randrange(len(records))  # a record in parts
+            await loop.sock_sendall(sock, records[:cut])
+            await asyncio.sleep(0)
+            await loop.sock_sendall(sock, records[cut:])
+            at = end
+
+    async with asyncio.timeout(2 * SECONDS):
+        _, heard, _, seen = await asyncio.gather(
+            server_says(), secured.hears(len(said)),
+            viewer_says(), receive(secured.wire.server, len(said)),
+        )  # fmt: skip
+    assert heard == said
+    assert seen == said
+    relay = secured.wire.relay
+    assert relay.to_client.forwarded == relay.to_server.forwarded == len(said)
+    assert relay.to_client.messages == relay.to_server.messages == len(sizes)
+
+
+async def test_a_viewer_that_does_not_read_costs_one_chunk_and_loses_nothing(
+    secured: Secured,
+) -> None:
+    data = b"".join(message(1, bytes([number]) * 5000) for number in range(200))
+    sent = await push_until_full(secured.wire.server, memoryview(data))
+    assert sent < len(data)
+    assert 0 < len(secured.wire.client.unsent) <= RECORDS_BYTES
+    loop = asyncio.get_running_loop()
+    rest = asyncio.ensure_future(loop.sock_sendall(secured.wire.server, data[sent:]))
+    assert await secured.hears(len(data)) == data
+    await rest
+    assert secured.wire.client.unsent == b""
+
+
+async def test_a_server_that_does_not_read_costs_one_chunk_and_loses_nothing(
+    secured: Secured,
+) -> None:
+    said = b"".join(message(1, bytes([number]) * 5000) for number in range(200))
+    sending = asyncio.ensure_future(secured.viewer.send(said))
+    async with asyncio.timeout(SECONDS):
+        while not secured.wire.backend.unsent:  # noqa: ASYNC110  # it tells nobody
+            await asyncio.sleep(0)
+    assert len(secured.wire.backend.unsent) <= CHUNK_BYTES
+    assert await receive(secured.wire.server, len(said)) == said
+    await sending
+
+
+async def test_a_refused_message_does_not_pass_but_what_was_before_it_does(
+    secured: Secured,
+) -> None:
+    await secured.viewer.send(message(2) + message(9, b"12345"))
+    assert await secured.running == Ending(
+        "firewall", "message 9 of 5 bytes refused: type", Verdict(9, 5, "type")
+    )
+    assert await receive(secured.wire.server, 6) == message(2)
+    with pytest.raises(BlockingIOError):
+        secured.wire.server.recv(1)
+
+
+async def test_one_refused_message_alone_does_not_pass(secured: Secured) -> None:
+    secured.wire.server.send(message(9, b"12345"))
+    assert (await secured.running).verdict == Verdict(9, 5, "type")
+    assert secured.wire.relay.to_client.forwarded == 0
+
+
+async def test_a_goodbye_in_tls_is_the_end(secured: Secured) -> None:
+    assert secured.viewer.engine is not None
+    secured.viewer.engine.close()
+    secured.wire.viewer.send(bytes(secured.viewer.engine.take()))
+    assert (await secured.running).reason == "client-closed"
+
+
+async def test_what_is_no_tls_is_the_end(secured: Secured) -> None:
+    secured.wire.viewer.send(b"\x17\x03\x03\x00\x20" + bytes(32))
+    assert (await secured.running).reason == "client-tls"
+
+
+@pytest.mark.parametrize(("end", "reason"), [("viewer", "client"), ("server", "backend")])
+async def test_who_closed_is_told(secured: Secured, end: str, reason: str) -> None:
+    getattr(secured.wire, end).shutdown(socket.SHUT_WR)
+    assert (await secured.running).reason == f"{reason}-closed"
+
+
+async def test_a_viewer_that_is_gone_while_we_write_is_told(secured: Secured) -> None:
+    secured.wire.viewer.shutdown(socket.SHUT_RD)
+    secured.wire.server.send(message(2))
+    assert (await secured.running).reason == "client-reset"
+
+
+async def test_a_server_that_is_gone_while_we_write_is_told(secured: Secured) -> None:
+    secured.wire.server.shutdown(socket.SHUT_RD)
+    with contextlib.suppress(LegClosed):
+        await secured.viewer.send(message(2))
+    assert (await secured.running).reason == "backend-reset"
+
+
+async def test_a_sample_is_taken_of_a_run_that_moves_something(secured: Secured) -> None:
+    taken: list[float] = []
+    secured.wire.relay.sample(taken.append)
+    secured.wire.server.send(message(2))
+    assert await secured.hears(6) == message(2)
+    await secured.viewer.send(message(2) * 2)
+    assert await receive(secured.wire.server, 12) == message(2) * 2
+    assert len(taken) == 2
