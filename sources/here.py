@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
 from broker.driver import DriverContext
+from broker.errors import BrokerError
 from broker.findings import Finding
 from broker.model import (
     CarriedOver,
@@ -17,14 +18,17 @@ from broker.model import (
     FoundQemu,
     Machine,
     MachineId,
+    MachineKey,
     MachineSpec,
     SourceName,
 )
+from broker.provisioning import VmFacts
 from sources.adopting import AdoptedVms
 from sources.local import LocalDriver
 
 if TYPE_CHECKING:
     from broker.guest import Guest
+    from broker.vm.definitions import Definition
     from broker.vm.examine import Patient
 
 
@@ -209,6 +213,36 @@ class HereDriver(LocalDriver):
         paths = self._paths(self._definitions.find(machine_id))
         made = await clone(self._definitions, spec, paths, name, linked=linked, tell=tell)
         return made.uuid
+
+    async def facts(self) -> Sequence[VmFacts]:
+        """Every VM, defined or adopted; see `broker.provisioning.FactTeller`."""
+        from broker.vm import facts, overlays
+
+        known = self._definitions.all()
+
+        def tell(each: Definition) -> VmFacts:
+            key, spec = MachineKey(self._name, each.uuid), each.spec
+            if spec is None:
+                return VmFacts(key)
+            paths = [disk.path for disk in spec.disks]
+            return VmFacts(
+                key,
+                spec,
+                facts.disks(spec),
+                facts.engine(self._paths(each)),
+                tuple(overlays.builders(each.uuid, paths, known)),
+            )
+
+        told = await asyncio.to_thread(lambda: [tell(each) for each in known])
+        for machine in await self._adopted.machines(known):
+            try:
+                spec = (await self._adopted.as_definition(machine.key.uuid)).spec
+            except BrokerError:  # it has ended
+                told.append(VmFacts(machine.key))
+                continue
+            looked = await asyncio.to_thread(facts.disks, spec)
+            told.append(VmFacts(machine.key, spec, looked, spec.accel.value))
+        return told
 
     def _see_that_it_may_go(self, machine_id: MachineId, verb: str) -> None:
         from broker.vm.overlays import see_that_it_may_go

@@ -16,7 +16,7 @@ from tui.screens.text import TextScreen
 from tui.undo import Undo
 from tui.verbs import Verbs
 
-_CHANGING: Final = frozenset({"power", *ACTS})
+_CHANGING: Final = frozenset({"power", "edit", "clone", *ACTS})
 """Verbs that read-only refuses."""
 
 
@@ -44,6 +44,11 @@ class Acting(App[None]):
         """The menu of what can be done to their power."""
         if self.may_change() and (infos := self._as_they_are(held)):
             self._verbs.menu(infos)
+
+    def new_vm(self) -> None:
+        """The form for a new VM of this host."""
+        if self.may_change():
+            self._verbs.new_vm()
 
     def _as_they_are(self, held: Sequence[MachineKey]) -> list[ConsoleInfo]:
         numbers = (self.catalog.number(key) for key in held)

@@ -46,6 +46,10 @@ def why_not(verb: str, info: ConsoleInfo) -> str:
         return f"{machine.name} sleeps; r wakes it"
     if verb == "resume" and machine.state is State.RUNNING:
         return f"{machine.name} is running already"
+    if verb == "snapshots" and machine.state in _NO_GUEST:
+        return f"{machine.name} is {state_word(machine.state)}; snapshots are of one that runs"
+    if verb == "clone" and machine.state not in _OFF:
+        return f"{machine.name} is {state_word(machine.state)}; shut it down first"
     if verb == "delete" and machine.state not in _OFF:
         return f"{machine.name} is {state_word(machine.state)}; shut it down first"
     return ""
@@ -77,6 +81,9 @@ def _why_not_there(verb: str, info: ConsoleInfo) -> str:
 def _why_not_adopted(verb: str, info: ConsoleInfo) -> str:
     """For one that somebody else started: it is seen, opened, and stopped when asked."""
     machine = info.machine
+    if verb == "snapshots":
+        off = machine.state in _OFF
+        return f"{machine.name} has ended" if off else ""
     if verb in ("power", "stop", "kill", "pause", "resume", "reset"):
         off = machine.state in _OFF
         return f"{machine.name} has ended; broker vm forget lets it go" if off else ""

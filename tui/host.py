@@ -80,6 +80,9 @@ class Host(Protocol):
     def power_menu(self, keys: Sequence[MachineKey]) -> None:
         """The menu of what can be done to their power."""
 
+    def new_vm(self) -> None:
+        """The form for a new VM of this host."""
+
     def start_demo(self) -> None:
         """Have the demo guest running, and go to it."""
 

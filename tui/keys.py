@@ -3,7 +3,7 @@
 An id (`console.export-vv`) is stable: users' key maps will name it. Letters act on what is
 selected, `enter` opens, `escape` steps back, `?` explains, `/` filters. Only keys that move the
 focus have priority: a priority key overtakes cursor keys that were typed before it, so one that
-acts on the selected row would act on the wrong row.
+acts on the selected row would act on the wrong row. It is one file because it is one list.
 """
 
 from __future__ import annotations
@@ -150,6 +150,7 @@ APP: Final = (
     Act("screen.3", "go('sources')", "3", "Sources", "Go to the sources", show=False),
     Act("screen.4", "go('events')", "4", "Events", "Go to the events", show=False),
     Act("screen.5", "go('proxy')", "5", "Proxy", "Go to the proxy", show=False),
+    Act("screen.6", "go('machines')", "6", "Machines", "Go to the VMs of this host", show=False),
     Act(
         "app.palette",
         "command_palette",
@@ -308,6 +309,30 @@ POWER_START: Final = Act(
     "power.start", "choose('start')", "s", "Start", "Power the VM on", needs=True
 )
 
+CLONE: Final = Act(
+    "vm.clone", "verb('clone')", "c", "Clone", "Make a VM of one that is off", needs=True
+)
+SNAPSHOTS: Final = Act(
+    "vm.snapshots",
+    "verb('snapshots')",
+    "t",
+    "Snapshots",
+    "Keep its state, or go back to one that was kept",
+    needs=True,
+)
+SNAPSHOT_TAKE: Final = Act(
+    "snapshot.take", "take", "n", "Take", "Keep the present state, memory and disks"
+)
+SNAPSHOT_REVERT: Final = Act(
+    "snapshot.revert", "revert", "enter,r", "Go back", "Go back to that state; asks first"
+)
+SNAPSHOT_DELETE: Final = Act(
+    "snapshot.delete", "delete", "D", "Delete", "Forget that state; asks first"
+)
+MACHINE_CONSOLE: Final = Act(
+    "machine.console", "console", "enter", "Go to console", "Select it in the consoles"
+)
+
 DISCONNECT: Final = Act(
     "session.disconnect",
     "disconnect",
@@ -349,6 +374,11 @@ SOURCES: Final = (SOURCE_CONSOLES, FIND, SORT, REFRESH, BACK)
 EVENTS: Final = (EVENT_CONSOLE, EVENT_FOLLOW, EVENT_EXPORT, FIND, SORT, REFRESH, BACK)
 POWER_MENU: Final = (POWER_START, STOP, PAUSE, RESUME, RESET, KILL, DELETE, CLOSE)
 MACHINE_LOG: Final = (LOG_SERIAL, LOG_AGAIN, COPY, CLOSE)
+MACHINES: Final = (
+    MACHINE_CONSOLE, START, POWER, NEW, CLONE, SNAPSHOTS, LIVE, LOG, FIND, SORT, REFRESH,
+    BACK,
+)  # fmt: skip
+SNAPSHOT_KEYS: Final = (SNAPSHOT_TAKE, SNAPSHOT_REVERT, SNAPSHOT_DELETE, CLOSE)
 PROXY: Final = (WORKER_SESSIONS, SORT, REFRESH, BACK)
 DOCTOR: Final = (LOG_AGAIN, COPY, CLOSE)
 TROUBLE: Final = (COPY, CLOSE)
@@ -375,10 +405,12 @@ SCREENS: Final = {
     "Sources": SOURCES,
     "Events": EVENTS,
     "Proxy": PROXY,
+    "Machines": MACHINES,
     "Power": POWER_MENU,
     "Doctor": DOCTOR,
     "Log": MACHINE_LOG,
     "Trouble": TROUBLE,
+    "Snapshots": SNAPSHOT_KEYS,
 }
 """Every screen with keys of its own, by the name the help gives it."""
 
@@ -388,7 +420,7 @@ def _every_act() -> dict[str, Act]:
     return {act.id: act for group in groups for act in group}
 
 
-_ALONE: Final = frozenset({"Wall", "Power", "Log", "Doctor", "Trouble"})
+_ALONE: Final = frozenset({"Wall", "Power", "Log", "Doctor", "Trouble", "Snapshots"})
 """Screens over which neither lists' nor pages' keys hold."""
 
 BY_ID: Final = _every_act()

@@ -6,6 +6,7 @@ from typing import Final
 
 from tui.screens.consoles import ConsolesScreen
 from tui.screens.events import EventsScreen
+from tui.screens.machines import MachinesScreen
 from tui.screens.page import Page
 from tui.screens.proxy import ProxyScreen
 from tui.screens.sessions import SessionsScreen
@@ -17,4 +18,5 @@ EVERY: Final[tuple[type[Page], ...]] = (
     SourcesScreen,
     EventsScreen,
     ProxyScreen,
+    MachinesScreen,
 )

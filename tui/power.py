@@ -20,6 +20,7 @@ from broker.model import MachineKey
 from broker.service.port import ConsoleInfo, Service
 from tui.allowed import why_not
 from tui.host import Host
+from tui.people import who
 from tui.rows import counted, state_word
 from tui.screens.confirm import ConfirmScreen, Question
 from tui.undo import Undo
@@ -118,7 +119,7 @@ class Power:
     def _ask(
         self, act: Act, infos: Sequence[ConsoleInfo], left_out: int, run: Callable[[], None]
     ) -> None:
-        names = [self._who(info) for info in infos[:_NAMED]]
+        names = [who(self._host, info) for info in infos[:_NAMED]]
         if len(infos) > _NAMED:
             names.append(f"and {len(infos) - _NAMED} more")
         consequence = act.consequence
@@ -137,18 +138,6 @@ class Power:
                 run()
 
         self._app.push_screen(ConfirmScreen(question), answered)
-
-    def _who(self, info: ConsoleInfo) -> str:
-        machine = info.machine
-        there = [s for s in self._host.snapshot.sessions if s.key == machine.key]
-        people = ", ".join(
-            human.one_line(f"{session.label} {session.client}".strip()) for session in there[:2]
-        )
-        if len(there) > 2:
-            people += f" and {len(there) - 2} more"
-        connected = f", {info.sessions} connected" if info.sessions else ""
-        line = f"{human.one_line(machine.full_name)}   {state_word(machine.state)}{connected}"
-        return f"{line}: {people}" if people else line
 
     def _run(self, label: str, act: Act, infos: Sequence[ConsoleInfo]) -> None:
         if len(infos) == 1:

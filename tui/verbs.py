@@ -15,6 +15,7 @@ from typing import Any
 from textual.app import App
 
 from broker import human
+from broker.model import MachineKey
 from broker.service.port import VIEWER_LABEL, ConsoleInfo, Exported, ExportRequest, Opened, Service
 from tui import vvfile
 from tui.allowed import why_not
@@ -22,10 +23,14 @@ from tui.host import Host
 from tui.looks import Looks
 from tui.power import ACTS, Power
 from tui.rows import moment
+from tui.screens.clone import CloneScreen
 from tui.screens.doctor import DoctorScreen
 from tui.screens.export import Answer, ExportScreen
 from tui.screens.machine_log import MachineLogScreen
+from tui.screens.machines import MachinesScreen
+from tui.screens.new_vm import NewVmScreen
 from tui.screens.power import PowerScreen
+from tui.screens.snapshots import SnapshotsScreen
 from tui.undo import Undo
 
 
@@ -110,6 +115,28 @@ class Verbs:
     def _doctor(self, info: ConsoleInfo) -> None:
         machine = info.machine
         self._app.push_screen(DoctorScreen(self._host, machine.key, machine.name))
+
+    def new_vm(self) -> None:
+        """The form for a new VM; it is shown once it is there."""
+        self._app.push_screen(NewVmScreen(self._host), self._made)
+
+    def _made(self, key: MachineKey | None) -> None:
+        if key is not None:
+            self._show(key)
+
+    def _show(self, key: MachineKey) -> None:
+        """Where the person is: in the machines, else in the consoles."""
+        if isinstance(self._app.screen, MachinesScreen):
+            self._app.screen.select(key)
+        else:
+            self._host.show_console(key)
+
+    def _clone(self, info: ConsoleInfo) -> None:
+        taken = {row.machine.name for row in self._host.snapshot.consoles or () if row.startable}
+        self._app.push_screen(CloneScreen(self._host, info.machine, taken), self._made)
+
+    def _snapshots(self, info: ConsoleInfo) -> None:
+        self._app.push_screen(SnapshotsScreen(self._host, info))
 
     def _power(self, info: ConsoleInfo) -> None:
         self.menu([info])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from broker.driver import CommandTeller, Driver, Provisioner, Redefining, Renaming
 from broker.errors import UsageError
 from broker.events import Kind
 from broker.model import Machine, MachineKey, MachineSpec, SourceName
-from broker.provisioning import Cloning
+from broker.provisioning import Cloning, FactTeller, VmFacts
 
 if TYPE_CHECKING:
     from broker.service.guests import Tell
@@ -59,6 +60,14 @@ class DefiningVerbs:
     async def spec(self, key: MachineKey) -> MachineSpec:
         """What one was defined as."""
         return await (await self._provisioner(key)).spec(key.uuid)
+
+    async def local_vms(self) -> Sequence[VmFacts]:
+        """What is known of them."""
+        driver = await self._defined_in.driver(await self._local())
+        if not isinstance(driver, FactTeller):
+            return []
+        wanted = await asyncio.to_thread(self._store.wanted)
+        return [replace(vm, wanted=wanted.get(vm.key)) for vm in await driver.facts()]
 
     async def command(self, spec: MachineSpec) -> Sequence[str]:
         """QEMU's command line."""

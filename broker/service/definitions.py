@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from broker.model import Machine, MachineKey, MachineSpec
+from broker.provisioning import VmFacts
 
 
 class Definitions(Protocol):
@@ -17,6 +18,10 @@ class Definitions(Protocol):
 
     async def spec(self, key: MachineKey) -> MachineSpec:
         """What a local VM was defined as."""
+        ...
+
+    async def local_vms(self) -> Sequence[VmFacts]:
+        """What is known of the VMs of this host besides how they run; none of them is asked."""
         ...
 
     async def command(self, spec: MachineSpec) -> Sequence[str]:

@@ -30,6 +30,7 @@ from broker.model import (
     State,
     TcpTarget,
 )
+from broker.provisioning import VmFacts
 from broker.service.port import ConsoleInfo, Exported, ExportRequest, Opened
 from broker.view import CALM_SECONDS, Way
 from tests.fakes.configuring import FakeConfiguring
@@ -180,6 +181,10 @@ class FakeService(FakeConfiguring):
     """What the doctor finds."""
     diagnosed: list[MachineKey] = field(default_factory=list)
     """Whom it looked at; not in `asked`, for nobody asked."""
+    facts: list[VmFacts] = field(default_factory=list)
+    """What is known of the VMs of this host."""
+    specs: dict[MachineKey, MachineSpec] = field(default_factory=dict)
+    """What VMs were defined as; one that is not here is a plain one."""
     found: list[FoundQemu] = field(default_factory=list)
     """What runs on this host."""
 
@@ -279,7 +284,13 @@ class FakeService(FakeConfiguring):
         return machine
 
     async def spec(self, key: MachineKey) -> MachineSpec:
-        return MachineSpec(self._row(key).machine.name, key.uuid)
+        plain = MachineSpec(self._row(key).machine.name, key.uuid)
+        return self.specs.get(key, plain)
+
+    async def local_vms(self) -> Sequence[VmFacts]:
+        if "local_vms" in self.failing:
+            raise self.failing["local_vms"]
+        return list(self.facts)
 
     async def command(self, spec: MachineSpec) -> Sequence[str]:
         await self._ask("command", spec)

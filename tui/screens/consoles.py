@@ -24,7 +24,6 @@ from tui.query import Query
 from tui.rows import Column, console_columns
 from tui.screens.adopt import AdoptScreen
 from tui.screens.listing import Listing
-from tui.screens.new_vm import NewVmScreen
 from tui.snapshot import Snapshot
 from tui.trends import Trends
 from tui.widgets.detail_panel import DetailPanel
@@ -253,9 +252,7 @@ class ConsolesScreen(Listing):
 
     def action_new_vm(self) -> None:
         """The form for a local VM."""
-        if not self.host.may_change():
-            return
-        self.app.push_screen(NewVmScreen(self.host), self._created)
+        self.host.new_vm()
 
     def action_demo(self) -> None:
         """The demo guest, in one key."""
@@ -276,10 +273,6 @@ class ConsolesScreen(Listing):
                 )
 
         self.app.push_screen(AdoptScreen(found), chosen)
-
-    def _created(self, key: MachineKey | None) -> None:
-        if key is not None:
-            self.host.show_console(key)
 
     def select(self, key: MachineKey) -> bool:
         """Put the cursor on a machine, now or when it appears, clearing a filter that hides it."""

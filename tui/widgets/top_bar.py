@@ -13,6 +13,7 @@ _TABS = (
     ("sources", "Sources"),
     ("events", "Events"),
     ("proxy", "Proxy"),
+    ("machines", "Machines"),
 )
 
 
@@ -28,7 +29,7 @@ class TopBar(Line):
     def pieces(self) -> tuple[list[Piece], list[Piece]]:
         """Brand and tabs; then what is under way, sources, proxy."""
         glyphs = self._host.glyphs
-        left = [Piece(f" {glyphs.brand} broker ", "brand", keep=0)]
+        left = [Piece(f" {glyphs.brand} broker ", "brand", keep=-1)]
         for number, (page, title) in enumerate(_TABS, 1):
             tone, keep = ("here", 10) if page == self._here else ("text", 6 - number)
             left.append(Piece(f" {number} {title} ", tone, f"app.go('{page}')", keep))

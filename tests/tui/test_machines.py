@@ -1,0 +1,364 @@
+"""The page of local VMs, its clones and snapshots: what is shown, asked, refused and held."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from textual.pilot import Pilot
+
+from broker.errors import UsageError
+from broker.guest import Snapshot
+from broker.model import Disk, Display, Firmware, MachineSpec, Network, Power, Restart, State
+from broker.provisioning import DiskFacts, VmFacts
+from tests.fakes.service import NOW, FakeService, few, session
+from tests.tui import cells
+from tests.tui.conftest import Drive, settle, text_of
+from tui.app import BrokerApp
+from tui.glyphs import ASCII
+from tui.screens.clone import free_name
+from tui.screens.machines import MachinesScreen
+
+GIB = 1 << 30
+SIZES = [(80, 24), (120, 36), (160, 48)]
+
+
+def facts(service: FakeService) -> list[VmFacts]:
+    """Of each local VM of `few`, one with everything."""
+    keys = {row.machine.name: row.machine.key for row in service.rows}
+
+    def spec(name: str, *disks: Disk) -> MachineSpec:
+        return MachineSpec(name, keys[name].uuid, disks=disks)
+
+    big = (Disk("/vms/web-01/disk0.qcow2"), Disk("/srv/data.img", format="raw", readonly=True))
+    web = replace(
+        spec("web-01", *big),
+        memory=4096,
+        cpus=4,
+        firmware=Firmware.UEFI,
+        secure_boot=True,
+        tpm=True,
+        restart=Restart.ON_CRASH,
+        autostart=True,
+        cdrom="/iso/installer.iso",
+        forwards=((2222, 22),),
+    )
+    looked = (
+        DiskFacts(big[0].path, 40 * GIB, 3 * GIB, snapshots=2),
+        DiskFacts(big[1].path, 8 * GIB, 8 * GIB),
+    )
+    own = Disk("/vms/db-01/disk0.qcow2", size=20 * GIB)
+    return [
+        VmFacts(keys["web-01"], web, looked, "KVM with CPU model host", wanted=Power.ON),
+        VmFacts(
+            keys["db-01"],
+            spec("db-01", own),
+            (DiskFacts(own.path, 20 * GIB),),
+            built_on=("web-03",),
+        ),
+        VmFacts(
+            keys["demo"],
+            replace(spec("demo"), memory=64, display=Display.NONE, network=Network.NONE),
+            engine="TCG",
+        ),
+        VmFacts(keys["web-02"], spec("web-02"), wanted=Power.ON),
+    ]
+
+
+@pytest.fixture
+def known(service: FakeService) -> FakeService:
+    service.facts = facts(service)
+    service.rows = few(connected={"web-01": 1})
+    service.live = [session(service.named("web-01"), "k3f9a0b1c2d2", "192.0.2.11:40100")]
+    at = NOW
+    service.guests.kept = [
+        Snapshot("fresh", at.replace(day=1), 1_400_000_000, 300.0, ("disk0",), complete=True),
+        Snapshot("disks only", at.replace(day=3), 0, 0.0, ("disk0",), complete=False),
+    ]
+    return service
+
+
+def words(pilot: Pilot[None]) -> str:
+    """What is on the screen, without frames and line breaks."""
+    return " ".join(text_of(pilot).replace("│", " ").split())
+
+
+async def at(pilot: Pilot[None], name: str) -> None:
+    """The page of machines, that one selected."""
+    if not isinstance(pilot.app.screen, MachinesScreen):
+        await pilot.press("6")
+        await settle(pilot)
+    page = pilot.app.screen
+    assert isinstance(page, MachinesScreen)
+    page.select(next(vm.key for vm in page.rows.values() if vm.info.machine.name == name))
+    await pilot.pause()
+
+
+async def test_it_lists_the_vms_of_this_host_and_what_they_are_made_of(
+    drive: Drive, known: FakeService
+) -> None:
+    async with drive(known, size=(120, 36)) as pilot:
+        await at(pilot, "web-01")
+        await settle(pilot)
+        shown = text_of(pilot)
+    line = next(line for line in shown.splitlines() if "● running" in line and "48G" in line)
+    assert line.split()[1:10] == ["web-01", "●", "running", "4", "4G", "2:", "48G", "11G", "kvm"]
+    assert "k8s-node-1" not in shown
+    assert "/srv/data.img  raw, virtio, read only, 8G, 8G used" in shown
+    assert "40G, 3G used, 2 snapshots" in shown
+    assert "UEFI, secure boot, TPM" in shown
+
+
+async def test_what_was_wanted_and_is_not_so_is_told(drive: Drive, known: FakeService) -> None:
+    known.rows = [
+        replace(row, machine=replace(row.machine, state=State.STOPPED, reason=""))
+        if row.machine.name == "web-02"
+        else row
+        for row in known.rows
+    ]
+    async with drive(known, size=(160, 40)) as pilot:
+        await pilot.press("6")
+        await settle(pilot)
+        shown = text_of(pilot)
+    assert any("web-02" in line and "wanted on" in line for line in shown.splitlines())
+    assert any("db-01" in line and "base of 1 clone" in line for line in shown.splitlines())
+    assert any("web-01" in line and "at boot, after a crash" in line for line in shown.splitlines())
+
+
+async def test_an_adopted_vm_is_shown_as_such(drive: Drive, known: FakeService) -> None:
+    row = known.named("demo")
+    adopted = replace(row.machine, defined=False, adopted=True)
+    known.rows[known.rows.index(row)] = replace(row, machine=adopted, startable=False)
+    async with drive(known, size=(120, 36)) as pilot:
+        await at(pilot, "demo")
+        await pilot.press("c")
+        await settle(pilot)
+        shown = text_of(pilot)
+    assert "running (seen)" in shown
+    assert "Adopted: somebody else started it" in shown
+    assert "demo was adopted" in shown
+    assert "Clone demo" not in shown
+
+
+async def test_the_list_is_there_when_the_facts_are_not(drive: Drive, known: FakeService) -> None:
+    known.failing["local_vms"] = UsageError("no")
+    async with drive(known) as pilot:
+        await pilot.press("6")
+        await settle(pilot)
+        assert "web-01" in text_of(pilot)
+
+
+async def test_power_is_that_of_the_consoles_and_marks_hold(
+    drive: Drive, known: FakeService
+) -> None:
+    async with drive(known) as pilot:
+        await at(pilot, "demo")
+        await pilot.press("space")
+        await at(pilot, "web-01")
+        await pilot.press("space", "p", "k")
+        await settle(pilot)
+        assert "Kill 2 machines?" in text_of(pilot)
+        await pilot.press("y")
+        await settle(pilot)
+    killed = {what[1] for what in known.asked if what[0] == "kill"}
+    assert killed == {known.named(name).machine.key for name in ("demo", "web-01")}
+
+
+@pytest.mark.parametrize("key", ["n", "c", "p", "u"])
+async def test_readonly_refuses(drive: Drive, known: FakeService, key: str) -> None:
+    async with drive(known, readonly=True) as pilot:
+        await pilot.press("6", key)
+        await settle(pilot)
+        assert "look, do not touch" in text_of(pilot)
+        assert len(pilot.app.screen_stack) == 1
+    assert [verb for verb, *_ in known.asked if verb != "host_proxy"] == []
+
+
+async def test_enter_goes_to_its_console(drive: Drive, known: FakeService) -> None:
+    async with drive(known) as pilot:
+        await at(pilot, "web-02")
+        await pilot.press("enter")
+        await settle(pilot)
+        assert isinstance(pilot.app, BrokerApp)
+        assert pilot.app.current_mode == "consoles"
+
+
+# -- clones
+
+
+async def test_a_clone_gets_a_name_that_is_free_and_is_then_selected(
+    drive: Drive, known: FakeService
+) -> None:
+    async with drive(known) as pilot:
+        await at(pilot, "db-01")
+        await pilot.press("c")
+        await settle(pilot)
+        assert "db-02" in text_of(pilot)
+        await pilot.press("down", "right")
+        assert "db-01 is the base then" in words(pilot)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert "Clone db-01" not in text_of(pilot)
+        selected = pilot.app.screen.selected  # type: ignore[attr-defined]
+        assert selected.info.machine.name == "db-02"
+    key = known.named("db-01").machine.key
+    assert [what for what in known.asked if what[0] == "clone"] == [("clone", key, "db-02", True)]
+
+
+async def test_a_clone_says_how_far_it_is_and_goes_on_behind_a_closed_dialog(
+    drive: Drive, known: FakeService
+) -> None:
+    known.slow["clone"] = asyncio.Event()
+    async with drive(known) as pilot:
+        await at(pilot, "db-01")
+        await pilot.press("c", "enter")
+        await settle(pilot)
+        assert "copying disk 1 of 1: 50 %" in text_of(pilot)
+        await pilot.press("escape")
+        await settle(pilot)
+        assert "Cloning db-01 as db-02" in text_of(pilot)
+        known.slow["clone"].set()
+        await settle(pilot)
+        assert "is there" in text_of(pilot)
+
+
+async def test_what_the_service_refuses_is_said_in_the_dialog(
+    drive: Drive, known: FakeService
+) -> None:
+    known.failing["clone"] = UsageError("There is no room", fix="Make some")
+    async with drive(known) as pilot:
+        await at(pilot, "db-01")
+        await pilot.press("c", *"x", "enter")
+        await settle(pilot)
+        assert "There is no room. Make some" in text_of(pilot)
+        assert "db-02x" in text_of(pilot)
+
+
+async def test_one_that_runs_is_not_cloned(drive: Drive, known: FakeService) -> None:
+    async with drive(known) as pilot:
+        await at(pilot, "web-01")
+        await pilot.press("c")
+        await settle(pilot)
+        assert "web-01 is running; shut it down first" in text_of(pilot)
+
+
+@pytest.mark.parametrize(
+    ("name", "taken", "free"),
+    [
+        ("web-01", {"web-01"}, "web-02"),
+        ("web-09", {"web-10"}, "web-11"),
+        ("web", set(), "web-2"),
+        ("7", set(), "8"),
+    ],
+)
+def test_a_name_like_it_that_nothing_has(name: str, taken: set[str], free: str) -> None:
+    assert free_name(name, taken) == free
+
+
+# -- snapshots
+
+
+async def test_a_state_is_kept_and_gone_back_to_with_a_question_that_names_who_is_connected(
+    drive: Drive, known: FakeService
+) -> None:
+    async with drive(known) as pilot:
+        await at(pilot, "web-01")
+        await pilot.press("t")
+        await settle(pilot)
+        assert "no memory in it" in words(pilot) or "disks only" in text_of(pilot)
+        await pilot.press("n", *"x", "enter")
+        await settle(pilot)
+        assert known.guests.kept[-1].tag == "state-1x"
+        await pilot.press("g", "enter")
+        await settle(pilot)
+        shown = words(pilot)
+        assert "Go back to state-1x?" in shown
+        assert "here/web-01 running, 1 connected: ana 192.0.2.11:40100" in shown
+        await pilot.press("escape")
+        await settle(pilot)
+        assert ("load_snapshot", "state-1x") not in [what[:2] for what in known.guests.asked]
+        await pilot.press("enter", "y")
+        await settle(pilot)
+        assert ("load_snapshot", "state-1x") in [what[:2] for what in known.guests.asked]
+        await pilot.press("D", "y")
+        await settle(pilot)
+        assert "state-1x" not in [one.tag for one in known.guests.kept]
+
+
+async def test_why_none_can_be_kept_is_said(drive: Drive, known: FakeService) -> None:
+    known.guests.failing["save_snapshot"] = UsageError(
+        "web-01: disk0 is raw, which keeps no snapshots", fix="Convert it"
+    )
+    async with drive(known) as pilot:
+        await at(pilot, "web-01")
+        await pilot.press("t")
+        await settle(pilot)
+        await pilot.press("n", "enter")
+        await settle(pilot)
+        assert "disk0 is raw, which keeps no snapshots. Convert it" in " ".join(
+            text_of(pilot).split()
+        )
+        await pilot.press("escape")
+        await at(pilot, "db-01")
+        await pilot.press("t")
+        await settle(pilot)
+        assert "db-01 is off; snapshots are of one that runs" in text_of(pilot)
+
+
+async def test_readonly_looks_at_states_and_changes_none(drive: Drive, known: FakeService) -> None:
+    async with drive(known, readonly=True) as pilot:
+        await at(pilot, "web-01")
+        await pilot.press("t")
+        await settle(pilot)
+        await pilot.press("n", "enter", "D")
+        await settle(pilot)
+        assert "look, do not touch" in text_of(pilot)
+    assert [what[0] for what in known.guests.asked] == ["snapshots"]
+
+
+# -- looks
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_the_page_looks_so(drive: Drive, known: FakeService, size: tuple[int, int]) -> None:
+    async with drive(known, size=size) as pilot:
+        await pilot.press("6", "G", "k")
+        await settle(pilot)
+        cells.check(pilot.app, f"machines-{size[0]}x{size[1]}")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("clone", ["db-01", "c", "down", "right"]),
+        ("snapshots", ["web-01", "t"]),
+        ("revert", ["web-01", "t", "enter"]),
+    ],
+)
+async def test_dialogs_look_so(
+    drive: Drive, known: FakeService, name: str, keys: list[str]
+) -> None:
+    async with drive(known, size=(80, 24)) as pilot:
+        await at(pilot, keys[0])
+        for key in keys[1:]:
+            await pilot.press(key)
+            await settle(pilot)
+        cells.check(pilot.app, f"{name}-80x24")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("keys", [[], ["t"]], ids=["machines", "snapshots"])
+async def test_without_colour_it_says_the_same(
+    drive: Drive,
+    known: FakeService,
+    monkeypatch: pytest.MonkeyPatch,
+    keys: list[str],
+    request: pytest.FixtureRequest,
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with drive(known, size=(80, 24), glyphs=ASCII) as pilot:
+        await at(pilot, "web-01")
+        await pilot.press(*keys)
+        await settle(pilot)
+        name = request.node.callspec.id
+        cells.check(pilot.app, f"no-color-{name}-80x24")  # type: ignore[arg-type]
