@@ -90,6 +90,20 @@ class View(Protocol):
         """
         ...
 
+    async def key(self, name: str, *, down: bool) -> None:
+        """Press one key and hold it, or let it go; pressed again it repeats.
+
+        Whoever presses one lets it go, at the latest before the view is closed.
+
+        Args:
+            name: As in `press`.
+
+        Raises:
+            UsageError: There is no such key.
+            Refused: Nobody would hear it.
+        """
+        ...
+
     async def type(self, text: str, *, layout: str = "us") -> None:
         """Type a text on a guest whose keyboard is set to `layout`.
 

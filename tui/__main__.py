@@ -5,6 +5,7 @@ Textual is imported inside `run`, so that whoever only looks at this module pays
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -13,11 +14,16 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from broker import giveback
 from broker.clock import SystemClock
 from broker.errors import UsageError
 from broker.model import MachineSpec
 from broker.service.port import Service
+
+if TYPE_CHECKING:
+    from textual.driver import Driver
 
 FIRST_ROWS = 2000
 """As many rows are painted first; the others come with the service, a moment later."""
@@ -62,6 +68,25 @@ def run(options: TuiOptions) -> int:
     """
     _check_terminal()
     gc.disable()  # most of what is made from here on stays; looking through it again is waste
+    os.environ.setdefault("ESCDELAY", "25")  # milliseconds that a lone Esc is waited for
+    if in_a_browser():
+        return _run(options, lambda: None)
+    from tui import probe
+
+    with giveback.kept(0), contextlib.ExitStack() as quiet:
+        asked = quiet.enter_context(probe.asking())
+
+        def driver() -> type[Driver]:
+            answers = asked.answers()
+            quiet.close()
+            from tui.driver import driver_for
+
+            return driver_for(answers)
+
+        return _run(options, driver)
+
+
+def _run(options: TuiOptions, driver: Callable[[], type[Driver] | None]) -> int:
     from broker import runtime
     from tui import glyphs, logfile
 
@@ -87,6 +112,7 @@ def run(options: TuiOptions) -> int:
         theme=f"broker-{options.theme}",
         columns=options.columns,
         warnings=(*options.warnings, *odd),
+        driver_class=driver(),
     )
     app.run()
     if app.farewell:
@@ -135,9 +161,14 @@ def _preload() -> None:
     gc.enable()
 
 
+def in_a_browser() -> bool:
+    """Whether a browser is the terminal; see `web`."""
+    return os.environ.get("TEXTUAL_DRIVER", "").endswith(":WebDriver")
+
+
 def _check_terminal() -> None:
-    if os.environ.get("TEXTUAL_DRIVER", "").endswith(":WebDriver"):
-        return  # a browser is the terminal (`web`)
+    if in_a_browser():
+        return
     if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):  # all are used
         raise UsageError(
             "The terminal interface needs a terminal",

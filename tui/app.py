@@ -20,6 +20,7 @@ from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
 from textual.command import CommandPalette
+from textual.driver import Driver
 from textual.events import Event
 from textual.reactive import var
 from textual.screen import Screen
@@ -34,6 +35,7 @@ from tui.acting import Acting
 from tui.catalog import Catalog
 from tui.checkup import Checkups, Verdict
 from tui.commands import ConsoleCommands, everywhere
+from tui.driver import GuestKey
 from tui.glyphs import UNICODE, Glyphs
 from tui.host import Captor
 from tui.jobs import Jobs
@@ -87,6 +89,7 @@ class BrokerApp(Acting):
         theme: str = themes.DARK.name,
         columns: Sequence[str] | None = None,
         warnings: Sequence[str] = (),
+        driver_class: type[Driver] | None = None,
     ) -> None:
         """Nothing is opened yet.
 
@@ -104,8 +107,9 @@ class BrokerApp(Acting):
             columns: Titles of the columns of the list, in order; None shows all there is room for.
             warnings: What was odd about the person's settings; said once.
             obey_signals: SIGTERM and SIGHUP quit, with the terminal put back in order.
+            driver_class: What has the terminal; None leaves it to Textual.
         """
-        super().__init__()
+        super().__init__(driver_class=driver_class)
         self.now = now
         self.glyphs = glyphs
         self.demo = demo
@@ -255,9 +259,14 @@ class BrokerApp(Acting):
 
     async def on_event(self, event: Event) -> None:
         """A guest's screen has keys before any binding does."""
-        if self.captor is None or not self.captor.take(event):
-            with serving(event):
-                await super().on_event(event)
+        if self.captor is not None and self.captor.take(event):
+            return
+        if isinstance(event, GuestKey):  # the guest's screen is gone, or lies below a menu
+            for key in event.plain:
+                await self.on_event(key)
+            return
+        with serving(event):
+            await super().on_event(event)
 
     # -- keys --------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """This terminal, lent to a guest: every byte passes as it is, and it is given back as it was.
 
-Given back also when we are killed: a small helper waits for our end and does it then.
+Given back also when we are killed; see `broker.giveback`.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import subprocess
 import termios
 import tty
 from types import TracebackType
 from typing import Final, Self
 
-_HELPER: Final = 'read -r word; [ "$word" = left ] || { stty "$1" <&1; printf "$2"; }'
-_HELPER_RESETS: Final = r"\033[0m\033[?25h\033[?7h\033[?1000;1002;1003;1006;2004l\033>\r\n"
+from broker import giveback
+
+_RESETS: Final = r"\033[0m\033[?25h\033[?7h\033[?1000;1002;1003;1006;2004l\033>\r\n"
 _SETS: Final = re.compile(rb"\x1b\[\?([\d;]{1,40})([hl])")
 _LONGEST_SET: Final = 45
 _ON_BY_DEFAULT: Final = frozenset({7, 25})
@@ -37,12 +37,12 @@ class LentTerminal:
         self._input = input_fd
         self._output = output_fd
         self._before = termios.tcgetattr(input_fd)
-        self._helper: subprocess.Popen[bytes] | None = None
+        self._kept = contextlib.ExitStack()
         self._modes = Modes()
 
     def __enter__(self) -> Self:
         """Make it raw."""
-        self._helper = _start_helper(self._input)
+        self._kept.enter_context(giveback.kept(self._input, _RESETS))
         tty.setraw(self._input, termios.TCSANOW)
         return self
 
@@ -58,11 +58,7 @@ class LentTerminal:
         with contextlib.suppress(OSError, termios.error):  # a terminal that is gone
             termios.tcsetattr(self._input, termios.TCSANOW, self._before)
             termios.tcflush(self._input, termios.TCIFLUSH)
-        if self._helper is not None and self._helper.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._helper.stdin.write(b"left\n")
-                self._helper.stdin.close()
-            self._helper.wait()
+        self._kept.close()
 
     def show(self, data: bytes) -> None:
         """Write, all of it; blocks while the terminal is busy.
@@ -104,34 +100,3 @@ class Modes:
 def harmless(log: bytes) -> bytes:
     """What was said long ago, without what would make a terminal answer now, as if typed."""
     return _MAKES_IT_ANSWER.sub(b"", log)
-
-
-def _start_helper(fd: int) -> subprocess.Popen[bytes] | None:
-    """A process of a session of its own, which neither Ctrl+C nor a hang-up reaches.
-
-    None where there is no `stty`; then the terminal is given back in all cases but SIGKILL.
-    """
-    try:
-        saved = subprocess.run(
-            ["stty", "-g"],  # noqa: S607 - the PATH's, like every other program of ours
-            stdin=fd,
-            capture_output=True,
-            check=True,
-            text=True,
-            timeout=5,
-        ).stdout.strip()
-        terminal = os.open(os.ttyname(fd), os.O_RDWR | os.O_NOCTTY)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    try:
-        return subprocess.Popen(  # noqa: S603 - our own words, and those of stty
-            ["/bin/sh", "-c", _HELPER, "broker-terminal", saved, _HELPER_RESETS],
-            stdin=subprocess.PIPE,
-            stdout=terminal,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    except OSError:
-        return None
-    finally:
-        os.close(terminal)

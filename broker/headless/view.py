@@ -79,6 +79,11 @@ class SessionView:
         """Press combinations of keys."""
         await self._press([chord_for(text) for text in chords])
 
+    async def key(self, name: str, *, down: bool) -> None:
+        """Press a key, or let it go; spice-server lets go of all when we are gone."""
+        for code in chord_for(name):
+            await self._session.key(code, down=down)
+
     async def type(self, text: str, *, layout: str = "us") -> None:
         """Type a text."""
         await self._press(keys_for(text, layout))

@@ -67,6 +67,15 @@ class MonitorView:
         await keyboard.press(self._asker, pressed, pace=PACE_SECONDS)
         self._stir()
 
+    async def key(self, name: str, *, down: bool) -> None:
+        """Press a key, or let it go."""
+        pressed = keyboard.chord(name)
+        if down:
+            await self._asker.check_it_hears()
+        events = [_event("key", down=down, key={"type": "qcode", "data": key}) for key in pressed]
+        await self._asker.ask(Command("input-send-event", {"events": events}))
+        self._stir()
+
     async def type(self, text: str, *, layout: str = "us") -> None:
         """Type a text."""
         pressed = keyboard.chords(text, layout)

@@ -122,6 +122,9 @@ class FakeLook:
     async def press(self, chords: Sequence[str]) -> None:
         self._screen.ask("press", *chords)
 
+    async def key(self, name: str, *, down: bool) -> None:
+        self._screen.ask("key", name, "down" if down else "up")
+
     async def type(self, text: str, *, layout: str = "us") -> None:
         self._screen.ask("type", text, layout)
 

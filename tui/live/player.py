@@ -7,6 +7,7 @@ terminal, keys wait in a short queue, and pointers' movements overtake each othe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -16,11 +17,15 @@ from broker.unwrap import unwrapped
 from broker.view import Frame, Pointer, View
 from tui.live.cells import Row
 from tui.live.frame_view import FrameView
+from tui.live.keyboard import Move
 from tui.live.letters import Page, Reader
 from tui.live.pace import FRAME_SECONDS, Pace
 from tui.live.shades import Port, Shrinker, fit, one_to_one
 from tui.live.typed import Typed
 
+LETTING_GO_SECONDS: Final = 2.0
+"""How long leaving may take over keys that are still held down."""
+Act = Typed | Move | Pointer
 MOST_WAITING: Final = 512
 """Keys and clicks that may wait; a guest that takes none for so long is told of."""
 
@@ -71,14 +76,18 @@ class Player:
         self._changed = asyncio.Event()
         self._sent = asyncio.Event()
         self._answer = asyncio.Event()
-        self._queue: asyncio.Queue[Typed | Pointer] = asyncio.Queue(MOST_WAITING)
+        self._queue: asyncio.Queue[Act] = asyncio.Queue()
+        self._held: dict[str, None] = {}
 
     async def play(self, view: View) -> None:
         """Until the view is gone, which raises, or this is cancelled."""
-        async with unwrapped(), asyncio.TaskGroup() as group:
-            group.create_task(self._read(view), name="live picture")
-            group.create_task(self._send(), name="live terminal")
-            group.create_task(self._act(view), name="live keys")
+        try:
+            async with unwrapped(), asyncio.TaskGroup() as group:
+                group.create_task(self._read(view), name="live picture")
+                group.create_task(self._send(), name="live terminal")
+                group.create_task(self._act(view), name="live keys")
+        finally:
+            await self._let_go(view)
 
     # -- from the guest
 
@@ -160,18 +169,21 @@ class Player:
 
     # -- to the guest
 
-    def give(self, what: Typed | Pointer) -> bool:
-        """Pass it on as soon as may be; False when too much waits already."""
+    def give(self, what: Act) -> bool:
+        """Pass it on as soon as may be; False when too much waits already.
+
+        A key that goes up is always taken: it would stay down.
+        """
         if isinstance(what, Pointer):
             self._centre = (what.x, what.y)
-        try:
-            self._queue.put_nowait(what)
-        except asyncio.QueueFull:
+        goes_up = isinstance(what, Move) and not what.down
+        if self._queue.qsize() >= MOST_WAITING and not goes_up:
             return False
+        self._queue.put_nowait(what)
         return True
 
     async def _act(self, view: View) -> None:
-        waiting: Typed | Pointer | None = None
+        waiting: Act | None = None
         while True:
             now = waiting or await self._queue.get()
             waiting = None
@@ -185,18 +197,33 @@ class Player:
             try:
                 await self._do(view, now)
             except (Refused, UsageError) as problem:
+                if isinstance(now, Move):
+                    self._held.pop(now.key, None)
                 self._told(problem)
 
-    async def _do(self, view: View, what: Typed | Pointer) -> None:
+    async def _do(self, view: View, what: Act) -> None:
         if isinstance(what, Pointer):
             await view.point(what)
+        elif isinstance(what, Move):
+            if what.down:
+                self._held[what.key] = None
+            elif self._held.pop(what.key, False) is False:
+                return  # going down, it was not taken
+            await view.key(what.key, down=what.down)
         elif what.text:
             await view.type(what.text, layout=self.layout)
         else:
             await view.press([what.chord])
 
+    async def _let_go(self, view: View) -> None:
+        """Leave no key down, if there still is somebody to be told."""
+        with contextlib.suppress(BrokerError, TimeoutError):
+            async with asyncio.timeout(LETTING_GO_SECONDS):
+                while self._held:
+                    await view.key(self._held.popitem()[0], down=False)
 
-def _joined(first: Typed | Pointer, then: Typed | Pointer) -> Typed | Pointer | None:
+
+def _joined(first: Act, then: Act) -> Act | None:
     """Both as one, where that is the same to a guest."""
     if isinstance(first, Typed) and isinstance(then, Typed) and first.text and then.text:
         return Typed(text=first.text + then.text)

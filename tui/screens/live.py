@@ -18,10 +18,12 @@ from broker import human
 from broker.errors import BrokerError
 from broker.service.port import ConsoleInfo
 from broker.view import Pointer, View, Way
+from tui.driver import ConsoleDriver, GuestKey
 from tui.host import Host
 from tui.live import still
 from tui.live.cells import Palette, depth_of
 from tui.live.frame_view import FrameView
+from tui.live.keyboard import Keyboard, is_leader
 from tui.live.pace import Pace
 from tui.live.player import Player, Shown
 from tui.live.typed import Typed, typed
@@ -77,6 +79,7 @@ class LiveScreen(Screen[BrokerError | None]):
         self._way = way
         self._controls = way is not Way.WATCH
         self._mouse = True
+        self._keyboard = Keyboard()
         self._view: View | None = None
         self._counted = (0, 0)
         self._player: Player
@@ -91,13 +94,21 @@ class LiveScreen(Screen[BrokerError | None]):
         pace = Pace(multiplexed=bool(os.environ.get("TMUX") or os.environ.get("STY")))
         self._player = Player(self.query_one(FrameView), pace, told=self._told, drawn=self._drawn)
         self._host.captor = self
+        self._tell_everything(self._controls)
         self.set_interval(SECOND, self._count)
         self._live()
 
     def on_unmount(self) -> None:
         """Keys are ours again."""
+        self._tell_everything(False)
         if self._host.captor is self:
             self._host.captor = None
+
+    def _tell_everything(self, wanted: bool) -> None:
+        """Have releases and modifiers told, by a terminal that can."""
+        driver = self.app._driver  # only a terminal's has a keyboard
+        if isinstance(driver, ConsoleDriver):
+            driver.tell_everything(wanted)
 
     @work(exit_on_error=False, name="live")
     async def _live(self) -> None:
@@ -163,8 +174,13 @@ class LiveScreen(Screen[BrokerError | None]):
         if isinstance(event, events.CursorPosition):
             self._player.answered()
             return True
+        if isinstance(event, events.AppBlur):
+            self._let_go()  # what is let go elsewhere is not told here
+            return False
         if not self.is_active:
             return False
+        if isinstance(event, GuestKey):
+            return self._controls and self._move(event)
         if isinstance(event, events.Paste):
             self._paste(event.text)
             return True
@@ -180,6 +196,24 @@ class LiveScreen(Screen[BrokerError | None]):
         else:
             self._type(event)
         return True
+
+    def _move(self, event: GuestKey) -> bool:
+        """Pass on a press or a release."""
+        if is_leader(event):
+            self.action_leader()
+            return True
+        meant = self._keyboard.heard(event)
+        if meant is None:
+            if event.down and not event.text:
+                self._hint(f"No guest's keyboard has {event.name or 'that key'}")
+        elif not self._player.give(meant):
+            self._hint("The guest takes no keys; this one was dropped")
+        return True
+
+    @on(events.ScreenSuspend)
+    def _let_go(self) -> None:
+        for move in self._keyboard.let_go():
+            self._player.give(move)
 
     def _type(self, event: events.Key) -> None:
         meant = typed(event.key, event.character)
@@ -297,6 +331,8 @@ class LiveScreen(Screen[BrokerError | None]):
 
     def _do_control(self) -> None:
         self._controls = not self._controls
+        self._let_go()
+        self._tell_everything(self._controls)
         self._say()
 
     def _do_viewer(self) -> None:
