@@ -106,7 +106,7 @@ class BrokerApp(Acting):
             theme: The name of a theme.
             columns: Titles of the columns of the list, in order; None shows all there is room for.
             warnings: What was odd about the person's settings; said once.
-            obey_signals: SIGTERM and SIGHUP quit, with the terminal put back in order.
+            obey_signals: SIGINT, SIGTERM and SIGHUP quit, with the terminal put back in order.
             driver_class: What has the terminal; None leaves it to Textual.
         """
         super().__init__(driver_class=driver_class)
@@ -164,7 +164,7 @@ class BrokerApp(Acting):
         self.call_after_refresh(self._live)
         if self._obey_signals:
             loop = asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGHUP):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 loop.add_signal_handler(number, self.quit_from_outside)
         if self.demo is not None and self._start_demo:
             self.start_demo()

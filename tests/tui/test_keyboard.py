@@ -112,7 +112,7 @@ def test_modifiers_alone_and_both_sides_of_them() -> None:
     pressed = to_a_guest(
         *(f"\x1b[{code};2u\x1b[{code};1:3u" for code in (57441, 57448, 57443, 57453, 57450, 57358))
     )
-    assert [key for key, down in pressed if down] == [
+    assert [each[0] for each in pressed if each[1] is True] == [
         "shift",
         "ctrl_r",
         "alt",

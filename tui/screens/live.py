@@ -28,8 +28,8 @@ from tui.live.pace import Pace
 from tui.live.player import Player, Shown
 from tui.live.typed import Typed, typed
 from tui.screens.leader import LeaderScreen
+from tui.screens.live_bar import LiveBar
 from tui.screens.prompt import PromptScreen
-from tui.widgets.line import Line, Piece
 
 log = logging.getLogger(__name__)
 
@@ -37,32 +37,6 @@ LEADER: Final = "ctrl+right_square_bracket"
 MOST_PASTED: Final = 4096
 """Characters; a key each, and a guest takes some forty a second."""
 SECOND: Final = 1.0
-
-
-class LiveBar(Line):
-    """The only line that is not the guest's; it says who has the keyboard."""
-
-    DEFAULT_CSS = "LiveBar { height: 1; }"
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self._name = human.one_line(name)
-        self._said: tuple[str, ...] = ("opening",)
-        self._keyboard = ""
-
-    def say(self, keyboard: str, *words: str) -> None:
-        """Show these, if they are others than before."""
-        if (keyboard, words) != (self._keyboard, self._said):
-            self._keyboard, self._said = keyboard, words
-            self.refresh()
-
-    def pieces(self) -> tuple[list[Piece], list[Piece]]:
-        """The machine and its picture; whose the keyboard is."""
-        left = [Piece(f" {self._name} ", "here", keep=9)]
-        left += [Piece(f" {word} ", "dim", keep=5 - at) for at, word in enumerate(self._said)]
-        tone = "ok" if self._keyboard.endswith("guest") else "warn"
-        right = [Piece(f" {self._keyboard} ", tone, keep=8)] if self._keyboard else []
-        return left, [*right, Piece(" ^] ", "key", "screen.leader", 9), Piece("Menu ", keep=9)]
 
 
 class LiveScreen(Screen[BrokerError | None]):
