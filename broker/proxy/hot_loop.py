@@ -24,6 +24,8 @@ from select import EPOLLIN, EPOLLOUT, epoll
 from time import monotonic
 from typing import Final, TypeVarTuple, Unpack
 
+from broker.proxy.eagerness import LOOK_SECONDS, Eagerness
+
 log = logging.getLogger(__name__)
 
 EVENTS_AT_ONCE: Final = 64
@@ -47,7 +49,10 @@ class HotSelector(selectors.EpollSelector):
         """Told what a hot callback raised."""
         self.wrapped: Callable[[Callback], Callback] = lambda callback: callback
         """Asked once for what is called instead of a callback."""
+        self.eagerness = Eagerness()
+        """Told how long sleeps are; knows whether to look for a moment before one."""
         self._epoll = epoll.fromfd(os.dup(self.fileno()))
+        self._poll = self._epoll.poll
         self._readers: dict[int, Callback] = {}
         self._writers: dict[int, Callback] = {}
 
@@ -95,17 +100,24 @@ class HotSelector(selectors.EpollSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Call what is hot and ready; return when something else is, or was scheduled by that."""
-        poll, readers, writers = self._epoll.poll, self._readers, self._writers
+        poll, readers, writers = self._poll, self._readers, self._writers
+        eagerness = self.eagerness
         ready: list[tuple[selectors.SelectorKey, int]] = []
         # As in the stock selector: epoll counts milliseconds, and a timer must not be early.
         wait = -1.0 if timeout is None else math.ceil(timeout * 1e3) * 1e-3 if timeout > 0 else 0.0
-        until = monotonic() + wait if wait > 0 else 0.0
+        woken = now = monotonic()
+        until = now + wait
         self.stirred = False
         while True:
-            try:
-                events = poll(wait, EVENTS_AT_ONCE)
-            except InterruptedError:
-                return ready
+            events = self._look(now) if eagerness.eager and wait else None
+            if not events:
+                try:
+                    events = poll(wait, EVENTS_AT_ONCE)
+                except InterruptedError:
+                    return ready
+                before, woken = woken, monotonic()
+                if wait:
+                    eagerness.slept(woken - now, now - before)
             for fd, event in events:
                 try:
                     if event == EPOLLIN and (callback := readers.get(fd)):
@@ -125,8 +137,21 @@ class HotSelector(selectors.EpollSelector):
                     self.failed(exc)
             if ready or self.stirred or not events or not wait:
                 return ready
-            if wait > 0 and (wait := until - monotonic()) <= 0:
+            now = monotonic()
+            if wait > 0 and (wait := until - now) <= 0:
                 return ready
+
+    def _look(self, since: float) -> list[tuple[int, int]]:
+        """Look again and again in place of sleeping, for a moment."""
+        poll, until = self._poll, since + LOOK_SECONDS
+        if events := poll(0, EVENTS_AT_ONCE):
+            return events
+        while monotonic() < until:
+            if events := poll(0, EVENTS_AT_ONCE):
+                self.eagerness.found()
+                return events
+        self.eagerness.in_vain()
+        return []
 
     def close(self) -> None:
         """Give the descriptors back."""
