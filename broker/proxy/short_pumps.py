@@ -30,8 +30,8 @@ _chunk: Final = buffer[:CHUNK_BYTES]
 # Of what is under the views: collected at the interpreter's end, a view that cffi holds crashes it.
 _plain: Final = from_buffer(buffer.obj)
 _ciphertext: Final = from_buffer(ciphertext.obj)
-CHUNKS_AT_ONCE: Final = 2
-"""So many full ones are moved before others have their turn."""
+MOVED_AT_ONCE: Final = 2 * CHUNK_BYTES
+"""So much, in full chunks, before others have their turn."""
 
 
 def pump_class(source: Leg, sink: Leg) -> type[Pump]:
@@ -44,21 +44,14 @@ def pump_class(source: Leg, sink: Leg) -> type[Pump]:
 
 
 class _ShortPump(Pump):
-    __slots__ = ()
+    """Knows the TLS engine of the viewer's leg by its parts."""
 
-    def _send(self, data: memoryview) -> None:
-        """All of it now, or the rest when the sink takes it."""
-        sink = self._sink
-        try:
-            sent = sink.sock.send(data)
-        except (BlockingIOError, InterruptedError):
-            sent = 0
-        except OSError as exc:
-            self._ended(sink.lost(exc))
-            return
-        if sent < len(data):
-            sink.unsent = bytes(data[sent:])
-            self._wait()
+    __slots__ = ("_bio", "_engine", "_ssl")
+
+    def _wait_with(self, rest: memoryview) -> None:
+        """The sink did not take all at once."""
+        self._sink.unsent = bytes(rest)
+        self._wait()
 
 
 class ToViewer(_ShortPump):
@@ -66,10 +59,17 @@ class ToViewer(_ShortPump):
 
     __slots__ = ()
 
+    def resume(self) -> None:
+        """Read again."""
+        self._engine = engine = cast(FastEngine, self._sink.engine)
+        self._ssl, self._bio = engine.ssl, engine.from_ssl
+        super().resume()
+
     def run(self) -> None:
         """Move what is there. The hot spot."""
         source, sink, inspector = self._source, self._sink, self._inspector
-        for _ in range(CHUNKS_AT_ONCE):
+        moved = 0
+        while moved < MOVED_AT_ONCE:
             if self.paused or inspector.held or sink.unsent or self.sample is not None:
                 Pump.run(self)
                 return
@@ -86,11 +86,19 @@ class ToViewer(_ShortPump):
             chunk = buffer[:count]
             passed = inspector.scan(chunk)
             if passed is chunk and count <= SMALL_BYTES and not inspector.latest:
-                engine = cast(FastEngine, sink.engine)
-                if SSL_write(engine.ssl, _plain, count) != count:
+                if SSL_write(self._ssl, _plain, count) != count:
                     self._ended(LegClosed(sink, "tls", "a record cannot be written"))
                     return
-                self._send(records_view[: BIO_read(engine.from_ssl, records, RECORDS_BYTES)])
+                count = BIO_read(self._bio, records, RECORDS_BYTES)
+                try:
+                    sent = sink.sock.send(records_view[:count])
+                except (BlockingIOError, InterruptedError):
+                    sent = 0
+                except OSError as exc:
+                    self._ended(sink.lost(exc))
+                    return
+                if sent < count:
+                    self._wait_with(records_view[sent:count])
                 return
             try:
                 self._pass_on(passed)
@@ -99,6 +107,7 @@ class ToViewer(_ShortPump):
                 return
             if count < CHUNK_BYTES:
                 return
+            moved += count
 
 
 class ToServer(_ShortPump):
@@ -106,10 +115,15 @@ class ToServer(_ShortPump):
 
     __slots__ = ()
 
+    def resume(self) -> None:
+        """Read again; also at once, for what TLS holds in memory does not wake a loop."""
+        self._engine = engine = cast(FastEngine, self._source.engine)
+        self._ssl, self._bio = engine.ssl, engine.into_ssl
+        super().resume()
+
     def run(self) -> None:
         """Move what is there. The hot spot."""
-        source, sink, inspector = self._source, self._sink, self._inspector
-        engine = cast(FastEngine, source.engine)
+        source, sink, inspector, engine = self._source, self._sink, self._inspector, self._engine
         if engine.has_more or self.paused or inspector.held or sink.unsent or self.sample:
             Pump.run(self)
             return
@@ -123,24 +137,32 @@ class ToServer(_ShortPump):
         if not count:
             self._ended(source.lost())
             return
-        BIO_write(engine.into_ssl, _ciphertext, count)
-        count = SSL_read(engine.ssl, _plain, CHUNK_BYTES)
+        BIO_write(self._bio, _ciphertext, count)
+        count = SSL_read(self._ssl, _plain, CHUNK_BYTES)
         if count <= 0:  # a part of a record, the end, or no TLS: OpenSSL says so again when asked
             engine.has_more = True
             Pump.run(self)
             return
         try:
-            if BIO_get_mem_data(engine.into_ssl, NULL) > 0:
+            if BIO_get_mem_data(self._bio, NULL) > 0:
                 engine.has_more = True
                 count += source.read_into(buffer[count:CHUNK_BYTES])
             chunk = buffer[:count]
             passed = inspector.scan(chunk)
-            if passed is chunk:
-                self._send(chunk)
-            else:
+            if passed is not chunk:
                 self._pass_on(passed)
+                sent = count
+            else:
+                try:
+                    sent = sink.sock.send(chunk)
+                except (BlockingIOError, InterruptedError):
+                    sent = 0
+                except OSError as exc:
+                    raise sink.lost(exc) from exc
         except LegClosed as closed:
             self._ended(closed)
             return
-        if engine.has_more:
+        if sent < count:
+            self._wait_with(chunk[sent:])
+        elif engine.has_more:
             Pump.run(self)
