@@ -9,6 +9,7 @@ import os
 import selectors
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import closing
@@ -295,9 +296,11 @@ def test_a_plain_loop_is_its_own_watch() -> None:
 
 
 def test_what_start_up_made_is_not_looked_at_again() -> None:
+    interval = sys.getswitchinterval()
     try:
         settle()
         assert gc.get_freeze_count() > 10_000
         assert len(gc.get_objects()) < 1000
     finally:
         gc.unfreeze()
+        sys.setswitchinterval(interval)
