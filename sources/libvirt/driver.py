@@ -20,6 +20,7 @@ from broker.driver import DriverContext
 from broker.errors import (
     NoConsole,
     NotFound,
+    RightMissing,
     SourceUnreachable,
     UsageError,
     VmStartFailed,
@@ -45,12 +46,14 @@ from sources.libvirt.guest import LibvirtGuest
 from sources.libvirt.link import Connection, Link
 from sources.libvirt.look import look_into
 from sources.libvirt.options import LibvirtOptions
-from sources.libvirt.power import switch
+from sources.libvirt.power import RIGHTS, switch
 from sources.options import Reader, options_schema, parse_options
 from sources.vetting import problems_of
 
 PASSWORD_LENGTH = 40
 """Letters and digits; libvirt takes 60, of which spice-server keeps 59."""
+LISTING = "connect.search-domains, domain.getattr or domain.read"
+PASSWORDS = "domain.read-secure or domain.write"
 ACTIVE = (State.RUNNING, State.PAUSED, State.SUSPENDED, State.BUSY)
 _LETTERS = string.ascii_letters + string.digits
 _XML_SECURE = 1
@@ -78,7 +81,7 @@ class LibvirtDriver:
         self._known: dict[str, tuple[int, domain.Screens]] = {}
         self._hearing = False
         self._hostname = ""
-        self._short: tuple[str, ...] = ()
+        self._may_not: dict[Ability, str] = {}
 
     @classmethod
     def from_options(
@@ -118,15 +121,19 @@ class LibvirtDriver:
     def abilities(self) -> Mapping[Ability, str]:
         """All of power, screenshots and the serial console."""
         can = (*POWER, Ability.SCREENSHOT, Ability.SERIAL, Ability.VNC, Ability.EVENTS)
-        return dict.fromkeys(can, "") | {
-            Ability.KEYS: "Keys are pressed on its screen: broker open NAME"
-        }
+        keys = {Ability.KEYS: "Keys are pressed on its screen: broker open NAME"}
+        return dict.fromkeys(can, "") | keys | self._may_not
+
+    @property
+    def shortcomings(self) -> tuple[str, ...]:
+        """Which rights have turned out to be missing; see `Short`."""
+        return tuple(dict.fromkeys(self._may_not.values()))
 
     # -- what there is
 
     async def machines(self) -> Sequence[Machine]:
         """All domains, running or not."""
-        return await self._link.call(self._list)
+        return await self._link.call(self._list, right=LISTING)
 
     async def machine(self, machine_id: MachineId) -> Machine:
         """One domain as it is now."""
@@ -201,7 +208,9 @@ class LibvirtDriver:
             NotFound: No such domain.
             NoConsole: It is off, or has no SPICE that can be reached.
         """
-        return await self._link.call(lambda connection: self._console(connection, machine_id))
+        return await self._link.call(
+            lambda connection: self._console(connection, machine_id), right=PASSWORDS
+        )
 
     def _console(self, connection: Connection, machine_id: MachineId) -> Console:
         found = connection.lookupByUUIDString(_uuid(machine_id))
@@ -283,7 +292,7 @@ class LibvirtDriver:
                     ) from None
                 raise
 
-        await self._link.call(give, again=False)
+        await self._link.call(give, again=False, right="domain.open-graphics")
 
     # -- power
 
@@ -305,7 +314,11 @@ class LibvirtDriver:
                     ) from None
                 raise
 
-        await self._link.call(act, again=False)
+        try:
+            await self._link.call(act, again=False, right=RIGHTS.get(ability, ""))
+        except RightMissing as problem:  # faces stop offering it
+            self._may_not[ability] = problem.what
+            raise
 
     # -- what changes
 

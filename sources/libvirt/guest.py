@@ -34,7 +34,7 @@ class LibvirtGuest:
 
     async def screenshot(self) -> Screenshot:
         """What is on its first screen."""
-        kind, data = await self._link.call(self._shoot)
+        kind, data = await self._link.call(self._shoot, right="domain.screenshot")
         return _picture(kind, data)
 
     def serial(self) -> SerialLine:
@@ -205,7 +205,7 @@ class LibvirtSerial:
             stream.eventAddCallback(READABLE | GONE, happened, None)
             return stream
 
-        self._stream = await self._link.call(begin, again=False)
+        self._stream = await self._link.call(begin, again=False, right="domain.open-device")
         self._ended = False
 
     def _take(self, data: bytes, over: bool) -> None:

@@ -42,8 +42,8 @@ NO_DOMAIN: Final = 42
 NOT_POSSIBLE: Final = 84
 _FORBIDDEN: Final = (29, 88)
 """A read-only connection, and polkit or ACLs that say no."""
-_AUTH: Final = (45, 80, 79)
-"""Authentication failed, was cancelled, or is not there."""
+_AUTH: Final = (45, 79, 94)
+"""Authentication failed, was cancelled, or there is nobody whom polkit could ask."""
 _LOST: Final = (38, 39)
 """A system's error, and one of the remote protocol: the connection is of no use any more."""
 
@@ -71,11 +71,14 @@ class Link:
         self._lost: Callable[[], None] = lambda: None
         self._closed = False
 
-    async def call(self, ask: Callable[[Connection], T], *, again: bool = True) -> T:
+    async def call(
+        self, ask: Callable[[Connection], T], *, again: bool = True, right: str = ""
+    ) -> T:
         """Ask something of the connection, in a thread.
 
         Args:
             again: It is harmless to ask twice, should the connection turn out to be lost.
+            right: What it takes, should libvirt say no; it does not say that itself.
 
         Raises:
             SourceUnreachable: The daemon does not answer.
@@ -86,7 +89,7 @@ class Link:
             ConfigError: The binding is not installed.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._ask, ask, again)
+        return await loop.run_in_executor(self._threads, self._ask, ask, again, right)
 
     def on_loss(self, told: Callable[[], None]) -> None:
         """Have that called, in libvirt's thread, when the connection is lost."""
@@ -116,12 +119,12 @@ class Link:
         await asyncio.get_running_loop().run_in_executor(self._threads, self._drop)
         self._threads.shutdown(wait=False)
 
-    def _ask(self, ask: Callable[[Connection], T], again: bool) -> T:
+    def _ask(self, ask: Callable[[Connection], T], again: bool, right: str) -> T:
         binding = load()
         try:
             return ask(self._open(binding))
         except binding.libvirtError as exc:
-            problem = self.translated(exc)
+            problem = self.translated(exc, right)
             if not isinstance(problem, SourceUnreachable):
                 raise problem from None
             self._drop()
@@ -130,7 +133,7 @@ class Link:
         try:
             return ask(self._open(binding))
         except binding.libvirtError as exc:
-            raise self.translated(exc) from None
+            raise self.translated(exc, right) from None
 
     def _open(self, binding: Any) -> Connection:
         with self._opening:
@@ -168,7 +171,7 @@ class Link:
             with contextlib.suppress(binding.libvirtError):
                 connection.close()
 
-    def translated(self, exc: Exception) -> BrokerError:
+    def translated(self, exc: Exception, right: str = "") -> BrokerError:
         """Libvirt's error in our words; its own text is kept, it names no secret."""
         code = getattr(exc, "get_error_code", lambda: 0)()
         said = str(exc).strip().splitlines()[0] if str(exc).strip() else "no reason given"
@@ -181,9 +184,19 @@ class Link:
                 fix="Check user and password, or the group `libvirt`; then: "
                 f"broker sources retry {self.name}",
             )
+        if "Host key verification failed" in said:
+            return SourceDenied(
+                f"{where}: the key that its host shows is not known here, or another than before",
+                fix="Log in there once, as who runs broker, and compare the key: ssh "
+                f"{_for_ssh(self.uri)}",
+            )
+        if "Permission denied" in said:
+            return SourceDenied(f"{where} does not let us in ({said})", fix=_let_in(self.uri))
         if code in _FORBIDDEN:
             return RightMissing(
-                f"We may not do that at {where} ({said})",
+                f"We may not do that at {where} ({said})"
+                + (f": {right} is missing" if right else ""),
+                right=right,
                 fix="Grant it there; which rights are needed: docs/sources/libvirt.md",
             )
         if code in _LOST or "client socket is closed" in said or "onnection" in said:
@@ -234,6 +247,24 @@ def _kinds(binding: Any) -> list[int]:
         binding.VIR_CRED_PASSPHRASE,
         binding.VIR_CRED_NOECHOPROMPT,
     ]
+
+
+def _let_in(uri: str) -> str:
+    """What to do about a way to the daemon that is closed to us."""
+    if "+ssh" in urlsplit(uri).scheme:
+        return f"This must work and ask nothing, with the key of keyfile=: ssh {_for_ssh(uri)}"
+    return (
+        "Join the group of its socket and log in anew (usermod -aG libvirt USER), or have polkit "
+        "allow it: docs/sources/libvirt.md"
+    )
+
+
+def _for_ssh(uri: str) -> str:
+    parts = urlsplit(uri)
+    port = f"-p {parts.port} " if parts.port else ""
+    return (
+        f"{port}{parts.username}@{parts.hostname}" if parts.username else f"{port}{parts.hostname}"
+    )
 
 
 def shown(uri: str) -> str:

@@ -44,13 +44,15 @@ async def _rights(connection: Link, found: Sequence[Machine], remote: bool) -> f
         return findings.odd("there is no machine to try them on", "Define one")
     uuid = found[0].key.uuid
     try:
-        await connection.call(lambda c: c.lookupByUUIDString(uuid).XMLDesc(_XML_SECURE))
+        await connection.call(
+            lambda c: c.lookupByUUIDString(uuid).XMLDesc(_XML_SECURE), right="domain.read-secure"
+        )
     except NotFound:
         return findings.odd("the machine they were tried on has gone", "Check again")
     except BrokerError as problem:
         if not remote:
-            return findings.odd(f"domain.read-secure: {problem.what}", problem.fix)
-        return findings.broken(f"domain.read-secure: {problem.what}", problem.fix)
+            return findings.odd(f"{problem.what}; screens need it elsewhere only", problem.fix)
+        return findings.broken(problem.what, problem.fix)
     return findings.fine("domain.read and domain.read-secure; others show when they are used")
 
 

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from broker.errors import UsageError
 from broker.model import Ability, State
+
+RIGHTS: Final = {
+    Ability.START: "domain.start",
+    Ability.SHUTDOWN: "domain.init-control",
+    Ability.STOP: "domain.stop",
+    Ability.REBOOT: "domain.init-control",
+    Ability.RESET: "domain.reset",
+    Ability.PAUSE: "domain.suspend",
+    Ability.RESUME: "domain.suspend",
+}
+"""What each takes, as libvirt's access control calls it; it says no without saying which."""
 
 
 def switch(found: Any, ability: Ability, state: State) -> None:

@@ -14,7 +14,7 @@ import pytest
 from broker import demo, pki
 from broker.config.locations import Locations
 from broker.driver import DriverContext
-from broker.errors import NoConsole, Unreachable
+from broker.errors import NoConsole, SourceDenied, Unreachable
 from broker.findings import Mark
 from broker.model import Ability, GivenTarget, MachineId, SourceName, State, TcpTarget
 from broker.png import SIGNATURE
@@ -26,6 +26,7 @@ from sources.libvirt.driver import LibvirtDriver
 from tests.broker.proxy.rig import SECONDS, Connection
 from tests.integration.test_serving import hosted
 from tests.sources.conformance import DriverConformance
+from tests.sshd import SSHD, Sshd, running_sshd
 from tests.virtd import DAEMON, PLAIN, TLS_ONLY, Virtd, running_virtd
 
 pytest.importorskip("libvirt", reason="make venv-dev installs libvirt's binding where libvirt is")
@@ -201,6 +202,75 @@ async def test_an_address_that_the_policy_does_not_allow_is_not_dialled(
         async with asyncio.timeout(SECONDS):
             while "dial-policy" not in {each.reason for each in await desk.service.events()}:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
+
+
+# -- by ssh
+
+
+@pytest.fixture
+def by_ssh(on: Virtd) -> Iterator[Sshd]:
+    """The way to that daemon by a real sshd and libvirt's own helper."""
+    if SSHD is None:
+        pytest.skip("sshd is not installed; make test brings it in CI only, for it would start one")
+    with running_sshd({"HOME": f"{on.root}/home", "XDG_RUNTIME_DIR": f"{on.root}/run"}) as server:
+        yield server
+
+
+def ssh_uri(server: Sshd) -> str:
+    return f"qemu+ssh://{server.where}/session?keyfile={server.key}&command={server.command}"
+
+
+async def test_a_daemon_behind_ssh_is_listed_and_its_domains_opened(
+    on: Virtd, by_ssh: Sshd, locations: Locations
+) -> None:
+    options = {"uri": ssh_uri(by_ssh), "ca_cert": on.ca_pem, "dial_networks": "127.0.0.0/8"}
+    async with a_desk(locations, **options) as desk:
+        main, _ = await desk.viewer("kvm/safe")
+        await main.close()
+        await desk.ended()
+
+
+async def test_ssh_that_lets_nobody_in_says_why(on: Virtd, by_ssh: Sshd, tmp_path: Path) -> None:
+    async def refused() -> SourceDenied:
+        async with a_driver(tmp_path, uri=ssh_uri(by_ssh)) as driver:
+            with pytest.raises(SourceDenied) as caught:
+                await driver.machines()
+        return caught.value
+
+    (by_ssh.root / "authorized").write_text("")
+    problem = await refused()
+    assert "Permission denied (publickey)" in problem.what
+    assert problem.fix.endswith(f"ssh -p {by_ssh.port} {by_ssh.where.rpartition(':')[0]}")
+    by_ssh.forget_host()
+    problem = await refused()
+    assert "not known here" in problem.what
+    assert "keyfile" not in problem.what
+
+
+async def test_two_connections_know_nothing_of_each_other(
+    on: Virtd, by_ssh: Sshd, tmp_path: Path
+) -> None:
+    near, far = asyncio.Queue[MachineId | None](), asyncio.Queue[MachineId | None]()
+    async with (
+        a_driver(tmp_path, uri=on.uri) as here,
+        a_driver(tmp_path, uri=ssh_uri(by_ssh)) as there,
+        asyncio.timeout(SECONDS),
+    ):
+        listening = asyncio.ensure_future(here.changes(near.put_nowait))
+        hearing = asyncio.ensure_future(there.changes(far.put_nowait))
+        assert (await near.get(), await far.get()) == (None, None)
+        desk = next(m for m in await there.machines() if m.name == "desk").key.uuid
+        by_ssh.cut()
+        with pytest.raises(Unreachable):
+            await hearing
+        await here.switch(desk, Ability.PAUSE)  # the other one is as it was, and hears as before
+        assert await near.get() == desk
+        assert not listening.done()
+        assert (await there.machine(desk)).state is State.PAUSED  # connected to anew
+        await there.switch(desk, Ability.RESUME)
+        assert await near.get() == desk
+        listening.cancel()
+        await asyncio.wait([listening])
 
 
 # -- the driver alone

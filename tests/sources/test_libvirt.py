@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 from broker.driver import DriverContext
-from broker.errors import ConfigError, NoConsole, NotFound, Unreachable, UsageError
+from broker.errors import (
+    BrokerError,
+    ConfigError,
+    NoConsole,
+    NotFound,
+    RightMissing,
+    SourceDenied,
+    SourceUnreachable,
+    Unreachable,
+    UsageError,
+)
 from broker.model import (
     Ability,
     GivenTarget,
@@ -251,3 +261,96 @@ async def test_a_daemon_that_is_not_there_is_unreachable(
         await driver.machines()
     assert "qemu:///system does not answer" in caught.value.what
     await driver.aclose()
+
+
+class Said(Exception):
+    """As libvirt says it."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self._code = code
+
+    def get_error_code(self) -> int:
+        return self._code
+
+
+@pytest.mark.parametrize(
+    ("uri", "code", "text", "kind", "words"),
+    [
+        # All of these were said by libvirt 9.0, with polkit 122 and OpenSSH 9.2.
+        (
+            "qemu:///system",
+            94,
+            "authentication unavailable: no polkit agent available to authenticate action "
+            "'org.libvirt.unix.manage'",
+            SourceDenied,
+            "the group `libvirt`",
+        ),
+        (
+            "qemu:///system",
+            38,
+            "Failed to connect socket to '/var/run/libvirt/libvirt-sock': Permission denied",
+            SourceDenied,
+            "usermod -aG libvirt",
+        ),
+        (
+            "qemu:///system",
+            88,
+            "access denied: 'QEMU' denied access",
+            RightMissing,
+            "domain.suspend is missing",
+        ),
+        (
+            "qemu+ssh://u@h/system?keyfile=/k",
+            38,
+            "Cannot recv data: u@h: Permission denied (publickey).: Connection reset by peer",
+            SourceDenied,
+            "ssh u@h",
+        ),
+        (
+            "qemu+ssh://h:2222/system",
+            38,
+            "Cannot recv data: Host key verification failed.: Connection reset by peer",
+            SourceDenied,
+            "ssh -p 2222 h",
+        ),
+        (
+            "qemu+ssh://h/system",
+            38,
+            "End of file while reading data: Connection to h closed by remote host.: "
+            "Input/output error",
+            SourceUnreachable,
+            "does not answer",
+        ),
+    ],
+)
+def test_who_turns_us_away_is_told_with_the_way_in(
+    uri: str, code: int, text: str, kind: type[BrokerError], words: str
+) -> None:
+    problem = link.Link(LAB, uri).translated(Said(code, text), "domain.suspend")
+    assert type(problem) is kind
+    assert words in str(problem)
+    assert "/k" not in str(problem)
+
+
+async def test_a_right_that_is_missing_is_offered_no_more(
+    driver: LibvirtDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise libvirt_error(88, "access denied")
+
+    monkeypatch.setattr("sources.libvirt.driver.switch", refuse)
+    with pytest.raises(RightMissing) as caught:
+        await driver.switch(WEB, Ability.RESET)
+    assert caught.value.right == "domain.reset"
+    assert driver.abilities()[Ability.RESET] == caught.value.what
+    assert driver.abilities()[Ability.START] == ""
+    assert driver.shortcomings == (caught.value.what,)
+
+
+def libvirt_error(code: int, text: str) -> Exception:
+    """One as the binding raises it."""
+    binding = link.load()
+    made = binding.libvirtError(text)
+    made.err = (code, 0, text, 2, None, None, None, 0, 0)
+    return made  # type: ignore[no-any-return]  # the binding has no types
