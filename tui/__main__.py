@@ -41,7 +41,7 @@ class TuiOptions:
         start_demo: Define the demo guest when there is none, and start it.
         readonly: Nothing may be changed, and viewers may look only.
         keys: Other keys, by id.
-        theme: `dark`, `light` or `contrast`.
+        theme: `dark`, `light`, `contrast`, `ansi` or `ansi-light`.
         glyphs: `auto`, `unicode` or `ascii`.
         columns: Titles of the columns of the list; None shows all there is room for.
         warnings: What was odd about the person's files.
@@ -67,6 +67,7 @@ def run(options: TuiOptions) -> int:
         UsageError: There is no terminal to draw on.
     """
     _check_terminal()
+    _draw_on_stdout()
     gc.disable()  # most of what is made from here on stays; looking through it again is waste
     os.environ.setdefault("ESCDELAY", "25")  # milliseconds that a lone Esc is waited for
     if in_a_browser():
@@ -169,7 +170,7 @@ def in_a_browser() -> bool:
 def _check_terminal() -> None:
     if in_a_browser():
         return
-    if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):  # all are used
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError(
             "The terminal interface needs a terminal",
             fix="In a script use the commands: broker list, broker export-vv, broker --help",
@@ -179,6 +180,12 @@ def _check_terminal() -> None:
             "This terminal says that it cannot draw (TERM is dumb or not set)",
             fix="Set TERM, for example TERM=xterm-256color, or use the commands: broker --help",
         )
+
+
+def _draw_on_stdout() -> None:
+    """Textual draws on stderr; where that goes to a file (`2>errors`), draw where it is seen."""
+    if not sys.stderr.isatty() and sys.stdout.isatty():
+        sys.__stderr__ = os.fdopen(os.dup(1), "w", encoding="utf-8")  # type: ignore[misc] # Textual's
 
 
 if __name__ == "__main__":

@@ -39,11 +39,13 @@ from tui.driver import GuestKey
 from tui.glyphs import UNICODE, Glyphs
 from tui.host import Captor
 from tui.jobs import Jobs
+from tui.jumping import Place, places_of
 from tui.life import Leave, Life, OpenService, have_running
 from tui.pressed import serving
 from tui.rows import counted
 from tui.screens.consoles import ConsolesScreen
 from tui.screens.help import HelpScreen
+from tui.screens.jump import JumpScreen
 from tui.screens.quit import QuitScreen
 from tui.snapshot import Snapshot
 from tui.undo import UNDO_SECONDS, Undo
@@ -272,6 +274,8 @@ class BrokerApp(Acting):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Letters are letters while one types; behind a dialog nothing moves."""
+        if action == "jump":
+            return not isinstance(self.screen, JumpScreen | CommandPalette)
         if action == "command_palette":
             return not isinstance(self.focused, Input) and not self.screen.is_modal
         return True
@@ -333,7 +337,17 @@ class BrokerApp(Acting):
         """What the palette offers beside consoles."""
         return everywhere(self, screen)
 
+    def action_jump(self) -> None:
+        """Letters on all places of this screen."""
+        if places := places_of(self.screen):
+            self.push_screen(JumpScreen(places), _go)
+
     def action_command_palette(self) -> None:
         """Everything there is to do, by name."""
         if not isinstance(self.screen, CommandPalette):
             self.push_screen(CommandPalette(placeholder="kill web-01, go to sessions, theme"))
+
+
+def _go(place: Place | None) -> None:
+    if place is not None:
+        place.go()

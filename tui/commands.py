@@ -84,6 +84,8 @@ def everywhere(app: App[Any], screen: Screen[object]) -> Iterable[SystemCommand]
         yield SystemCommand(keys.NEW.label, keys.NEW.help, screen.action_new_vm)
     if isinstance(screen, Page):
         yield SystemCommand(keys.REFRESH.label, keys.REFRESH.help, screen.action_refresh_sources)
-    yield SystemCommand("Theme", "Choose colours: dark, light, high contrast", app.search_themes)
+    yield SystemCommand(
+        "Theme", "Choose colours: dark, light, high contrast, the terminal's", app.search_themes
+    )
     yield SystemCommand("Keys", keys.HELP.help, partial(app.run_action, keys.HELP.action, app))
     yield SystemCommand("Quit", "Leave the app", app.action_quit)

@@ -9,84 +9,12 @@ acts on the selected row would act on the wrong row. It is one file because it i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
-from textual.binding import Binding
-
 from broker import human
-
-_NAMES: Final = {
-    "enter": "⏎",
-    "escape": "Esc",
-    "plus": "+",
-    "minus": "-",
-    "question_mark": "?",
-    "slash": "/",
-    "colon": ":",
-    "space": "Space",
-    "asterisk": "*",
-    "shift+space": "Shift-Space",
-    "comma": ",",
-    "exclamation_mark": "!",
-    "tab": "Tab",
-    "f1": "F1",
-    "up": "↑",
-    "down": "↓",
-    "pageup": "PgUp",
-    "pagedown": "PgDn",
-    "home": "Home",
-    "end": "End",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Act:
-    """One thing a person can do.
-
-    Attributes:
-        id: `area.verb`, stable.
-        action: Textual's action string.
-        key: Comma-separated keys; the first one is shown.
-        label: A word or two, for the hint bar and the palette.
-        help: A sentence, for the palette, the help screen and the docs.
-        show: In the hint bar; all are in the help.
-        needs: Acts on the selected row, so the palette offers it per row.
-    """
-
-    id: str
-    action: str
-    key: str
-    label: str
-    help: str
-    show: bool = True
-    priority: bool = False
-    needs: bool = False
-
-    @property
-    def key_now(self) -> str:
-        """Its keys, as the person wants them."""
-        return _remapped.get(self.id, self.key)
-
-    def binding(self) -> Binding:
-        """Textual's form of it."""
-        return Binding(
-            self.key_now,
-            self.action,
-            self.label,
-            show=self.show,
-            priority=self.priority,
-            tooltip=self.help,
-            id=self.id,
-        )
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """All keys, as people read them."""
-        return tuple(display(key) for key in self.key_now.split(","))
-
-
-_remapped: dict[str, str] = {}
+from tui.act import REMAPPED as REMAPPED
+from tui.act import Act as Act
+from tui.act import display as display
 
 
 def remap(wanted: Mapping[str, str]) -> list[str]:
@@ -102,7 +30,7 @@ def remap(wanted: Mapping[str, str]) -> list[str]:
         elif not key.strip(", ") or human.one_line(key) != key:
             problems.append(f"{id_} has no key")
         else:
-            _remapped[id_] = key.replace(" ", "")
+            REMAPPED[id_] = key.replace(" ", "")
     for name, group in SCREENS.items():
         problems += _clashes(name, (*group, *(() if name in _ALONE else (*TABLE, *APP))))
     return problems
@@ -118,14 +46,7 @@ def _clashes(name: str, acts: Iterable[Act]) -> Iterator[str]:
 
 def remapped() -> dict[str, str]:
     """The other keys, by id."""
-    return dict(_remapped)
-
-
-def display(key: str) -> str:
-    """A key as people read it: `⏎`, `Esc`, `^p`, `G`."""
-    if key.startswith("ctrl+"):
-        return f"^{key.removeprefix('ctrl+')}"
-    return _NAMES.get(key, key)
+    return dict(REMAPPED)
 
 
 HELP: Final = Act(
@@ -140,6 +61,15 @@ FAILURES: Final = Act(
     "Failures",
     "Show what failed in the last work on many machines",
     show=False,
+)
+JUMP: Final = Act(
+    "app.jump",
+    "jump",
+    "ctrl+o",
+    "Jump",
+    "Show a letter at every row, tab, field and button; type it to go there",
+    show=False,
+    priority=True,
 )
 PINNED: Final = (QUIT, HELP)
 """Hints that are never left out."""
@@ -159,6 +89,7 @@ APP: Final = (
         "Type what you want: any verb, any console",
         priority=True,
     ),
+    JUMP,
     UNDO,
     FAILURES,
     QUIT,

@@ -18,7 +18,7 @@ STATES_LIGHT: Final = {
     "state-warn": "#8a5a00",
     "state-bad": "#b23a00",
     "state-busy": "#8f3d70",
-    "state-dim": "#66707c",
+    "state-dim": "#5b6570",
 }
 
 DARK: Final = Theme(
@@ -72,4 +72,67 @@ CONTRAST: Final = Theme(
         "state-dim": "#c0c0c0",
     },
 )
-ALL: Final = (DARK, LIGHT, CONTRAST)
+
+
+def _of_the_terminal(name: str, *, dark: bool, states: dict[str, str]) -> Theme:
+    """Colours by their numbers: which ones they are, the terminal's owner decides.
+
+    There is no blending, so what lies under the cursor is reversed, and what is dim is dim by an
+    attribute: `styles/app.tcss`, at `:ansi`.
+    """
+    accent = states["state-ok"]
+    return Theme(
+        name=name,
+        ansi=True,
+        dark=dark,
+        primary=states["primary"],
+        secondary=states["primary"],
+        accent=accent,
+        success=accent,
+        warning=states["state-warn"],
+        error=states["state-bad"],
+        foreground="ansi_default",
+        background="ansi_default",
+        surface="ansi_default",
+        panel="ansi_default",
+        boost="ansi_default",
+        variables={
+            "state-dim": "ansi_default",
+            "ansi-background": "ansi_default",  # Textual's own sheets name these two
+            "ansi-foreground": "ansi_default",
+            "border": states["primary"],
+            "scrollbar": states["primary"],
+            "block-cursor-foreground": "ansi_black" if dark else "ansi_bright_white",
+            "block-cursor-background": states["primary"],
+            "block-cursor-text-style": "bold",
+            **{name: colour for name, colour in states.items() if name != "primary"},
+        },
+    )
+
+
+ANSI: Final = _of_the_terminal(
+    "broker-ansi",
+    dark=True,
+    states={
+        "primary": "ansi_bright_blue",
+        "state-ok": "ansi_bright_cyan",
+        "state-warn": "ansi_yellow",
+        "state-bad": "ansi_bright_red",
+        "state-busy": "ansi_bright_magenta",
+    },
+)
+"""The terminal's own sixteen, on a dark background. The numbers are those that can be read with
+the palettes of xterm, the Linux console, Tango, Solarized and GNOME (a test measures it)."""
+ANSI_LIGHT: Final = _of_the_terminal(
+    "broker-ansi-light",
+    dark=False,
+    states={
+        "primary": "ansi_blue",
+        "state-ok": "ansi_blue",
+        "state-warn": "ansi_magenta",
+        "state-bad": "ansi_red",
+        "state-busy": "ansi_bright_black",
+    },
+)
+"""The same on a light background, where yellow and cyan cannot be read."""
+ALL: Final = (DARK, LIGHT, CONTRAST, ANSI, ANSI_LIGHT)

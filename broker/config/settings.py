@@ -160,8 +160,9 @@ class TuiSettings:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
 
-    theme: Literal["dark", "light", "contrast"] = "dark"
-    """Its colours. NO_COLOR in the environment takes them all away."""
+    theme: Literal["dark", "light", "contrast", "ansi", "ansi-light"] = "dark"
+    """Its colours; `ansi` and `ansi-light` are the sixteen of the terminal itself, on a dark and on
+    a light background. NO_COLOR in the environment takes them all away."""
     glyphs: Literal["auto", "unicode", "ascii"] = "auto"
     """The marks beside words; `auto` takes ASCII where the locale draws others two cells wide."""
     columns: tuple[str, ...] | None = None

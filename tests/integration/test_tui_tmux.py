@@ -187,6 +187,16 @@ def test_a_signal_leaves_a_sane_terminal(
     assert terminal.run("display-message", "-p", "#{alternate_on}#{mouse_any_flag}") == "00\n"
 
 
+def test_errors_that_go_to_a_file_leave_the_screen_where_it_is(
+    open_terminal: Callable[..., Terminal], broker_home: Path
+) -> None:
+    terminal = open_terminal("tui 2>errors.log")
+    terminal.wait("● proxy")
+    terminal.press("q")
+    terminal.wait("left with 0")
+    assert (broker_home / "here" / "errors.log").read_text() == ""
+
+
 def test_without_a_terminal_it_says_what_to_use_instead() -> None:
     done = subprocess.run(
         [sys.executable, "-c", ENTRY, "tui"],

@@ -6,6 +6,8 @@ Blind to where segments begin and to the colour of blanks, so that only what can
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from itertools import groupby
 from pathlib import Path
 
 from rich.style import Style
@@ -22,9 +24,12 @@ def text(app: BrokerApp) -> str:
 
 
 def dump(app: BrokerApp) -> str:
-    """Characters and styles, with a legend of the styles."""
+    """Characters and styles, with a legend of the styles.
+
+    The last style of a line goes on to its end, and what repeats the lines above is counted.
+    """
     letters: dict[tuple[object, ...], str] = {}
-    lines: list[str] = []
+    rows: list[tuple[str, str]] = []
     for strip in app.screen._compositor.render_strips():
         characters, styles = "", ""
         for piece, style, _ in strip:
@@ -32,9 +37,19 @@ def dump(app: BrokerApp) -> str:
                 look = _look(character, style)
                 characters += character
                 styles += letters.setdefault(look, _letter(len(letters)))
-        lines += [f"|{characters.rstrip()}", f" {styles.rstrip(letters.get(_BLANK, ' '))}"]
+        rows.append((characters.rstrip(), styles.rstrip(styles[-1:]) + styles[-1:]))
+    lines: list[str] = []
+    for row, same in groupby(rows):
+        lines += [f"|{row[0]}", f" {row[1]}"]
+        if more := len(list(same)) - 1:
+            lines.append(f"  and {more} more like it")
     legend = [f"{letter} = {' '.join(map(str, look))}" for look, letter in letters.items()]
     return "\n".join([*lines, *legend, ""])
+
+
+def legend(app: BrokerApp) -> str:
+    """The styles that are on the screen."""
+    return "\n".join(line for line in dump(app).splitlines() if line[1:4] == " = ")
 
 
 _BLANK = ("blank",)
@@ -57,10 +72,15 @@ def _look(character: str, style: Style | None) -> tuple[object, ...]:
     return (colour, "on", background, *marks)
 
 
-def check(app: BrokerApp, name: str) -> None:
-    """Compare with the golden file; `UPDATE_GOLDEN=1` writes it."""
+def check(shown: BrokerApp | Mapping[str, str], name: str) -> None:
+    """Compare with a golden file; `UPDATE_GOLDEN=1` writes it.
+
+    Args:
+        shown: The app as it is, or dumps by what they are looks at.
+    """
+    looks = {"": dump(shown)} if isinstance(shown, BrokerApp) else shown
     path = GOLDEN / f"{name}.txt"
-    now = dump(app)
+    now = "".join(f"== {look}\n{dumped}" for look, dumped in looks.items())
     if os.environ.get("UPDATE_GOLDEN"):
         GOLDEN.mkdir(exist_ok=True)
         path.write_text(now, encoding="utf-8")

@@ -2,106 +2,81 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
+from typing import Any
 
-from broker.events import Kind
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input
+
 from broker.model import MachineSpec
-from tests.fakes.service import FakeService, few, session
-from tests.tui import cells
+from tests.fakes.service import FakeService
+from tests.tui import cells, shots
 from tests.tui.conftest import Drive, settle
+from tests.tui.letters import teach
 from tui.app import BrokerApp
 from tui.glyphs import ASCII
+from tui.screens import live
 
-SIZES = [(80, 24), (120, 36), (160, 48)]
+SIZES = ((80, 24), (120, 36), (160, 48))
+PATIENCE = 1500
+"""Turns of 30 ms; a loaded machine is slow."""
 
 
 @pytest.fixture
-def lively(service: FakeService) -> FakeService:
-    """One of each state, two people connected, a short history."""
-    demo, web = service.named("demo"), service.named("web-01")
-    service.live = [
-        session(demo, "k3f9a0b1c2d1", "192.0.2.10:51344"),
-        session(web, "k3f9a0b1c2d2", "192.0.2.11:40100"),
-    ]
-    service.rows = few(connected={"demo": 1, "web-01": 1})
-    service.say(Kind.SESSION_OPENED, "ana opened demo", demo)
-    service.say(Kind.SESSION_REFUSED, "A token that had expired was refused", web)
-    service.say(Kind.MACHINE_FAILED, "web-02 crashed", service.named("web-02"))
-    return service
+def lively() -> FakeService:
+    return shots.lively()
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize(
-    ("name", "keys"),
-    [
-        ("consoles", ["j", "j"]),
-        ("sessions", ["2"]),
-        ("sources", ["3"]),
-        ("events", ["4"]),
-        ("proxy", ["5"]),
-    ],
-)
-async def test_pages(
-    drive: Drive, lively: FakeService, size: tuple[int, int], name: str, keys: list[str]
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Letters are known, nothing counts by itself, and what is said stays."""
+    teach(monkeypatch)
+    monkeypatch.setattr(live, "SECOND", 3600.0)
+    notify = BrokerApp.notify
+
+    def stay(app: BrokerApp, message: str, **how: Any) -> None:
+        notify(app, message, **{**how, "timeout": 3600.0})
+
+    monkeypatch.setattr(BrokerApp, "notify", stay)
+
+
+async def at_rest(pilot: Pilot[None], *shows: str) -> str:
+    """The screen, once those are on it and nothing changes any more."""
+    app, before, same = pilot.app, "", 0
+    assert isinstance(app, BrokerApp)
+    for _ in range(PATIENCE):
+        await pilot.pause(0.03)
+        for field in app.screen.query(Input):
+            field.cursor_blink = False
+        now = cells.dump(app)
+        same = same + 1 if now == before and not app.busy else 0
+        if same == 2 and all(text in now for text in shows):
+            return now
+        before, same = now, same % 2
+    raise AssertionError(f"{shows!r} is not there, or moves on:\n{before}")
+
+
+@pytest.mark.parametrize("name", shots.SHOTS)
+async def test_every_screen_in_every_size_and_without_colour(
+    drive: Drive, demo: MachineSpec, here: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    async with drive(lively, size=size) as pilot:
-        await pilot.press(*keys)
-        await pilot.pause(0.15)
-        await settle(pilot)
-        assert isinstance(pilot.app, BrokerApp)
-        cells.check(pilot.app, f"{name}-{size[0]}x{size[1]}")
-
-
-@pytest.mark.parametrize(
-    ("name", "keys"),
-    [
-        ("filtered", [*"/web -02", "enter"]),
-        ("nothing-matches", [*"/zzz"]),
-        ("detail", ["j", "j", "d"]),
-        ("power", ["j", "j", "p"]),
-        ("kill", ["j", "j", "p", "k"]),
-        ("export", ["j", "j", "e"]),
-        ("new-vm", ["n"]),
-        ("new-vm-wrong", ["n", "ctrl+s"]),
-        ("disconnect", ["2", "x"]),
-        ("quit", ["q"]),
-        ("help", ["question_mark"]),
-        ("log", ["j", "j", "L"]),
-        ("sort", ["S"]),
-        ("marked", ["j", "j", "space", "G", "V"]),
-        ("power-of-many", ["asterisk", "p"]),
-        ("doctor", ["j", "j", "c"]),
-        ("start-failed", [*"/web-02", "enter", "u"]),
-    ],
-)
-async def test_states_and_dialogs(
-    drive: Drive, lively: FakeService, demo: MachineSpec, name: str, keys: list[str]
-) -> None:
-    async with drive(lively, size=(80, 24), demo=demo) as pilot:
-        await pilot.press(*keys)
-        await pilot.pause(0.15)
-        await settle(pilot)
-        assert isinstance(pilot.app, BrokerApp)
-        cells.check(pilot.app, f"{name}-80x24")
-
-
-async def test_an_empty_set_up(drive: Drive) -> None:
-    async with drive(FakeService([], status=[]), size=(80, 24)) as pilot:
-        assert isinstance(pilot.app, BrokerApp)
-        cells.check(pilot.app, "empty-80x24")
-
-
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-async def test_without_colour_every_state_still_has_its_word(
-    drive: Drive, lively: FakeService, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
-) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
-    async with drive(lively, size=size, glyphs=ASCII) as pilot:
-        await pilot.press("j", "j", "p")
-        await pilot.pause(0.15)
-        await settle(pilot)
-        assert isinstance(pilot.app, BrokerApp)
-        cells.check(pilot.app, f"no-color-{size[0]}x{size[1]}")
+    shot = shots.SHOTS[name]
+    looks: dict[str, str] = {}
+    for colour in (True, False):
+        options = dict(shot.options)
+        if not colour:
+            monkeypatch.setenv("NO_COLOR", "1")
+            options["glyphs"] = ASCII
+        service = shots.lively()
+        shot.prepare(service)
+        async with drive(service, size=(80, 24), demo=demo, **options) as pilot:
+            await pilot.press(*shot.keys)
+            for width, height in SIZES[: 1 if shot.alone or not colour else None]:
+                await pilot.resize_terminal(width, height)
+                look = f"{width}x{height}" + ("" if colour else " NO_COLOR, ASCII")
+                looks[look] = await at_rest(pilot, shot.shows, *shot.wide[: 2 * (width >= 120)])
+    cells.check(looks, name)
 
 
 @pytest.mark.parametrize("size", [(40, 10), (20, 5), (300, 80)])

@@ -22,7 +22,7 @@ from tui import audit, keys
 @pytest.fixture
 def usual_keys() -> Iterator[None]:
     yield
-    keys._remapped.clear()
+    keys.REMAPPED.clear()
 
 
 async def test_the_proxy_page_shows_where_it_listens_and_who_relays(

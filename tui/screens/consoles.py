@@ -179,6 +179,11 @@ class ConsolesScreen(Listing):
         seen_at = max([*listed, *([info.seen_at] if info.seen_at else [])], default=None)
         return replace(info, seen_at=seen_at)
 
+    @on(events.Resize)
+    def _wider(self) -> None:
+        """There may be room for the detail now."""
+        self.changed()
+
     @on(events.ScreenSuspend)
     def _hidden(self) -> None:
         """Nothing is asked of a guest for a picture that nobody sees."""

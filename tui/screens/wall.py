@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import ClassVar, Final
 
 from textual import events, on
@@ -19,6 +20,7 @@ from broker.model import MachineKey
 from broker.service.port import ConsoleInfo
 from tui import keys
 from tui.host import Host
+from tui.jumping import Place
 from tui.live.cells import Palette, depth_of
 from tui.live.glance import Glance
 from tui.widgets.hint_bar import HintBar
@@ -98,6 +100,10 @@ class Tile(Vertical):
         if self._info is not None:
             name = human.one_line(self._info.machine.name)
             self._title.update(f"{name}  {human.one_line(problem)}")
+
+    def places(self) -> Iterator[Place]:
+        """Itself (jumping.Places)."""
+        yield Place(self.region.offset, partial(self._wall.point_at, self))
 
     @on(events.Click)
     def _clicked(self) -> None:
@@ -241,10 +247,13 @@ class WallScreen(Screen[None]):
 
     def choose(self, tile: Tile) -> None:
         """Have that tile chosen; a second click opens it."""
-        place = list(self.query(Tile)).index(tile)
-        if place == self._place:
+        if list(self.query(Tile)).index(tile) == self._place:
             self.action_live()
-        self._place, self._moved_at = place, self._host.now()
+        self.point_at(tile)
+
+    def point_at(self, tile: Tile) -> None:
+        """Have that tile chosen."""
+        self._place, self._moved_at = list(self.query(Tile)).index(tile), self._host.now()
         self._mark()
 
     def action_step(self, across: int, down: int) -> None:

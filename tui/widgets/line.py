@@ -47,7 +47,8 @@ class Line(Widget):
             self._last = pieces
             self.refresh()
 
-    def _laid_out(self) -> list[tuple[int, Piece]]:
+    def laid_out(self) -> list[tuple[int, Piece]]:
+        """The pieces there is room for, each with its first cell."""
         left, right = self.pieces()
         width = self.size.width
         while _length(left) + _length(right) > width and len(keeps := _keeps(left, right)) > 1:
@@ -69,7 +70,7 @@ class Line(Widget):
         base = self.get_component_rich_style("line--text")
         segments: list[Segment] = []
         at = 0
-        for begin, piece in self._laid_out():
+        for begin, piece in self.laid_out():
             if begin > at:
                 segments.append(Segment(" " * (begin - at), base))
             style = self.get_component_rich_style(f"line--{piece.tone}")
@@ -78,8 +79,8 @@ class Line(Widget):
         return Strip(segments).adjust_cell_length(self.size.width, base).simplify()
 
     @on(events.Click)
-    async def _press(self, event: events.Click) -> None:
-        for begin, piece in self._laid_out():
+    async def _clicked(self, event: events.Click) -> None:
+        for begin, piece in self.laid_out():
             if piece.action and begin <= event.x < begin + cell_len(piece.text):
                 await self.run_action(piece.action)
                 return

@@ -9,12 +9,13 @@ that has gone must not hit its neighbour.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from functools import partial
 from typing import ClassVar, Generic, TypeVar
 
 from rich.segment import Segment
 from textual import events, on
-from textual.geometry import Region, Size
+from textual.geometry import Offset, Region, Size
 from textual.message import Message
 from textual.reactive import var
 from textual.scroll_view import ScrollView
@@ -22,6 +23,7 @@ from textual.strip import Strip
 
 from tui import keys
 from tui.glyphs import UNICODE, Glyphs
+from tui.jumping import Place
 from tui.pressed import pressed_at
 from tui.rows import Column
 from tui.widgets.fit import pad
@@ -315,6 +317,16 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
     def unmark(self) -> None:
         """Take all marks off."""
         self._mark(set(self.marks), on=False)
+
+    def places(self) -> Iterator[Place]:
+        """The rows that can be seen, by their keys (jumping.Places)."""
+        top, region = round(self.scroll_offset.y), self.region
+        for line, key in enumerate(self._view[top : top + self._lines], 1):
+            yield Place(Offset(region.x, region.y + line), partial(self._jump, key))
+
+    def _jump(self, key: K) -> None:
+        self.screen.set_focus(self)
+        self.select(key)
 
     # -- the mouse ---------------------------------------------------------------------------
 

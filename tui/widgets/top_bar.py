@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+
+from textual.geometry import Offset
+
 from broker import human
 from tui.host import Host
+from tui.jumping import Place
 from tui.rows import counted
 from tui.widgets.line import Line, Piece
 
@@ -34,6 +40,17 @@ class TopBar(Line):
             tone, keep = ("here", 10) if page == self._here else ("text", 6 - number)
             left.append(Piece(f" {number} {title} ", tone, f"app.go('{page}')", keep))
         return left, self._health()
+
+    def places(self) -> Iterator[Place]:
+        """The tabs (jumping.Places)."""
+        for begin, piece in self.laid_out():
+            if piece.action.startswith("app.go("):
+                yield Place(
+                    Offset(self.region.x + begin, self.region.y), partial(self._press, piece)
+                )
+
+    def _press(self, piece: Piece) -> None:
+        self.call_later(self.run_action, piece.action)
 
     def _health(self) -> list[Piece]:
         host, snapshot, glyphs = self._host, self._host.snapshot, self._host.glyphs

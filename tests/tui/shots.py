@@ -1,0 +1,165 @@
+"""Every screen that has a golden, and how one gets there: a new one is a line here.
+
+Each is looked at in colour at the sizes people have, and without colour in ASCII; `check` in
+`cells.py` keeps all looks of a screen in one file. `UPDATE_GOLDEN=1 pytest tests/tui/test_looks.py`
+writes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from broker.errors import Refused
+from broker.events import Kind
+from broker.findings import Step, broken, fine
+from broker.model import FoundQemu
+from tests.fakes.service import NOW, FakeService, few, session
+from tests.tui.letters import page_frame
+
+Prepare = Callable[[FakeService], None]
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A screen to look at.
+
+    Attributes:
+        keys: Pressed one after the other, in the lively set-up.
+        shows: What has to be on the screen before it is looked at.
+        prepare: What is different with the service.
+        options: For the app.
+        wide: What has to be there as well where there is room for the detail.
+        alone: Looked at at 80x24 only; the others add nothing.
+    """
+
+    keys: tuple[str, ...]
+    shows: str
+    prepare: Prepare = lambda _: None
+    options: dict[str, Any] = field(default_factory=dict)
+    wide: tuple[str, ...] = ()
+    alone: bool = False
+
+
+def lively() -> FakeService:
+    """One of each state, two people connected, a short history, a guest that says something."""
+    service = FakeService()
+    demo, web = service.named("demo"), service.named("web-01")
+    service.live = [
+        session(demo, "k3f9a0b1c2d1", "192.0.2.10:51344"),
+        session(web, "k3f9a0b1c2d2", "192.0.2.11:40100"),
+    ]
+    service.rows = few(connected={"demo": 1, "web-01": 1})
+    service.say(Kind.SESSION_OPENED, "ana opened demo", demo)
+    service.say(Kind.SESSION_REFUSED, "A token that had expired was refused", web)
+    service.say(Kind.MACHINE_FAILED, "web-02 crashed", service.named("web-02"))
+    service.steps = [
+        Step("name", fine("here/demo"), 0.001),
+        Step("proxy", broken("nobody serves", "broker serve"), 0.002),
+    ]
+    service.found = [
+        _qemu(4711, "build", "spice on 127.0.0.1:5930"),
+        _qemu(4712, "old", "no screen", why_not="It has no monitor"),
+    ]
+    service.slow = {"view": asyncio.Event(), "diagnose": asyncio.Event()}  # see `answering`
+    service.guests.line.quiet = True
+    service.guests.screen.show(page_frame(["Debian GNU/Linux 13 demo tty1", "", "demo login: _"]))
+    return service
+
+
+def _qemu(pid: int, name: str, screen: str, *, why_not: str = "") -> FoundQemu:
+    return FoundQemu(
+        pid, NOW, "ana", "qemu-system-x86_64", name, "", "hand", "", "none", False, screen, None,
+        "none", why_not, (),
+    )  # fmt: skip
+
+
+def answering(service: FakeService) -> None:
+    """Screens and the doctor answer; else neither comes into the picture while one looks."""
+    service.slow.clear()
+
+
+def nobody(service: FakeService) -> None:
+    """No sessions: nobody has to be asked."""
+    answering(service)
+    service.live, service.rows = [], few()
+
+
+def nothing(service: FakeService) -> None:
+    """An empty set-up."""
+    nobody(service)
+    service.rows, service.status, service.log = [], [], []
+
+
+def refusing(service: FakeService) -> None:
+    """What is done to many fails."""
+    service.failing["start"] = Refused("The host is full", fix="Shut something down")
+
+
+def breaking(service: FakeService) -> None:
+    """A bug of ours."""
+    service.failing["scan"] = ZeroDivisionError("division by zero")
+
+
+def never(service: FakeService) -> None:
+    """The list does not come."""
+    service.slow["open"] = asyncio.Event()
+
+
+DEMO: Final = ("j", "j")
+"""To the demo guest, which runs."""
+DETAIL: Final = ("nobody serves", "demo login:")
+"""What comes last into it."""
+SHOTS: Final = {
+    # the pages
+    "consoles": Shot(DEMO, "  demo  ", answering, wide=DETAIL),
+    "sessions": Shot(("2",), "192.0.2.10:51344"),
+    "sources": Shot(("3",), "LAST READ"),
+    "events": Shot(("4",), "web-02 crashed"),
+    "proxy": Shot(("5",), "TLS only"),
+    # the list in other moods
+    "detail": Shot((*DEMO, "d"), "nobody serves", answering, wide=DETAIL),
+    "filtered": Shot((*"/web -02", "enter"), "1 of 8"),
+    "nothing-matches": Shot((*"/zzz",), "Nothing matches"),
+    "marked": Shot((*DEMO, "space", "G", "V"), "6 marked"),
+    "empty": Shot((), "No consoles yet", nothing),
+    "starting-up": Shot((), "Reading the list", never),
+    # a guest's screen
+    "live": Shot((*DEMO, "l"), "demo login:", nobody),
+    "leader": Shot((*DEMO, "l", "ctrl+right_square_bracket"), "Ctrl-Alt-Del", nobody),
+    "occupied": Shot((*DEMO, "l"), "is in use"),
+    "layout": Shot((*DEMO, "l", "ctrl+right_square_bracket", "k"), "eyboard layout", nobody),
+    "serial": Shot((*DEMO, "s"), "login:"),
+    "wall": Shot(("w",), "2 running here", nobody),
+    # dialogs
+    "power": Shot((*DEMO, "p"), "Power: demo"),
+    "power-of-many": Shot(("asterisk", "p"), "Power: 8 machines"),
+    "kill": Shot((*DEMO, "p", "k"), "Kill demo?"),
+    "export": Shot((*DEMO, "e"), "demo.vv"),
+    "export-audit": Shot(("4", "e"), "audit.csv"),
+    "sort": Shot(("S",), "Sort by"),
+    "adopt": Shot(("a",), "It has no monitor"),
+    "new-vm": Shot(("n",), "New VM"),
+    "new-vm-wrong": Shot(("n", "ctrl+s"), "1 to 63 letters"),
+    "disconnect": Shot(("2", "x"), "Disconnected"),
+    "quit": Shot(("q",), "sessions"),
+    "log": Shot((*DEMO, "L"), "no KVM"),
+    "log-serial": Shot((*DEMO, "L", "tab"), "TEST-GUEST READY"),
+    "doctor": Shot((*DEMO, "c"), "nobody serves", answering),
+    "failures": Shot(("asterisk", "u", "exclamation_mark"), "What failed", refusing),
+    "trouble": Shot(("a",), "Something broke", breaking, alone=True),
+    "start-failed": Shot((*"/web-02", "enter", "u"), "KVM kernel module"),
+    "readonly": Shot((*DEMO, "u"), "look, do not touch", options={"readonly": True}),
+    "palette": Shot(("colon", *"kill web"), "Kill here/web-02"),
+    "palette-begins": Shot((*DEMO, "colon"), "Go to Consoles", alone=True),
+    "ansi": Shot((*DEMO, "space", *"/e"), "demo", options={"theme": "broker-ansi"}),
+    "ansi-kill": Shot((*DEMO, "p", "k"), "Kill demo?", options={"theme": "broker-ansi"}),
+    "ansi-light": Shot((*DEMO, "p"), "Power:", options={"theme": "broker-ansi-light"}),
+    "contrast": Shot((*DEMO, "p"), "Power:", options={"theme": "broker-contrast"}),
+    "jump": Shot((*DEMO, "ctrl+o"), "k  db-01"),
+    "jump-form": Shot(("n", "ctrl+o"), "New VM"),
+    "help": Shot(("question_mark",), "Keys: Consoles"),
+    "help-wall": Shot(("w", "question_mark"), "Keys: Wall", nobody),
+}

@@ -1,0 +1,88 @@
+"""One thing a person can do, and the keys that do it now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from textual.binding import Binding
+
+_NAMES: Final = {
+    "enter": "⏎",
+    "escape": "Esc",
+    "plus": "+",
+    "minus": "-",
+    "question_mark": "?",
+    "slash": "/",
+    "colon": ":",
+    "space": "Space",
+    "asterisk": "*",
+    "shift+space": "Shift-Space",
+    "comma": ",",
+    "exclamation_mark": "!",
+    "tab": "Tab",
+    "f1": "F1",
+    "up": "↑",
+    "down": "↓",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "home": "Home",
+    "end": "End",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One thing a person can do.
+
+    Attributes:
+        id: `area.verb`, stable.
+        action: Textual's action string.
+        key: Comma-separated keys; the first one is shown.
+        label: A word or two, for the hint bar and the palette.
+        help: A sentence, for the palette, the help screen and the docs.
+        show: In the hint bar; all are in the help.
+        needs: Acts on the selected row, so the palette offers it per row.
+    """
+
+    id: str
+    action: str
+    key: str
+    label: str
+    help: str
+    show: bool = True
+    priority: bool = False
+    needs: bool = False
+
+    @property
+    def key_now(self) -> str:
+        """Its keys, as the person wants them."""
+        return REMAPPED.get(self.id, self.key)
+
+    def binding(self) -> Binding:
+        """Textual's form of it."""
+        return Binding(
+            self.key_now,
+            self.action,
+            self.label,
+            show=self.show,
+            priority=self.priority,
+            tooltip=self.help,
+            id=self.id,
+        )
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All keys, as people read them."""
+        return tuple(display(key) for key in self.key_now.split(","))
+
+
+REMAPPED: dict[str, str] = {}
+"""Other keys, by id; `keys.remap` fills it."""
+
+
+def display(key: str) -> str:
+    """A key as people read it: `⏎`, `Esc`, `^p`, `G`."""
+    if key.startswith("ctrl+"):
+        return f"^{key.removeprefix('ctrl+')}"
+    return _NAMES.get(key, key)
