@@ -1,8 +1,9 @@
 """The list alone, to be measured: `python -m bench.list_app ours|stock ROWS UPDATES_A_SECOND`.
 
-`ours` is the whole application over a service in memory; `stock` is Textual's own DataTable with
-the same rows, columns, filter and updates, written as its documentation has it. Updates begin when
-F9 is pressed, so that the same process can be looked at in peace before.
+`ours` is the whole application over a service in memory. `stock` is Textual's own DataTable with
+the same columns, filter and updates, written as its documentation has it; it shows what the home
+(`BROKER_HOME`) has stored. Updates begin when F9 is pressed, so that the same process can be looked
+at in peace before.
 """
 
 from __future__ import annotations
@@ -69,8 +70,8 @@ def _places(count: int, turn: int) -> list[int]:
 class Memory:
     """As much of the service as the application needs to show a list."""
 
-    def __init__(self, count: int) -> None:
-        self.rows = rows(count)
+    def __init__(self, infos: list[ConsoleInfo]) -> None:
+        self.rows = infos
         self.turn = 0
         self._news = asyncio.Event()
 
@@ -131,7 +132,7 @@ def ours(count: int, rate: int) -> None:
     from tui.app import BrokerApp
 
     gc.disable()
-    memory = Memory(count)
+    memory = Memory(rows(count))
 
     class Measured(BrokerApp):
         CSS_PATH = Path(tui.__file__).parent / "styles" / "app.tcss"
@@ -146,16 +147,26 @@ def ours(count: int, rate: int) -> None:
     Measured(memory.opened, initial=initial, now=lambda: NOW).run()
 
 
+def stock(count: int, rate: int) -> None:
+    """DataTable over what is stored."""
+    from broker import runtime
+
+    stored = runtime.quick_list(count)
+    assert stored is not None
+    assert len(stored) == count
+    Stock(list(stored), rate).run()
+
+
 class Stock(App[None]):
-    """DataTable, filtered by filling it anew."""
+    """DataTable, filtered by filling it anew; one types into its filter from the start."""
 
     BINDINGS: ClassVar[list[Any]] = [Binding("f9", "updates", priority=True)]
     CSS = "Input { dock: top; height: 1; border: none; } #count { dock: bottom; }"
     COLUMNS = ("NAME", "STATE", "VIA", "SOURCE", "HOST", "SES", "UP")
 
-    def __init__(self, count: int, rate: int) -> None:
+    def __init__(self, infos: list[ConsoleInfo], rate: int) -> None:
         super().__init__()
-        self.memory = Memory(count)
+        self.memory = Memory(infos)
         self._rate = rate
         self._shown: set[str] = set()
 
@@ -165,27 +176,23 @@ class Stock(App[None]):
         yield Label("", id="count")
 
     def on_mount(self) -> None:
+        self.query_one(Input).cursor_blink = False
         table = self.query_one(DataTable)
         for title in self.COLUMNS:
             table.add_column(title, key=title)
         self._fill("")
-        table.focus()
 
     def _fill(self, text: str) -> None:
         table = self.query_one(DataTable)
         table.clear()
         self._shown.clear()
         for info in self.memory.rows:
-            cells = _cells(info)
-            if text in " ".join(cells).lower():
+            shown = cells(info)
+            if text in " ".join(shown).lower():
                 self._shown.add(info.machine.key.uuid)
-                table.add_row(*cells, key=info.machine.key.uuid)
+                table.add_row(*shown, key=info.machine.key.uuid)
         count = f"{table.row_count:,} of {len(self.memory.rows):,}"
         self.query_one("#count", Label).update(count)
-
-    def on_key(self, event: Any) -> None:
-        if event.character == "/":
-            self.query_one(Input).focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self._fill(event.value)
@@ -202,7 +209,8 @@ class Stock(App[None]):
                 table.update_cell(info.machine.key.uuid, "SES", str(info.sessions))
 
 
-def _cells(info: ConsoleInfo) -> tuple[str, ...]:
+def cells(info: ConsoleInfo) -> tuple[str, ...]:
+    """What DataTable shows of a console, and searches."""
     machine = info.machine
     return (
         machine.name,
@@ -220,4 +228,4 @@ if __name__ == "__main__":
     if which == "ours":
         ours(how_many, how_often)
     else:
-        Stock(how_many, how_often).run()
+        stock(how_many, how_often)

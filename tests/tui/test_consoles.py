@@ -9,6 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from textual.events import Key
+from textual.keys import key_to_character
+from textual.widgets import Input
 
 from broker.errors import SourceUnreachable, ViewerMissing
 from broker.model import State
@@ -53,6 +56,19 @@ async def test_a_filter_typed_in_one_burst_arrives_whole(
         assert "2 of 8" in shown
         assert "web-01" in shown
         assert "printer" not in shown
+
+
+async def test_back_to_the_filter_in_one_burst_types_nothing_at_the_list(
+    drive: Drive, service: FakeService
+) -> None:
+    async with drive(service) as pilot:
+        await pilot.press(*"/we")
+        await settle(pilot)
+        for key in ("enter", "slash", "b"):  # `b` is here before `enter` has left the filter
+            pilot.app.post_message(Key(key, key_to_character(key)))
+        await settle(pilot)
+        assert "/ web" in text_of(pilot)
+        assert isinstance(pilot.app.focused, Input)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ class FilterInput(Field):
             # Typed in one burst with the key that left: it is meant for the list.
             event.stop()
             event.prevent_default()
+            if await self.app._check_bindings(event.key, priority=True):
+                return  # the app let it pass as a letter, when this still had the focus
             if self.screen.focused is not None:
                 self.screen.focused._forward_event(events.Key(event.key, event.character))
         elif event.key in ("escape", "down", "enter"):
