@@ -37,6 +37,7 @@ _CALLS = (
     "SSL_set_accept_state",
     "SSL_set_bio",
     "SSL_shutdown",
+    "SSL_version",
     "SSL_write",
 )
 if missing := [name for name in _CALLS if not hasattr(lib, name)]:
@@ -55,6 +56,8 @@ SUITES_12 = b"ECDHE+AES128+AESGCM:DEFAULT"
 """AES-128-GCM first: enough for what passes here, and the handshake and each byte cost less."""
 PRIORITIZE_CHACHA = 1 << 21
 """An option of OpenSSL that pyOpenSSL does not name: for viewers without AES in their CPU."""
+TLS1_3 = 0x0304
+"""The version as it is on the wire."""
 PIECE_BYTES = 64 * 1024
 """Encrypted at once: OpenSSL's buffer for the records of it never shrinks again."""
 SMALL_BYTES = 16 * 1024
@@ -102,15 +105,29 @@ class FastEngine:
 
     def __init__(self, context: Any) -> None:
         self.ssl = ssl = ffi.gc(lib.SSL_new(context), lib.SSL_free)
-        self.into_ssl = lib.BIO_new(lib.BIO_s_mem())
-        self.from_ssl = lib.BIO_new(lib.BIO_s_mem())
-        if NULL in (ssl, self.into_ssl, self.from_ssl):
+        if ssl == NULL:
             raise MemoryError
-        lib.SSL_set_bio(ssl, self.into_ssl, self.from_ssl)  # which frees them
+        self._set_memory()
         lib.SSL_set_accept_state(ssl)
         self.has_more = False
         # pyOpenSSL lets OpenSSL stop after one record; into memory everything can go at once.
         lib.SSL_clear_mode(ssl, lib.SSL_MODE_ENABLE_PARTIAL_WRITE)
+
+    def _set_memory(self) -> None:
+        self.into_ssl, self.from_ssl = lib.BIO_new(lib.BIO_s_mem()), lib.BIO_new(lib.BIO_s_mem())
+        if NULL in (self.into_ssl, self.from_ssl):
+            raise MemoryError
+        lib.SSL_set_bio(self.ssl, self.into_ssl, self.from_ssl)  # which frees those before
+
+    def settle(self) -> None:
+        """Take smaller buffers: those of the handshake would stay as large for hours."""
+        if BIO_get_mem_data(self.into_ssl, NULL) == BIO_get_mem_data(self.from_ssl, NULL) == 0:
+            self._set_memory()
+
+    @property
+    def owes_nothing(self) -> bool:
+        """In TLS 1.3 there are but tickets for another session, which no viewer waits for."""
+        return bool(lib.SSL_version(self.ssl) >= TLS1_3)
 
     def receive(self, ciphertext: bytes | memoryview) -> None:
         """Take what came from the socket."""

@@ -16,6 +16,8 @@ from broker.proxy.watch import Watch, watch_of
 
 CHUNK_BYTES: Final = 256 * 1024
 """Read at once; the most that a channel keeps for a peer that does not read, and its records."""
+HELLO_BYTES: Final = 16 * 1024
+"""Read at once in a handshake, where little comes."""
 ciphertext: Final = memoryview(bytearray(CHUNK_BYTES))
 """One buffer for all legs: what is read is handed to the engine before anything else runs."""
 
@@ -37,7 +39,7 @@ class LegClosed(Exception):
 class Leg:
     """A socket and perhaps a TLS engine. Owns the socket."""
 
-    __slots__ = ("_gone", "_reader", "_watch", "engine", "fd", "sock", "unsent")
+    __slots__ = ("_asked", "_gone", "_reader", "_watch", "engine", "fd", "sock", "unsent")
 
     def __init__(self, sock: socket.socket, engine: TlsEngine | None = None) -> None:
         self.sock = sock
@@ -47,6 +49,7 @@ class Leg:
         self.engine = engine
         self.unsent: bytes = b""
         """What the socket did not take yet, already encrypted."""
+        self._asked = False  # we spoke last: what comes next cannot be here yet
         self._gone = False  # the peer has closed: nobody reads what we would say
         self._watch: Watch | None = (
             None  # from the first wait for bytes until the relay, or the end
@@ -134,6 +137,7 @@ class Leg:
         self._send_raw(data)
 
     def _send_raw(self, data: bytes | memoryview) -> None:
+        self._asked = True
         if self.unsent:
             self.unsent += bytes(data)
             return
@@ -169,10 +173,16 @@ class Leg:
             self.sock.shutdown(socket.SHUT_RDWR)
         self.close()
 
-    def hand_over(self) -> None:
-        """Stop waiting for bytes here: the relay begins, or the end has come."""
+    def hand_over(self, *, watched_on: bool = False) -> None:
+        """Stop waiting for bytes here: the relay begins, or the end has come.
+
+        Args:
+            watched_on: Another callback takes the place of ours at once; to stop watching and to
+                begin anew costs two system calls.
+        """
         if self._watch is not None:
-            self._watch.remove_reader(self.fd)
+            if not watched_on:
+                self._watch.remove_reader(self.fd)
             self._watch = self._reader = None
 
     # -- awaited, for the link stage
@@ -193,11 +203,13 @@ class Leg:
                 with contextlib.suppress(LegClosed):
                     self._send_raw(engine.take())  # the alert that says why
                 raise LegClosed(self, "tls", str(exc)) from exc
+            if done and engine.owes_nothing:
+                return  # what there may be to send goes with what we say next
             self._send_raw(engine.take())
             await self.drain()
             if done:
                 return
-            engine.receive(await self.receive_raw(CHUNK_BYTES))
+            engine.receive(await self.receive_raw(HELLO_BYTES))
 
     async def receive_raw(self, limit: int) -> bytes:
         """What comes next on the socket itself, at least one byte.
@@ -205,6 +217,8 @@ class Leg:
         Raises:
             LegClosed: The peer is gone.
         """
+        if self._asked:
+            await self._readable()
         while True:
             try:
                 data = self.sock.recv(limit)
@@ -226,6 +240,8 @@ class Leg:
         if self.engine is None:
             return await self.receive_raw(limit)
         view = memoryview(bytearray(limit))
+        if self._asked and not self.has_more:
+            await self._readable()
         while not (count := self.read_into(view)):
             await self._readable()
         return bytes(view[:count])
@@ -233,6 +249,7 @@ class Leg:
     async def _readable(self) -> None:
         """Wait for bytes. The descriptor stays watched: in the link stage more always follow."""
         loop = asyncio.get_running_loop()
+        self._asked = False
         self._reader = ready = loop.create_future()
         if self._watch is None:
             self._watch = watch_of(loop)

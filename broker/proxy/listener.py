@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from broker.proxy.gate import ConnectionRefused, Gate, Peer
-from broker.proxy.leg import CHUNK_BYTES, Leg, LegClosed
+from broker.proxy.leg import HELLO_BYTES, Leg, LegClosed
 from broker.proxy.limits import Limits
 from broker.proxy.tls import TlsServer
 from broker.spice.constants import MAGIC
@@ -175,7 +175,7 @@ class Listener:
         if not door.secured:
             return b""
         async with asyncio.timeout(self._limits.tls_seconds):
-            first = await leg.receive_raw(CHUNK_BYTES)
+            first = await leg.receive_raw(HELLO_BYTES)
             if MAGIC.startswith(first[: len(MAGIC)]):
                 return first
             leg.engine = self.tls.engine()

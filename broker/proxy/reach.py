@@ -39,7 +39,8 @@ async def connect(family: int, address: object, where: str) -> socket.socket:
         try:
             sock.connect(cast("str", address))
         except (BlockingIOError, InterruptedError):
-            await _connected(sock)
+            if not _is_connected(sock):
+                await _connected(sock)
     except OSError as exc:
         sock.close()
         words = os.strerror(exc.errno) if exc.errno else str(exc)
@@ -51,6 +52,15 @@ async def connect(family: int, address: object, where: str) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _is_connected(sock: socket.socket) -> bool:
+    """Whether it is already: over the loopback that takes no time, and `connect` does not tell."""
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
 
 
 async def _connected(sock: socket.socket) -> None:

@@ -60,7 +60,9 @@ class Relay:
         The legs are left open, and nothing of ours listens to them any more.
         """
         for leg in (self._client, self._backend):
-            leg.hand_over()
+            leg.hand_over(watched_on=True)
+            if leg.engine is not None:
+                leg.engine.settle()
         try:
             for pump in self._pumps:
                 if not self._done.done():

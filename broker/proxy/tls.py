@@ -37,6 +37,15 @@ class TlsEngine(Protocol):
         """Go on; True when it is done. Send `take()` either way, also when it raises."""
         ...
 
+    @property
+    def owes_nothing(self) -> bool:
+        """After the handshake: whether the peer does not wait for what `take()` holds."""
+        ...
+
+    def settle(self) -> None:
+        """The handshake is over for good: give back what it needed."""
+        ...
+
     def read_into(self, view: memoryview) -> int:
         """Decrypt; the count of bytes, or 0 when more ciphertext is needed."""
         ...
@@ -94,6 +103,11 @@ class StdlibEngine:
         except ssl.SSLError as exc:
             raise TlsFailed(exc.reason or str(exc)) from exc
         return True
+
+    owes_nothing = False
+
+    def settle(self) -> None:
+        """Nothing to give back."""
 
     def read_into(self, view: memoryview) -> int:
         """Decrypt; the count of bytes, or 0 when more ciphertext is needed."""

@@ -43,8 +43,14 @@ def identity(tmp_path: Path) -> pki.Identity:
 class Pair:
     """A client and the engine under test, shaken."""
 
-    def __init__(self, server: TlsEngine, identity: pki.Identity) -> None:
+    def __init__(
+        self,
+        server: TlsEngine,
+        identity: pki.Identity,
+        version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+    ) -> None:
         context = ssl.create_default_context(cafile=identity.ca_path)
+        context.maximum_version = version
         self.client = StdlibEngine(context, server_side=False, server_hostname="localhost")
         self.server = server
         done = [False, False]
@@ -132,6 +138,32 @@ def test_there_is_more_only_while_there_is(make: Make, identity: pki.Identity) -
     while pair.server.has_more:
         seen.append(bytes(view[: pair.server.read_into(view)]))
     assert seen == [b"on", b"e", b"tw", b"o"]
+
+
+@BOTH
+def test_an_engine_that_has_settled_goes_on(make: Make, identity: pki.Identity) -> None:
+    pair = Pair(make(identity.server_path).engine(), identity)
+    pair.client.write(b"before")
+    pair.to_server()
+    pair.server.settle()
+    assert read_all(pair.server) == b"before"
+    for _ in range(2):
+        pair.server.settle()
+        pair.client.write(b"hello")
+        pair.to_server()
+        assert read_all(pair.server) == b"hello"
+        pair.client.receive(bytes(pair.server.seal(b"world")))
+        assert read_all(pair.client) == b"world"
+
+
+@pytest.mark.parametrize(
+    ("version", "owes"), [(ssl.TLSVersion.TLSv1_2, True), (ssl.TLSVersion.TLSv1_3, False)]
+)
+def test_a_viewer_waits_for_the_last_word_of_a_handshake_in_tls_1_2_only(
+    identity: pki.Identity, version: ssl.TLSVersion, owes: bool
+) -> None:
+    pair = Pair(FastServer(identity.server_path).engine(), identity, version)
+    assert pair.server.owes_nothing is not owes
 
 
 @BOTH
