@@ -21,6 +21,8 @@ LETTER: Final = 48
 COLOUR: Final = 24
 _MASK: Final = 0xFFFFFF
 BLANK: Final = ord(" ") << LETTER
+BEHIND: Final = 0x200B
+"""Instead of a letter: nothing, behind one that is two cells wide."""
 _RAMP: Final = " .:-=+*#%@"
 """From dark to light, for terminals without colours."""
 
@@ -33,6 +35,8 @@ def letter(char: str, foreground: int, background: int) -> int:
 def char_of(cell: int) -> str:
     """What is drawn in a cell."""
     code = cell >> LETTER
+    if code == BEHIND:
+        return ""
     return chr(code) if code else HALF
 
 
@@ -67,7 +71,7 @@ class Palette:
         """What is written into a cell; shades of letters where there are no colours."""
         code = cell >> LETTER
         if code:
-            return chr(code)
+            return "" if code == BEHIND else chr(code)
         return HALF if self.depth else _RAMP[_light(cell) * (len(_RAMP) - 1) // 255]
 
     def _colour(self, rgb: int) -> str:

@@ -1,18 +1,16 @@
-"""What a guest writes on its serial port as the cells of a terminal: pyte, with lines kept.
-
-pyte's own HistoryScreen reads a third as fast; here the line that scrolls off is kept as it goes.
-"""
+"""What a guest writes on its serial port as the cells of a terminal."""
 
 from __future__ import annotations
 
-from collections import deque
+import itertools
+from collections.abc import Iterable
 from typing import Any, Final
 
-import pyte
+from rich.cells import get_character_cell_size
 
-from tui.live.cells import Row, letter
+from tui.live.cells import BEHIND, COLOUR, LETTER, Row, char_of, letter
+from tui.live.vt import Stream, Terminal
 
-KEPT_LINES: Final = 2000
 _COLOURS: Final = {
     "black": 0x000000, "red": 0xCD5555, "green": 0x55AA55, "brown": 0xC8A850, "blue": 0x5C7FCD,
     "magenta": 0xB466B4, "cyan": 0x55AAAA, "white": 0xD0D0D0, "brightblack": 0x707070,
@@ -21,47 +19,36 @@ _COLOURS: Final = {
     "brightwhite": 0xFFFFFF,
 }  # fmt: skip
 """pyte's names of the sixteen colours."""
+_BRIGHTER: Final = {name: f"bright{name}" for name in _COLOURS if not name.startswith("bright")}
+"""Bold ones, as terminals of the VGA kind show them."""
 _INK: Final = 0xD0D0D0
 _PAPER: Final = 0x000000
-
-
-class _Screen(pyte.Screen):
-    def __init__(self, columns: int, lines: int) -> None:
-        self.past: deque[Row] = deque(maxlen=KEPT_LINES)
-        self.answers = bytearray()
-        super().__init__(columns, lines)
-
-    def index(self) -> None:
-        """Keep the line that goes."""
-        top, bottom = self.margins or (0, self.lines - 1)
-        if self.cursor.y == bottom and top == 0:
-            self.past.append(_row(self.buffer[0], self.columns))
-        super().index()
-
-    def write_process_input(self, data: str) -> None:
-        """What the guest asked its terminal."""
-        self.answers += data.encode()
 
 
 class Emulator:
     """A terminal of so many columns and lines."""
 
     def __init__(self, columns: int, lines: int) -> None:
-        self._screen = _Screen(columns, lines)
-        self._stream = pyte.ByteStream(self._screen)
+        self._screen = Terminal(columns, lines)
+        self._stream = Stream(self._screen)
         self.back = 0
         """Lines scrolled back."""
 
     def feed(self, data: bytes) -> bytes:
         """Take what the guest wrote; what its terminal answers to that."""
+        before = len(self._screen.past)
         self._stream.feed(data)
+        if self.back:  # who looks back goes on looking at the same lines
+            self.scroll(len(self._screen.past) - before)
         answers = bytes(self._screen.answers)
         self._screen.answers.clear()
         return answers
 
     def resize(self, columns: int, lines: int) -> None:
         """Be of another size."""
-        self._screen.resize(lines, columns)
+        if (columns, lines) != (self._screen.columns, self._screen.lines):
+            self._screen.resize(lines, columns)
+            self.scroll(0)
 
     def scroll(self, lines: int) -> None:
         """Look further back, or (negative) less far."""
@@ -70,37 +57,60 @@ class Emulator:
     def rows(self) -> list[Row]:
         """All lines, the cursor's cell the other way round."""
         screen = self._screen
-        rows = [_row(screen.buffer[line], screen.columns) for line in range(screen.lines)]
+        columns, lines = screen.columns, screen.lines
+        first = len(screen.past) - self.back
+        past = itertools.islice(screen.past, first, first + lines) if self.back else ()
+        rows = [_row(line.cells, columns) for line in past]
+        for line in range(lines - len(rows)):
+            cells = screen.buffer[line]
+            rows.append(_row((cells[column] for column in range(columns)), columns))
         if not screen.cursor.hidden and not self.back:
-            x, y = min(screen.cursor.x, screen.columns - 1), screen.cursor.y
-            cell = rows[y][x]
-            ink, paper = cell >> 24 & 0xFFFFFF, cell & 0xFFFFFF
-            turned = cell >> 48 << 48 | paper << 24 | ink
-            rows[y] = [*rows[y][:x], turned, *rows[y][x + 1 :]]
-        if self.back:
-            past = list(screen.past)[-self.back :]
-            rows = [*past, *rows][: screen.lines]
+            x, y = min(screen.cursor.x, columns - 1), screen.cursor.y
+            rows[y] = [*rows[y][:x], _turned(rows[y][x]), *rows[y][x + 1 :]]
         return rows
 
     def text(self) -> str:
         """What can be seen, as text."""
-        lines = ("".join(chr(cell >> 48) for cell in row).rstrip() for row in self.rows())
+        lines = ("".join(map(char_of, row)).rstrip() for row in self.rows())
         return "\n".join(lines).rstrip()
 
 
-def _row(line: Any, columns: int) -> Row:
-    return [_cell(line[column]) for column in range(columns)]
+def _row(cells: Iterable[Any], columns: int) -> Row:
+    row = [_cell(cell) for cell in itertools.islice(cells, columns)]
+    row += [letter(" ", _INK, _PAPER)] * (columns - len(row))
+    for place, cell in enumerate(row):
+        if cell >> LETTER == BEHIND and not (place and _is_wide(row[place - 1])):
+            row[place] = cell & (1 << LETTER) - 1 | ord(" ") << LETTER
+        elif _is_wide(cell) and (place + 1 == columns or row[place + 1] >> LETTER != BEHIND):
+            row[place] = cell & (1 << LETTER) - 1 | ord("?") << LETTER  # half of it is gone
+    return row
+
+
+def _is_wide(cell: int) -> bool:
+    code = cell >> LETTER
+    return (
+        code > 0x10FF and get_character_cell_size(chr(code)) == 2
+    )  # no wide one comes before Hangul
+
+
+def _turned(cell: int) -> int:
+    ink, paper = cell >> COLOUR & 0xFFFFFF, cell & 0xFFFFFF
+    return cell >> LETTER << LETTER | paper << COLOUR | ink
 
 
 def _cell(char: Any) -> int:
     ink, paper = _colour(char.fg, _INK), _colour(char.bg, _PAPER)
+    if char.bold and char.fg in _BRIGHTER:
+        ink = _COLOURS[_BRIGHTER[char.fg]]
     if char.reverse:
         ink, paper = paper, ink
-    return letter(char.data[:1] or " ", ink, paper)
+    if not char.data:  # the place behind a wide one
+        return BEHIND << LETTER | ink << COLOUR | paper
+    return letter(char.data[0], ink, paper)
 
 
 def _colour(name: str, default: int) -> int:
     if name == "default":
         return default
-    known = _COLOURS.get(name)
+    known = _COLOURS.get(name.replace("bfight", "bright"))  # pyte has one of them so
     return int(name, 16) if known is None else known
