@@ -26,7 +26,7 @@ def why_not(verb: str, info: ConsoleInfo) -> str:
         return ""
     if verb == "live":
         return _why_not_live(info)
-    if verb == "serial":
+    if verb in ("serial", "serial_below"):
         return _why_not_serial(info)
     if machine.adopted:
         return _why_not_adopted(verb, info)

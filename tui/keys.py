@@ -175,6 +175,10 @@ SERIAL: Final = Act(
     "console.serial", "verb('serial')", "s", "Serial", "Lend this terminal to its serial port",
     needs=True,
 )  # fmt: skip
+SERIAL_BELOW: Final = Act(
+    "console.serial-below", "verb('serial_below')", "b", "Serial below",
+    "Show its serial port below the list, which goes on living", show=False, needs=True,
+)  # fmt: skip
 START: Final = Act("vm.start", "verb('start')", "u", "Start", "Power the VM on", needs=True)
 POWER: Final = Act(
     "vm.power",
@@ -298,7 +302,7 @@ CLOSE: Final = Act("app.close", "close", "escape", "Close", "Close this")
 
 CONSOLES: Final = (
     OPEN, LIVE, SERIAL, EXPORT, START, POWER, LOG, NEW, FIND, DETAIL, DOCTOR_LOOK, DEMO, ADOPT,
-    WALL, SORT, REFRESH, BACK,
+    WALL, SERIAL_BELOW, SORT, REFRESH, BACK,
 )  # fmt: skip
 SESSIONS: Final = (SESSION_CONSOLE, DISCONNECT, FIND, SORT, REFRESH, BACK)
 SOURCES: Final = (SOURCE_CONSOLES, FIND, SORT, REFRESH, BACK)

@@ -73,16 +73,19 @@ class Looks:
     # -- the serial port
 
     def serial(self, info: ConsoleInfo) -> None:
-        """Lend the terminal to it; where there is none to lend, show it in a screen."""
-        if not self._host.may_change():
-            return
+        """Lend the terminal to it; where there is none to lend, show it below the list."""
         driver = self._app._driver  # whether the terminal can be lent
-        if driver is not None and driver.can_suspend:
+        if driver is None or not driver.can_suspend:
+            self.serial_below(info)
+        elif self._host.may_change():
             self._app.run_worker(self._lend(info), name="serial", exit_on_error=False)
-            return
-        from tui.screens.serial import SerialScreen
 
-        self._app.push_screen(SerialScreen(self._host, info))
+    def serial_below(self, info: ConsoleInfo) -> None:
+        """Show it below the list."""
+        if self._host.may_change():
+            from tui.screens.serial import SerialScreen
+
+            self._app.push_screen(SerialScreen(self._host, info))
 
     async def _lend(self, info: ConsoleInfo) -> None:
         machine = info.machine

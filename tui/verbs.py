@@ -82,6 +82,9 @@ class Verbs:
     def _serial(self, info: ConsoleInfo) -> None:
         self._looks.serial(info)
 
+    def _serial_below(self, info: ConsoleInfo) -> None:
+        self._looks.serial_below(info)
+
     def _export(self, info: ConsoleInfo) -> None:
         name = human.one_line(info.machine.name)
 

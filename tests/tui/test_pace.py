@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from tui.live.pace import (
@@ -55,7 +57,7 @@ def test_nothing_goes_before_the_terminal_has_drawn_what_went_before() -> None:
 def test_a_quick_terminal_gets_fifteen_frames_a_second_and_whole_pictures() -> None:
     sent = play(Pace(), rate=50e6, seconds=5.0)
     assert 74 <= len(sent) <= 77
-    gaps = [after[0] - before[0] for before, after in zip(sent, sent[1:], strict=False)]
+    gaps = [after[0] - before[0] for before, after in itertools.pairwise(sent)]
     assert min(gaps) == pytest.approx(FRAME_SECONDS)
     assert sent[-1][1] == MOST_BYTES
 

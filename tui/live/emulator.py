@@ -21,6 +21,8 @@ _COLOURS: Final = {
 """pyte's names of the sixteen colours."""
 _BRIGHTER: Final = {name: f"bright{name}" for name in _COLOURS if not name.startswith("bright")}
 """Bold ones, as terminals of the VGA kind show them."""
+_DECCKM: Final = 1 << 5
+"""pyte's number for private mode 1."""
 _INK: Final = 0xD0D0D0
 _PAPER: Final = 0x000000
 
@@ -43,6 +45,11 @@ class Emulator:
         answers = bytes(self._screen.answers)
         self._screen.answers.clear()
         return answers
+
+    @property
+    def application_cursor(self) -> bool:
+        """Whether the guest wants to be told of cursor keys as applications are (DECCKM)."""
+        return _DECCKM in self._screen.mode
 
     def resize(self, columns: int, lines: int) -> None:
         """Be of another size."""

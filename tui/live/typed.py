@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from textual.keys import key_to_character
+from textual.keys import _character_to_key
 
 MODIFIERS: Final = {"ctrl": "ctrl", "alt": "alt", "shift": "shift", "super": "meta_l"}
 NAMED: Final = {
@@ -19,6 +19,10 @@ NAMED: Final = {
     **{f"f{number}": f"f{number}" for number in range(1, 13)},
 }  # fmt: skip
 """Textual's names of keys, and QEMU's."""
+
+
+_CHARACTERS: Final = {_character_to_key(chr(code)): chr(code) for code in range(32, 127)}
+"""Textual's names of keys that write a character of ASCII, and that character."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +52,15 @@ def typed(key: str, character: str | None) -> Typed | None:
 
 def _plain(base: str, modifiers: list[str]) -> str:
     """A key with a character on it, as a US keyboard has it; capitals take shift along."""
-    if base == "at":  # what ctrl+space sends
+    char = character_of(base)
+    if char == "@":  # what ctrl+space sends
         return "spc"
-    char = key_to_character(base) or ""
     if len(char) == 1 and char.isascii() and char.isupper():
         modifiers.append("shift")
         return char.lower()
     return char if len(char) == 1 and char.isascii() and char.isprintable() else ""
+
+
+def character_of(key: str) -> str:
+    """What a key without modifiers writes; nothing when its name says none."""
+    return _CHARACTERS.get(key, key if len(key) == 1 else "")

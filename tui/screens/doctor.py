@@ -16,6 +16,7 @@ from broker.findings import Mark, Step
 from broker.model import MachineKey
 from broker.service.port import Service
 from tui import keys
+from tui.copying import copy
 from tui.host import Host
 from tui.widgets.hint_bar import HintBar
 
@@ -82,8 +83,7 @@ class DoctorScreen(Screen[None]):
 
     def action_copy(self) -> None:
         """Through the terminal's own clipboard (OSC 52)."""
-        self.app.copy_to_clipboard(self._text.plain)
-        self.notify("Sent to the terminal's clipboard", title="Copied")
+        copy(self.app, self._text.plain)
 
     def action_close(self) -> None:
         """Back to where one was."""

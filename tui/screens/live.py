@@ -18,6 +18,7 @@ from broker import human
 from broker.errors import BrokerError
 from broker.service.port import ConsoleInfo
 from broker.view import Pointer, View, Way
+from tui.copying import copy
 from tui.driver import ConsoleDriver, GuestKey
 from tui.host import Host
 from tui.live import still
@@ -275,8 +276,7 @@ class LiveScreen(Screen[BrokerError | None]):
 
     def _do_copy(self) -> None:
         if self._player.shown is not None and self._player.shown.page is not None:
-            self.app.copy_to_clipboard(self._player.shown.page.text)
-            self.notify("The screen's text went to the terminal's clipboard", title="Copied")
+            copy(self.app, self._player.shown.page.text)
 
     def _do_shot(self) -> None:
         if self._player.shown is None:

@@ -14,6 +14,7 @@ from textual.widgets import Static
 from broker import human
 from broker.model import MachineKey
 from tui import keys
+from tui.copying import copy
 from tui.host import Host
 from tui.widgets.hint_bar import HintBar
 
@@ -77,8 +78,7 @@ class MachineLogScreen(Screen[None]):
 
     def action_copy(self) -> None:
         """Through the terminal's own clipboard (OSC 52)."""
-        self.app.copy_to_clipboard(self._text)
-        self.notify("Sent to the terminal's clipboard", title="Copied")
+        copy(self.app, self._text)
 
     def action_close(self) -> None:
         """Back to where one was."""

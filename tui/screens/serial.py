@@ -1,4 +1,7 @@
-"""A guest's serial port in a screen of ours, where the terminal cannot be lent: in a browser."""
+"""A guest's serial port below the list, or over it: in a browser, and in a terminal by choice.
+
+The list above goes on living. Where one wants the port alone, the terminal is lent (`looks`).
+"""
 
 from __future__ import annotations
 
@@ -9,32 +12,31 @@ from typing import ClassVar, Final
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.screen import Screen
+from textual.containers import Vertical
+from textual.screen import ModalScreen
 
 from broker import human
 from broker.errors import BrokerError, Refused
 from broker.guest import SerialLine, SerialWriter
 from broker.service.port import ConsoleInfo
 from broker.unwrap import unwrapped
+from tui.copying import copy
 from tui.host import Host
 from tui.live.cells import Palette, depth_of
 from tui.live.emulator import Emulator
 from tui.live.frame_view import FrameView
+from tui.live.vt_keys import sent
 from tui.widgets.line import Line, Piece
 
 LEADER: Final = "ctrl+right_square_bracket"
 FLUSH_SECONDS: Final = 1 / 30
 HISTORY_LINES: Final = 200
 WAITING: Final = 256
-_SENT: Final = {
-    "up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "home": "\x1b[H",
-    "end": "\x1b[F", "pageup": "\x1b[5~", "pagedown": "\x1b[6~", "insert": "\x1b[2~",
-    "delete": "\x1b[3~", "escape": "\x1b", "enter": "\r", "tab": "\t", "backspace": "\x7f",
-    "shift+tab": "\x1b[Z", "f1": "\x1bOP", "f2": "\x1bOQ", "f3": "\x1bOR", "f4": "\x1bOS",
-    "f5": "\x1b[15~", "f6": "\x1b[17~", "f7": "\x1b[18~", "f8": "\x1b[19~", "f9": "\x1b[20~",
-    "f10": "\x1b[21~", "f11": "\x1b[23~", "f12": "\x1b[24~",
-}  # fmt: skip
-"""What a terminal of the VT family sends. Source: XTerm Control Sequences, PC-style keys."""
+SLICE_BYTES: Final = 4096
+"""Read at once; keys and the list have their turn after each."""
+MOST_PASTED: Final = 64 * 1024
+SPLIT_LINES: Final = 20
+"""In a terminal with fewer lines the list has no room above."""
 
 
 class SerialBar(Line):
@@ -52,11 +54,11 @@ class SerialBar(Line):
         left = [Piece(f" {self._name} ", "here", keep=9), Piece(" serial ", "dim", keep=1)]
         if self.note:
             left.append(Piece(f" {self.note} ", "warn", keep=5))
-        hint = Piece(" then . leaves, c copies, PgUp scrolls ", "dim", keep=2)
+        hint = Piece(" then . leaves, w halves or fills, c copies, PgUp scrolls ", "dim", keep=2)
         return left, [Piece(" ^] ", "key", keep=9), hint]
 
 
-class SerialScreen(Screen[None]):
+class SerialScreen(ModalScreen[None]):
     """A terminal on a guest's serial port; keys go to it but after `Ctrl-]`."""
 
     CSS_PATH = "../styles/live.tcss"
@@ -74,12 +76,14 @@ class SerialScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """A line, and the terminal."""
-        yield SerialBar(self._info.machine.name)
-        yield FrameView(Palette(depth_of(self.app)))
+        with Vertical():
+            yield SerialBar(self._info.machine.name)
+            yield FrameView(Palette(depth_of(self.app)))
 
     def on_mount(self) -> None:
         """Open it."""
         self._host.captor = self
+        self.set_class(self.app.size.height >= SPLIT_LINES, "-split")
         self._bridge()
 
     def on_unmount(self) -> None:
@@ -107,12 +111,17 @@ class SerialScreen(Screen[None]):
     async def _both_ways(self, line: SerialLine, writer: SerialWriter | None) -> None:
         async with unwrapped(), asyncio.TaskGroup() as group:
             typing = group.create_task(self._type(writer), name="serial keys")
-            async with contextlib.aclosing(line.follow(line.lines_back(HISTORY_LINES))) as said:
+            begin, now = line.lines_back(HISTORY_LINES), line.end()
+            async with contextlib.aclosing(line.follow(begin)) as said:
                 async for data in said:
-                    answers = self._emulator.feed(data)
-                    if answers and line.end() and writer is not None:
-                        self._send(answers)
-                    self._show_soon()
+                    for at in range(0, len(data), SLICE_BYTES):
+                        answers = self._emulator.feed(data[at : at + SLICE_BYTES])
+                        self._show_soon()
+                        await asyncio.sleep(0)
+                        # To what was asked long ago, an answer would be typed in now.
+                        if answers and begin >= now and writer is not None:
+                            self._send(answers)
+                    begin += len(data)
             typing.cancel()
 
     async def _type(self, writer: SerialWriter | None) -> None:
@@ -122,8 +131,10 @@ class SerialScreen(Screen[None]):
                 await writer.send(data)
 
     def _send(self, data: bytes) -> None:
-        with contextlib.suppress(asyncio.QueueFull):
+        try:
             self._typed.put_nowait(data)
+        except asyncio.QueueFull:
+            self._note("the guest takes no keys; this one was dropped")
 
     # -- showing
 
@@ -161,7 +172,7 @@ class SerialScreen(Screen[None]):
         if not self.is_active or not isinstance(event, events.Key | events.Paste):
             return False
         if isinstance(event, events.Paste):
-            self._send(event.text.replace("\n", "\r").encode())
+            self._paste(event.text)
         elif self._led:
             self._led = False
             self._lead(event.key)
@@ -171,13 +182,18 @@ class SerialScreen(Screen[None]):
             self._key(event)
         return True
 
+    def _paste(self, text: str) -> None:
+        if len(text) > MOST_PASTED:
+            self._note(f"{len(text):,} characters are too many; {MOST_PASTED:,} are not")
+        else:
+            self._send(text.replace("\r\n", "\r").replace("\n", "\r").encode())
+
     def _key(self, event: events.Key) -> None:
-        sent = _SENT.get(event.key) or event.character
-        if sent is None and event.key.startswith("ctrl+") and len(event.key) == 6:
-            sent = chr(ord(event.key[5:]) & 0x1F)
-        if sent:
+        cursor = self._emulator.application_cursor
+        if data := sent(event.key, event.character, application_cursor=cursor):
             self._emulator.scroll(-self._emulator.back)
-            self._send(sent.encode())
+            self._show_soon()
+            self._send(data.encode())
 
     def _lead(self, key: str) -> None:
         match key:
@@ -186,8 +202,10 @@ class SerialScreen(Screen[None]):
             case "right_square_bracket" | "ctrl+right_square_bracket":
                 self._send(b"\x1d")
             case "c":
-                self.app.copy_to_clipboard(self._emulator.text())
-                self.notify("The screen's text went to the clipboard", title="Copied")
+                copy(self.app, self._emulator.text())
+            case "w":
+                self.toggle_class("-split")
+                self.call_after_refresh(self._fit)
             case "pageup" | "pagedown":
                 lines = self.query_one(FrameView).size.height // 2
                 self._emulator.scroll(lines if key == "pageup" else -lines)

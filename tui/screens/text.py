@@ -11,6 +11,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui import keys
+from tui.copying import copy
 
 
 class TextScreen(ModalScreen[None]):
@@ -38,8 +39,7 @@ class TextScreen(ModalScreen[None]):
 
     def action_copy(self) -> None:
         """Through the terminal's own clipboard (OSC 52)."""
-        self.app.copy_to_clipboard(self._text)
-        self.notify("Sent to the terminal's clipboard", title="Copied")
+        copy(self.app, self._text)
 
     def action_close(self) -> None:
         """Go on."""

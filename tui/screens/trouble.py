@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui import keys
+from tui.copying import copy
 
 
 class TroubleScreen(ModalScreen[None]):
@@ -41,8 +42,7 @@ class TroubleScreen(ModalScreen[None]):
 
     def action_copy(self) -> None:
         """Through the terminal's own clipboard (OSC 52)."""
-        self.app.copy_to_clipboard(self._text)
-        self.notify("Sent to the terminal's clipboard", title="Copied")
+        copy(self.app, self._text)
 
     def action_close(self) -> None:
         """Go on."""
