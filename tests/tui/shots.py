@@ -132,6 +132,7 @@ SHOTS: Final = {
     "occupied": Shot((*DEMO, "l"), "is in use"),
     "layout": Shot((*DEMO, "l", "ctrl+right_square_bracket", "k"), "eyboard layout", nobody),
     "serial": Shot((*DEMO, "s"), "login:"),
+    "serial-whole": Shot((*DEMO, "b", "ctrl+right_square_bracket", "w"), "login:", alone=True),
     "wall": Shot(("w",), "2 running here", nobody),
     # dialogs
     "power": Shot((*DEMO, "p"), "Power: demo"),
