@@ -14,11 +14,14 @@ from tests.fakes.service import FakeService
 from tests.tui import cells, shots
 from tests.tui.conftest import Drive, settle
 from tests.tui.letters import teach
+from tui import jobs
 from tui.app import BrokerApp
 from tui.glyphs import ASCII
 from tui.screens import live
+from tui.screens.trouble import TroubleScreen
 
 SIZES = ((80, 24), (120, 36), (160, 48))
+ROOT = Path(__file__).parents[2]
 PATIENCE = 1500
 """Turns of 30 ms; a loaded machine is slow."""
 
@@ -39,6 +42,11 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
         notify(app, message, **{**how, "timeout": 3600.0})
 
     monkeypatch.setattr(BrokerApp, "notify", stay)
+
+    def trouble(text: str, log_path: Path | None) -> TroubleScreen:
+        return TroubleScreen(text.replace(f"{ROOT}/", ""), log_path)
+
+    monkeypatch.setattr(jobs, "TroubleScreen", trouble)
 
 
 async def at_rest(pilot: Pilot[None], *shows: str) -> str:
