@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,7 @@ _NAMES: Final = {
     "asterisk": "*",
     "shift+space": "Shift-Space",
     "comma": ",",
+    "full_stop": ".",
     "exclamation_mark": "!",
     "tab": "Tab",
     "f1": "F1",
@@ -79,6 +81,15 @@ class Act:
 
 REMAPPED: dict[str, str] = {}
 """Other keys, by id; `keys.remap` fills it."""
+
+
+_VERB: Final = re.compile(r"(?:verb|choose)\('(\w+)'\)")
+
+
+def verb_of(act: Act) -> str:
+    """The verb that an act does to a machine (`allowed.why_not`); empty where it does none."""
+    found = _VERB.fullmatch(act.action)
+    return found[1] if found else ""
 
 
 def display(key: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from textual.app import App, SystemCommand
 from textual.command import DiscoveryHit, Hit, Hits, Provider
@@ -15,63 +15,88 @@ from textual.screen import Screen
 from broker import human
 from broker.service.port import ConsoleInfo
 from tui import keys
+from tui.act import verb_of
 from tui.allowed import why_not
 from tui.host import Host
 from tui.screens.consoles import ConsolesScreen
 from tui.screens.page import Page
+from tui.screens.row_menu import RowMenu
 
 _MOST_HITS: Final = 20
-_VERBS: Final = (
-    ("open", keys.OPEN),
-    ("export", keys.EXPORT),
-    ("start", keys.START),
-    ("stop", keys.STOP),
-    ("kill", keys.KILL),
-    ("delete", keys.DELETE),
-    ("log", keys.LOG),
-    ("doctor", keys.DOCTOR_LOOK),
-)
+_ACTS: Final = (
+    keys.OPEN, keys.LIVE, keys.SERIAL, keys.EXPORT, *keys.OF_POWER, keys.CLONE, keys.SNAPSHOTS,
+    keys.LOG, keys.DOCTOR_LOOK,
+)  # fmt: skip
+
+
+class Offer(NamedTuple):
+    """Something to do, in words."""
+
+    title: str
+    act: keys.Act
+    do: Callable[[], None]
 
 
 class ConsoleCommands(Provider):
-    """`kill db`: the first word may begin a verb's name, the others filter the consoles."""
+    """`kill db`: the first word may begin a verb's name, the others filter the consoles.
+
+    Verbs of power are offered for the marked ones too. All go the way that keys go, so that what
+    waits, waits, and what asks first, asks first.
+    """
 
     @property
     def _host(self) -> Host:
         return cast("Host", self.app)
 
     async def discover(self) -> Hits:
-        """What can be done to the selected console."""
-        info = getattr(self.screen, "selected", None)
-        if not isinstance(info, ConsoleInfo):
-            return
-        name = human.one_line(info.machine.name)
-        for verb, act in _VERBS:
-            if not why_not(verb, info):
-                do = partial(self._host.do, verb, info.machine.key)
-                title = Content(f"{act.label} {name}")
-                yield DiscoveryHit(title, do, text=title.plain, help=act.help)
+        """What can be done to the marked consoles, or to the selected one."""
+        for title, act, do in (*self._of_many(keys.OF_POWER), *self._of_one()):
+            yield DiscoveryHit(Content(title), do, text=title, help=act.help)
 
     async def search(self, query: str) -> Hits:
         """Verbs times consoles, the best few: the catalog filters, never the palette's matcher."""
-        for place, (title, verb, act, info) in enumerate(islice(self._offers(query), _MOST_HITS)):
-            do = partial(self._host.do, verb, info.machine.key)
+        for place, (title, act, do) in enumerate(islice(self._offers(query), _MOST_HITS)):
             yield Hit(1 - place / 100, Content(title), do, text=title, help=act.help)
 
-    def _offers(self, query: str) -> Iterator[tuple[str, str, keys.Act, ConsoleInfo]]:
-        catalog = self._host.catalog
+    def _of_one(self) -> Iterator[Offer]:
+        infos = self._chosen()
+        if len(infos) == 1:
+            yield from self._for(infos[0], _ACTS, human.one_line(infos[0].machine.name))
+
+    def _chosen(self) -> Sequence[ConsoleInfo]:
+        return self.screen.machines() if isinstance(self.screen, RowMenu) else ()
+
+    def _of_many(self, acts: Sequence[keys.Act]) -> Iterator[Offer]:
+        infos = self._chosen()
+        if len(infos) < 2:
+            return
+        held = [info.machine.key for info in infos]
+        for act in acts:
+            able = sum(not why_not(verb_of(act), info) for info in infos)
+            if act in keys.OF_POWER and able:
+                only = f" ({able} of them)" if able < len(infos) else ""
+                do = partial(self._host.do_all, verb_of(act), held)
+                yield Offer(f"{act.label} {len(infos)} marked{only}", act, do)
+
+    def _for(self, info: ConsoleInfo, acts: Sequence[keys.Act], name: str) -> Iterator[Offer]:
+        for act in acts:
+            if not why_not(verb_of(act), info):
+                do = partial(self._host.do, verb_of(act), info.machine.key)
+                yield Offer(f"{act.label} {name}", act, do)
+
+    def _offers(self, query: str) -> Iterator[Offer]:
         first, _, rest = query.strip().lower().partition(" ")
-        verbs = [
-            (verb, act) for verb, act in _VERBS if first and act.label.lower().startswith(first)
+        acts = [
+            act
+            for act in _ACTS
+            if first and (f" {act.label.lower()} {verb_of(act)}").count(f" {first}")
         ]
-        text = rest if verbs else query
-        found, _ = catalog.find(text)
+        if acts and "marked".startswith(rest.split(" ")[-1]):
+            yield from self._of_many(acts)
+        found, _ = self._host.catalog.find(rest if acts else query)
         for number in islice(found, _MOST_HITS):
-            info = catalog.row(number)
-            name = human.one_line(info.machine.full_name)
-            for verb, act in verbs or _VERBS[:2]:
-                if not why_not(verb, info):
-                    yield f"{act.label} {name}", verb, act, info
+            info = self._host.catalog.row(number)
+            yield from self._for(info, acts or _ACTS[:4], human.one_line(info.machine.full_name))
 
 
 def everywhere(app: App[Any], screen: Screen[object]) -> Iterable[SystemCommand]:

@@ -96,6 +96,14 @@ APP: Final = (
     HELP,
 )
 
+MENU: Final = Act(
+    "list.menu",
+    "menu",
+    "full_stop,shift+f10",
+    "Menu",
+    "What can be done to the row, and why not the rest; the right button too",
+    show=False,
+)
 TABLE: Final = (
     Act("list.up", "move(-1)", "up,k", "Up", "One row up", show=False),
     Act("list.down", "move(1)", "down,j", "Down", "One row down", show=False),
@@ -122,6 +130,7 @@ TABLE: Final = (
         "Mark every listed row, or take all marks off",
         show=False,
     ),
+    MENU,
 )
 
 FIND: Final = Act(
@@ -265,7 +274,12 @@ SNAPSHOT_DELETE: Final = Act(
     "snapshot.delete", "delete", "D", "Delete", "Forget that state; asks first"
 )
 MACHINE_CONSOLE: Final = Act(
-    "machine.console", "console", "enter", "Go to console", "Select it in the consoles"
+    "machine.console",
+    "console",
+    "enter",
+    "Go to console",
+    "Select it in the consoles",
+    needs=True,
 )
 
 DISCONNECT: Final = Act(
@@ -274,15 +288,31 @@ DISCONNECT: Final = Act(
     "x",
     "Disconnect",
     "End the selected or the marked sessions; z undoes",
+    needs=True,
 )
 SESSION_CONSOLE: Final = Act(
-    "session.console", "console", "enter", "Go to console", "Select its machine in the consoles"
+    "session.console",
+    "console",
+    "enter",
+    "Go to console",
+    "Select its machine in the consoles",
+    needs=True,
 )
 SOURCE_CONSOLES: Final = Act(
-    "source.consoles", "consoles", "enter", "Its consoles", "Show only this source's consoles"
+    "source.consoles",
+    "consoles",
+    "enter",
+    "Its consoles",
+    "Show only this source's consoles",
+    needs=True,
 )
 EVENT_CONSOLE: Final = Act(
-    "event.console", "console", "enter", "Go to console", "Select the machine it is about"
+    "event.console",
+    "console",
+    "enter",
+    "Go to console",
+    "Select the machine it is about",
+    needs=True,
 )
 EVENT_FOLLOW: Final = Act(
     "event.follow", "follow", "f", "Follow", "Stay on the newest line as more come"
@@ -291,7 +321,12 @@ EVENT_EXPORT: Final = Act(
     "event.export", "export", "e", "Export", "Write what is listed to a CSV or JSON file"
 )
 WORKER_SESSIONS: Final = Act(
-    "proxy.sessions", "worker_sessions", "enter", "Sessions", "Go to the live sessions"
+    "proxy.sessions",
+    "worker_sessions",
+    "enter",
+    "Sessions",
+    "Go to the live sessions",
+    needs=True,
 )
 LOG_SERIAL: Final = Act(
     "log.other", "other", "tab,s", "QEMU/serial", "Switch between QEMU's output and the serial port"
@@ -332,6 +367,9 @@ WALL_KEYS: Final = (
     Act("wall.sort", "sort", "S", "Sort", "Those that changed last first, now", show=False),
     CLOSE,
 )
+
+OF_POWER: Final = (START, STOP, PAUSE, RESUME, RESET, KILL, DELETE)
+"""In the order of the menus."""
 
 SCREENS: Final = {
     "Consoles": CONSOLES,

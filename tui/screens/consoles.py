@@ -106,6 +106,10 @@ class ConsolesScreen(Listing):
             return [catalog.row(number) for number in catalog.order if number in marks]
         return [] if self.selected is None else [self.selected]
 
+    def machines(self) -> Sequence[ConsoleInfo]:
+        """For the menu of a row."""
+        return self.chosen()
+
     # -- showing -----------------------------------------------------------------------------
 
     def show(self, snapshot: Snapshot, /) -> None:

@@ -11,7 +11,7 @@ from textual.widgets import Input
 
 from tui.query import Query
 from tui.rows import Column
-from tui.screens.page import Page
+from tui.screens.row_menu import RowMenu
 from tui.screens.sort import SortScreen
 from tui.widgets.filter_bar import FilterBar
 from tui.widgets.table import VirtualTable
@@ -20,7 +20,7 @@ REST_FACTOR = 20
 """Rest this many times as long as filtering took, when only changed rows ask for it."""
 
 
-class Listing(Page):
+class Listing(RowMenu):
     """A page with a filter line over a table."""
 
     EXAMPLE: ClassVar[str] = "type to narrow: words  -word"

@@ -15,6 +15,7 @@ from textual.widgets import Static
 from broker.errors import BrokerError
 from broker.model import MachineKey
 from broker.provisioning import VmFacts
+from broker.service.port import ConsoleInfo
 from tui import keys
 from tui.allowed import why_not
 from tui.host import Host
@@ -104,6 +105,10 @@ class MachinesScreen(ListPage[MachineKey, Vm]):
         vm = self.selected
         text = explained(vm, self.host.glyphs) if vm is not None else ""
         self.query_one("#advice Static", Static).update(text)
+
+    def machines(self) -> Sequence[ConsoleInfo]:
+        """For the menu of a row."""
+        return [self.rows[key].info for key in self.chosen()]
 
     # -- doing -------------------------------------------------------------------------------
 

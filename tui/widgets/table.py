@@ -53,7 +53,7 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
         """A row was clicked twice."""
 
     class Asked(Message):
-        """The right button was pressed on the row under the cursor."""
+        """Somebody wants to know what can be done to the row under the cursor, or the marked."""
 
     class Marked(Message):
         """Other rows are marked."""
@@ -284,6 +284,10 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
         """To the first or the last row."""
         self._go(len(self._view) - 1 if end else 0)
 
+    def action_menu(self) -> None:
+        """Ask what can be done, as the right button does."""
+        self.post_message(self.Asked())
+
     # -- marking -----------------------------------------------------------------------------
 
     def _mark(self, keys: Collection[K], *, on: bool) -> None:
@@ -341,6 +345,8 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
             return
         self._go(index)
         if event.button == 3:
+            if self._view[index] not in self.marks:
+                self.unmark()  # it is this row that is meant
             self.post_message(self.Asked())
         elif event.ctrl:
             key = self._view[index]
