@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from textual import work
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import BindingType
 from textual.command import CommandPalette
 from textual.driver import Driver
@@ -34,7 +34,7 @@ from tui import keys, pages, themes
 from tui.acting import Acting
 from tui.catalog import Catalog
 from tui.checkup import Checkups, Verdict
-from tui.commands import ConsoleCommands, everywhere
+from tui.commands import Commands, everywhere
 from tui.driver import GuestKey
 from tui.glyphs import UNICODE, Glyphs
 from tui.host import Captor
@@ -60,7 +60,7 @@ class BrokerApp(Acting):
     TITLE = "Console Broker"
     CSS_PATH = "styles/app.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [act.binding() for act in keys.APP]
-    COMMANDS = App.COMMANDS | {ConsoleCommands}
+    COMMANDS = {Commands}  # noqa: RUF012 - Textual declares it as an instance's
     DEFAULT_MODE = "consoles"
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - Textual declares it as an instance's
         (0, "-narrow"),

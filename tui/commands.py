@@ -8,9 +8,10 @@ from itertools import islice
 from typing import Any, Final, NamedTuple, cast
 
 from textual.app import App, SystemCommand
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.command import DiscoveryHit, Hit, Hits
 from textual.content import Content
 from textual.screen import Screen
+from textual.system_commands import SystemCommandsProvider
 
 from broker import human
 from broker.service.port import ConsoleInfo
@@ -37,11 +38,12 @@ class Offer(NamedTuple):
     do: Callable[[], None]
 
 
-class ConsoleCommands(Provider):
+class Commands(SystemCommandsProvider):
     """`kill db`: the first word may begin a verb's name, the others filter the consoles.
 
     Verbs of power are offered for the marked ones too. All go the way that keys go, so that what
-    waits, waits, and what asks first, asks first.
+    waits, waits, and what asks first, asks first. The app's own commands come last: Textual asks
+    several providers in any order.
     """
 
     @property
@@ -52,11 +54,15 @@ class ConsoleCommands(Provider):
         """What can be done to the marked consoles, or to the selected one."""
         for title, act, do in (*self._of_many(keys.OF_POWER), *self._of_one()):
             yield DiscoveryHit(Content(title), do, text=title, help=act.help)
+        async for hit in super().discover():
+            yield hit
 
     async def search(self, query: str) -> Hits:
         """Verbs times consoles, the best few: the catalog filters, never the palette's matcher."""
         for place, (title, act, do) in enumerate(islice(self._offers(query), _MOST_HITS)):
             yield Hit(1 - place / 100, Content(title), do, text=title, help=act.help)
+        async for hit in super().search(query):
+            yield hit
 
     def _of_one(self) -> Iterator[Offer]:
         infos = self._chosen()
