@@ -21,7 +21,7 @@ def why_not(verb: str, info: ConsoleInfo) -> str:
     if verb in ("open", "export"):
         if machine.protocol is Protocol.NONE:
             return f"{machine.name} has no screen that can be reached"
-        if verb == "open" and info.startable and machine.state is State.STOPPED:
+        if verb == "open" and _can_start(info) and machine.state is State.STOPPED:
             return f"{machine.name} is off; u starts it"
         return ""
     if verb == "live":
@@ -34,6 +34,8 @@ def why_not(verb: str, info: ConsoleInfo) -> str:
         return _why_not_there(verb, info)
     if not info.startable:
         return f"{machine.name} is not a VM of this broker: {machine.key.source} runs it"
+    if verb == "reboot":
+        return f"{machine.name} runs here: R resets it, d shuts it down, and then s starts it"
     if verb == "start" and machine.state in _LIVE:
         return f"{machine.name} is {state_word(machine.state)} already"
     if verb in ("stop", "kill") and machine.state is State.STOPPED:
@@ -62,6 +64,7 @@ _ABILITY: Final = {
     "pause": Ability.PAUSE,
     "resume": Ability.RESUME,
     "reset": Ability.RESET,
+    "reboot": Ability.REBOOT,
 }
 
 
@@ -104,10 +107,16 @@ def _why_not_live(info: ConsoleInfo) -> str:
 def _why_not_serial(info: ConsoleInfo) -> str:
     machine = info.machine
     if not (machine.defined or machine.adopted):
-        return f"Only VMs of this host have a serial port here; {machine.key.source} runs this one"
+        lacks = f"{machine.key.source}, which runs {machine.name}, lends nobody its serial port"
+        if why := info.abilities.get(Ability.SERIAL, lacks):
+            return why
     return _off(info) if machine.state in _NO_GUEST else ""
 
 
 def _off(info: ConsoleInfo) -> str:
-    how = "; u starts it" if info.startable else ""
+    how = "; u starts it" if _can_start(info) else ""
     return f"{info.machine.name} is {state_word(info.machine.state)}{how}"
+
+
+def _can_start(info: ConsoleInfo) -> bool:
+    return info.startable or info.abilities.get(Ability.START) == ""

@@ -224,6 +224,14 @@ STOP: Final = Act(
     "Ask the guest to power off; 5 s to undo",
     needs=True,
 )
+REBOOT: Final = Act(
+    "vm.reboot",
+    "choose('reboot')",
+    "b",
+    "Reboot",
+    "Ask a hypervisor's guest to boot anew; 5 s to undo",
+    needs=True,
+)
 KILL: Final = Act(
     "vm.kill", "choose('kill')", "k", "Kill", "Power off at once; asks first", needs=True
 )
@@ -342,7 +350,7 @@ CONSOLES: Final = (
 SESSIONS: Final = (SESSION_CONSOLE, DISCONNECT, FIND, SORT, REFRESH, BACK)
 SOURCES: Final = (SOURCE_CONSOLES, FIND, SORT, REFRESH, BACK)
 EVENTS: Final = (EVENT_CONSOLE, EVENT_FOLLOW, EVENT_EXPORT, FIND, SORT, REFRESH, BACK)
-POWER_MENU: Final = (POWER_START, STOP, PAUSE, RESUME, RESET, KILL, DELETE, CLOSE)
+POWER_MENU: Final = (POWER_START, STOP, REBOOT, PAUSE, RESUME, RESET, KILL, DELETE, CLOSE)
 MACHINE_LOG: Final = (LOG_SERIAL, LOG_AGAIN, COPY, CLOSE)
 MACHINES: Final = (
     MACHINE_CONSOLE, START, POWER, NEW, CLONE, SNAPSHOTS, LIVE, LOG, FIND, SORT, REFRESH,

@@ -67,8 +67,9 @@ class Looks:
             if way is not None:
                 self._show(info, way)
 
-        can_watch = machine.defined or machine.adopted
-        self._app.push_screen(OccupiedScreen(machine.name, there, can_watch=can_watch), answered)
+        self._app.push_screen(
+            OccupiedScreen(machine.name, there, can_watch=info.watchable), answered
+        )
 
     # -- the serial port
 

@@ -55,6 +55,7 @@ ACTS: Final = {
     "start": Act("Starting", "started", Tier.FREE, lambda s, key: s.start(key)),
     "resume": Act("Resuming", "resumed", Tier.FREE, lambda s, key: s.resume(key)),
     "stop": Act("Shutting down", "shut down", Tier.UNDO, lambda s, key: s.stop(key)),
+    "reboot": Act("Rebooting", "told to boot anew", Tier.UNDO, lambda s, key: s.reboot(key)),
     "pause": Act("Pausing", "paused", Tier.UNDO, lambda s, key: s.pause(key)),
     "reset": Act(
         "Resetting",

@@ -57,6 +57,12 @@ class ConsoleInfo:
     seen_at: datetime | None = None
     abilities: Mapping[Ability, str] = field(default_factory=dict)
 
+    @property
+    def watchable(self) -> bool:
+        """Whether its screen can be looked at without taking anybody's place."""
+        machine = self.machine
+        return machine.defined or machine.adopted or self.abilities.get(Ability.SCREENSHOT) == ""
+
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:

@@ -36,11 +36,11 @@ class ViewingVerbs:
         """A screen, open until the block ends."""
         service = self._viewing_service
         info = await service.find(f"{key.source}/{key.uuid}")
-        here = info.machine.defined or info.machine.adopted
         there = [each for each in await service.sessions() if each.key == key]
         if way is Way.USE:
             see_that_it_is_free(info.machine, there)
-        if here and (way is Way.WATCH or not await self._is_proxied(info)):
+        here = info.machine.defined or info.machine.adopted
+        if info.watchable and (way is Way.WATCH or (here and not await self._is_proxied(info))):
             yield (await service.guest(key)).view(calm=calm)
             return
         if info.machine.protocol is not Protocol.SPICE:
@@ -49,7 +49,7 @@ class ViewingVerbs:
             raise Occupied(
                 f"{info.machine.full_name} serves one viewer at a time, and there is one",
                 in_turn=False,
-                fix="Only VMs of this host can be watched meanwhile; wait, or take over",
+                fix="Its source gives no pictures to watch it meanwhile; wait, or take over",
             )
         if not (await service.proxy_status()).serving:
             raise Unreachable("No proxy is serving", fix="Start one: broker serve")

@@ -13,8 +13,10 @@ from broker.errors import NoConsole, Refused, Unreachable, UsageError
 from broker.guest import Screenshot, SerialLine
 from broker.model import Machine
 from broker.png import SIGNATURE, encode_png
+from broker.view import CALM_SECONDS, View
 from sources.libvirt import link
 from sources.libvirt.link import Connection, Link
+from sources.libvirt.view import ScreenshotView
 
 NONBLOCK: Final = 1
 READABLE: Final = 1
@@ -36,6 +38,10 @@ class LibvirtGuest:
         """What is on its first screen."""
         kind, data = await self._link.call(self._shoot, right="domain.screenshot")
         return _picture(kind, data)
+
+    def view(self, *, calm: float = CALM_SECONDS) -> View:
+        """Its screen while it changes, to look at."""
+        return ScreenshotView(self._machine.full_name, self.screenshot, calm=calm)
 
     def serial(self) -> SerialLine:
         """Its first serial console. Nothing is known of what was said before it is opened."""

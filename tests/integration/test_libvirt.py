@@ -22,6 +22,7 @@ from broker.runtime import open_service
 from broker.service.port import ExportRequest, Service
 from broker.spice.client import ChannelClient, ChannelsListed, Linked, MainReady, SurfaceCreated
 from broker.spice.constants import ChannelType
+from broker.view import Way
 from sources.libvirt.driver import LibvirtDriver
 from tests.broker.proxy.rig import SECONDS, Connection
 from tests.integration.test_serving import hosted
@@ -165,6 +166,9 @@ async def test_a_domain_is_started_and_opened_without_port_or_ticket(
         main, _ = await desk.viewer("kvm/desk")
         guest = await desk.service.guest(machine.key)
         assert (await guest.screenshot()).png.startswith(SIGNATURE)
+        async with desk.service.view(machine.key, Way.WATCH) as look:  # beside the viewer
+            frame = await look.frame()
+            assert (look.via, frame.width, frame.height) == ("screenshots", 720, 400)
         # destroyed in the middle of the session
         assert (await desk.service.kill(machine.key)).state is State.STOPPED
         await main.closed()

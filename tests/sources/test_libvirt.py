@@ -13,12 +13,14 @@ from broker.errors import (
     ConfigError,
     NoConsole,
     NotFound,
+    Refused,
     RightMissing,
     SourceDenied,
     SourceUnreachable,
     Unreachable,
     UsageError,
 )
+from broker.guest import Screenshot
 from broker.model import (
     Ability,
     GivenTarget,
@@ -29,9 +31,11 @@ from broker.model import (
     State,
     TcpTarget,
 )
-from broker.png import SIGNATURE
+from broker.png import SIGNATURE, encode_png
+from broker.view import Pointer
 from sources.libvirt import domain, link
 from sources.libvirt.driver import LibvirtDriver
+from sources.libvirt.view import ScreenshotView
 from tests.sources.conformance import DriverConformance
 
 pytest.importorskip("libvirt", reason="make venv-dev installs libvirt's binding where libvirt is")
@@ -156,6 +160,43 @@ async def test_the_picture_is_a_png(driver: LibvirtDriver) -> None:
     assert shot.png.startswith(SIGNATURE)
     assert shot.width > 0
     assert shot.height > 0
+
+
+async def test_its_screen_is_looked_at_by_screenshots(
+    driver: LibvirtDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sources.libvirt.view.SHORTEST_REST", 0.0)
+    guest = await driver.guest(WEB)
+    shot, looks = await guest.screenshot(), 0
+    other = Screenshot(encode_png(b"\x01\x02\x03" * 6, 3, 2), 3, 2)
+
+    async def shoot() -> Screenshot:
+        nonlocal looks
+        looks += 1
+        return shot if looks < 4 else other
+
+    monkeypatch.setattr(guest, "screenshot", shoot)
+    view = guest.view(calm=0.0)
+    first = await view.frame()
+    assert (first.width, first.height, first.form) == (shot.width, shot.height, "RGB")
+    assert (await view.frame()).data == b"\x01\x02\x03" * 6
+    assert (looks, view.via, view.whole) == (4, "screenshots", True)
+    for verb in (
+        view.press(["a"]),
+        view.key("a", down=True),
+        view.type("a"),
+        view.point(Pointer(1, 1)),
+    ):
+        with pytest.raises(Refused, match="only looked at"):
+            await verb
+
+
+async def test_a_picture_that_is_none_is_told() -> None:
+    async def shoot() -> Screenshot:
+        return Screenshot(SIGNATURE + b"junk", 1, 1)
+
+    with pytest.raises(NoConsole, match="cannot be read"):
+        await ScreenshotView("lab/web", shoot).frame()
 
 
 async def test_verbs_that_libvirt_has_not_say_so(driver: LibvirtDriver) -> None:

@@ -1,7 +1,7 @@
 """A picture of a guest now and then: the preview beside the list, and the tiles of the wall.
 
-It looks on by the monitor of a VM of this host and takes nobody's place. Nothing is asked of a
-guest while nobody can see the answer.
+It looks on by the monitor of a VM of this host, or by a hypervisor's screenshots, and takes
+nobody's place. Nothing is asked of a guest while nobody can see the answer.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ _SHOWN: Final = frozenset({State.RUNNING, State.PAUSED, State.SUSPENDED, State.U
 
 def can_glance(info: ConsoleInfo) -> bool:
     """Whether there is a picture to be had without taking anybody's place."""
-    machine = info.machine
-    return (machine.defined or machine.adopted) and machine.state in _SHOWN
+    return info.watchable and info.machine.state in _SHOWN
 
 
 class Glance(FrameView):

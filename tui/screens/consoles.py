@@ -257,7 +257,7 @@ class ConsolesScreen(Listing):
         if shown := [info for info in infos if can_glance(info)]:
             self.app.push_screen(WallScreen(self.host, shown))
         else:
-            self.notify("None of these is a VM of this host that runs", severity="warning")
+            self.notify("None of these runs and can be looked at from here", severity="warning")
 
     def action_new_vm(self) -> None:
         """The form for a local VM."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from textual import on
@@ -23,12 +23,17 @@ from tui.rows import state_cell
 _VERBS = {
     "start": keys.POWER_START,
     "stop": keys.STOP,
+    "reboot": keys.REBOOT,
     "pause": keys.PAUSE,
     "resume": keys.RESUME,
     "reset": keys.RESET,
     "kill": keys.KILL,
     "delete": keys.DELETE,
 }
+
+
+_OF_HYPERVISORS = frozenset({"reboot"})
+"""Left out where all are VMs of this host, which know no such verb."""
 
 
 class PowerScreen(ModalScreen[str]):
@@ -53,12 +58,16 @@ class PowerScreen(ModalScreen[str]):
                         id=verb,
                         disabled=all(why_not(verb, info) for info in self._infos),
                     )
-                    for verb, act in _VERBS.items()
+                    for verb, act in self._verbs()
                 ),
                 compact=True,
                 markup=False,
             )
             yield Static("Esc closes", classes="consequence")
+
+    def _verbs(self) -> Iterable[tuple[str, keys.Act]]:
+        foreign = any(info.abilities for info in self._infos)
+        return (each for each in _VERBS.items() if foreign or each[0] not in _OF_HYPERVISORS)
 
     def _title(self) -> str:
         if len(self._infos) > 1:
