@@ -40,8 +40,11 @@ class FrameView(Widget):
     class Pointed(Message):
         """A mouse did something at a cell; `buttons` are held down: 1 left, 2 middle, 4 right."""
 
-        def __init__(self, column: int, line: int, buttons: int, wheel: int) -> None:
+        def __init__(
+            self, column: int, line: int, buttons: int, wheel: int, *, ctrl: bool = False
+        ) -> None:
             super().__init__()
+            self.ctrl = ctrl
             self.column = column
             self.line = line
             self.buttons = buttons
@@ -149,7 +152,8 @@ class FrameView(Widget):
     def _point(self, event: events.MouseEvent, wheel: int = 0) -> None:
         event.stop()
         if not event.shift:
-            self.post_message(self.Pointed(int(event.x), int(event.y), self._held, wheel))
+            at = (int(event.x), int(event.y))
+            self.post_message(self.Pointed(*at, self._held, wheel, ctrl=event.ctrl))
 
     def _repaint(self) -> None:
         """Have Textual show it."""

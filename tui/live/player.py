@@ -20,8 +20,9 @@ from tui.live.frame_view import FrameView
 from tui.live.keyboard import Move
 from tui.live.letters import Page, Reader
 from tui.live.pace import FRAME_SECONDS, Pace
-from tui.live.shades import Port, Shrinker, fit, one_to_one
+from tui.live.shades import Port, Shrinker, fit
 from tui.live.typed import Typed
+from tui.live.zoom import Zoom
 
 LETTING_GO_SECONDS: Final = 2.0
 """How long leaving may take over keys that are still held down."""
@@ -59,7 +60,7 @@ class Player:
         told: Callable[[BrokerError], None],
         drawn: Callable[[Shown], None],
     ) -> None:
-        self.zoomed = False
+        self.zoom = Zoom()
         self.layout = "us"
         self.shown: Shown | None = None
         self.frames = 0
@@ -69,7 +70,6 @@ class Player:
         self._pace = pace
         self._told = told
         self._drawn = drawn
-        self._centre: tuple[int, int] | None = None
         self._reader = Reader()
         self._shrinker = Shrinker()
         self._lock = asyncio.Lock()
@@ -115,7 +115,7 @@ class Player:
 
     def _cells(self, frame: Frame, columns: int, lines: int) -> tuple[Shown, list[Row]]:
         """What to show; in a thread."""
-        page = None if self.zoomed else self._reader.read(frame)
+        page = None if self.zoom.is_on else self._reader.read(frame)
         if page is not None:
             self._shrinker = Shrinker()  # it has not seen this one, so it cannot patch the next
             port = text_port(page, columns, lines)
@@ -123,9 +123,8 @@ class Player:
             return Shown(frame, port, page), [
                 row[: port.columns] for row in page.rows[first : first + port.lines]
             ]
-        if self.zoomed:
-            centre = self._centre or (frame.width // 2, frame.height // 2)
-            port = one_to_one(frame.width, frame.height, columns, lines, centre)
+        if self.zoom.is_on:
+            port = self.zoom.port(frame.width, frame.height, columns, lines)
         else:
             port = fit(frame.width, frame.height, columns, lines)
         return Shown(frame, port), self._shrinker.rows(frame, port)
@@ -174,8 +173,6 @@ class Player:
 
         A key that goes up is always taken: it would stay down.
         """
-        if isinstance(what, Pointer):
-            self._centre = (what.x, what.y)
         goes_up = isinstance(what, Move) and not what.down
         if self._queue.qsize() >= MOST_WAITING and not goes_up:
             return False

@@ -53,13 +53,19 @@ def fit(width: int, height: int, columns: int, lines: int) -> Port:
     return Port((0, 0, width, height), wide, high, (columns - wide) // 2, (lines - high) // 2)
 
 
-def one_to_one(width: int, height: int, columns: int, lines: int, centre: tuple[int, int]) -> Port:
-    """A part of a guest's screen, one of its pixels for each of ours, around a place."""
-    wide, high = min(width, columns), min(height, 2 * lines)
+def window(
+    width: int, height: int, columns: int, lines: int, centre: tuple[int, int], scale: float
+) -> Port:
+    """A part of a guest's screen around a place, `scale` of our pixels for each of its."""
+    wide = min(width, max(1, round(columns / scale)))
+    high = min(height, max(1, round(2 * lines / scale)))
     x = max(0, min(width - wide, centre[0] - wide // 2))
     y = max(0, min(height - high, centre[1] - high // 2))
-    rows = (high + 1) // 2
-    return Port((x, y, x + wide, y + high), wide, rows, (columns - wide) // 2, (lines - rows) // 2)
+    across = max(1, min(columns, round(wide * scale)))
+    down = max(1, min(lines, (round(high * scale) + 1) // 2))
+    return Port(
+        (x, y, x + wide, y + high), across, down, (columns - across) // 2, (lines - down) // 2
+    )
 
 
 class Shrinker:

@@ -22,11 +22,15 @@ ENTRIES: Final = (
     ("c", "copy", "Copy the screen's text"),
     ("s", "shot", "Save a screenshot"),
     ("z", "zoom", "Zoom: all of it, or one pixel for one"),
+    ("+", "closer", "Closer; Ctrl and the wheel, too"),
+    ("-", "farther", "Farther; the arrows move what is shown"),
     ("m", "mouse", "Mouse to the guest, on or off"),
     ("r", "control", "Look on only, or take the keyboard"),
     ("o", "viewer", "Open it in a viewer"),
 )
 """Key, what it does, and how it is said."""
+ARROWS: Final = ("left", "right", "up", "down")
+_NAMES: Final = {".": "full_stop", "]": "right_square_bracket", "+": "plus", "-": "minus"}
 
 
 class LeaderScreen(ModalScreen[str]):
@@ -36,12 +40,13 @@ class LeaderScreen(ModalScreen[str]):
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
             Binding(
-                {".": "full_stop", "]": "right_square_bracket"}.get(key, key),
+                _NAMES.get(key, key),
                 f"choose('{what}')",
                 show=False,
             )
             for key, what, _ in ENTRIES
         ),
+        *(Binding(arrow, f"choose('{arrow}')", show=False, priority=True) for arrow in ARROWS),
         Binding("ctrl+right_square_bracket", "choose('bracket')", show=False),
         Binding("escape,q", "choose('')", show=False),
     ]
@@ -70,5 +75,9 @@ class LeaderScreen(ModalScreen[str]):
 
     def action_choose(self, what: str) -> None:
         """Close, and do it."""
-        if not what or what in self._offered:
+        if not what or what in self._offered or what in ARROWS:
             self.dismiss(what)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Arrows move what is shown, where not all of it is; else they go through the menu."""
+        return "pan" in self._offered if parameters and parameters[0] in ARROWS else True

@@ -38,6 +38,8 @@ LEADER: Final = "ctrl+right_square_bracket"
 MOST_PASTED: Final = 4096
 """Characters; a key each, and a guest takes some forty a second."""
 SECOND: Final = 1.0
+PANS: Final = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
+"""Keys that move what is shown of a screen that is not shown whole."""
 
 
 class LiveScreen(Screen[BrokerError | None]):
@@ -125,11 +127,11 @@ class LiveScreen(Screen[BrokerError | None]):
         size = f"{frame.width}x{frame.height}"
         if shown.page is not None:
             how = f"{size} text"
-        elif self._player.zoomed:
-            how = f"{size} 1:1"
         else:
-            share = max(1, round((port.box[2] - port.box[0]) / port.columns))
-            how = f"{size}, {share} pixels a cell" if share > 1 else size
+            share = (port.box[2] - port.box[0]) / port.columns
+            how = f"{size}, {share:.2g} pixels a cell" if share > 1 else size
+            if self._player.zoom.is_on and share <= 1:
+                how = f"{size} 1:1"
         words = [view.via, how]
         if frames > 1:
             words.append(f"{min(frames, 15)} fps, {human.size(sent)}/s")
@@ -166,7 +168,7 @@ class LiveScreen(Screen[BrokerError | None]):
         elif not self._controls:
             if event.key in ("q", "escape"):
                 self.dismiss(None)
-            else:
+            elif event.key not in PANS or not self._pan(*PANS[event.key]):
                 self._hint("View only: q leaves; Ctrl-] has what else can be done")
         else:
             self._type(event)
@@ -208,10 +210,17 @@ class LiveScreen(Screen[BrokerError | None]):
     @on(FrameView.Pointed)
     def _pointed(self, event: FrameView.Pointed) -> None:
         shown = self._player.shown
-        if shown is None or not (self._controls and self._mouse) or not self.is_active:
+        if shown is None or not self.is_active:
             return
         x, y = shown.port.at(event.column, event.line)
-        self._player.give(Pointer(x, y, event.buttons, event.wheel))
+        if event.ctrl and event.wheel:
+            self._player.zoom.step(-event.wheel, (x, y))
+            self.call_after_refresh(self._player.again)
+            return
+        if self._player.zoom.pointed(shown.port, event.column, event.line):
+            self.call_after_refresh(self._player.again)
+        if self._controls and self._mouse:
+            self._player.give(Pointer(x, y, event.buttons, event.wheel))
 
     def _told(self, problem: BrokerError) -> None:
         if getattr(problem, "reason", "") == "no-tablet":
@@ -226,7 +235,9 @@ class LiveScreen(Screen[BrokerError | None]):
 
     def action_leader(self) -> None:
         """What can be done beside typing."""
-        offered = {"leave", "zoom", "shot", "viewer"}
+        offered = {"leave", "zoom", "closer", "farther", "shot", "viewer"}
+        if self._player.zoom.is_on:
+            offered.add("pan")
         if self._controls:
             offered |= {"bracket", "delete", "function", "paste", "layout", "mouse"}
         if self._player.shown is not None and self._player.shown.page is not None:
@@ -238,7 +249,9 @@ class LiveScreen(Screen[BrokerError | None]):
         self.app.push_screen(LeaderScreen(name, frozenset(offered)), self._chosen)
 
     def _chosen(self, what: str | None) -> None:
-        if what:
+        if what in PANS:
+            self._pan(*PANS[what])
+        elif what:
             act: Callable[[], None] = getattr(self, f"_do_{what}")
             self.call_next(act)  # the menu is closed after this has returned
 
@@ -296,8 +309,22 @@ class LiveScreen(Screen[BrokerError | None]):
             self.app.call_from_thread(said)
 
     def _do_zoom(self) -> None:
-        self._player.zoomed = not self._player.zoomed
+        self._player.zoom.toggle()
         self.call_after_refresh(self._player.again)
+
+    def _do_closer(self, by: int = 1) -> None:
+        self._player.zoom.step(by)
+        self.call_after_refresh(self._player.again)
+
+    def _do_farther(self) -> None:
+        self._do_closer(-1)
+
+    def _pan(self, across: int, down: int) -> bool:
+        shown = self._player.shown
+        moves = shown is not None and self._player.zoom.pan(shown.port, across, down)
+        if moves:
+            self.call_after_refresh(self._player.again)
+        return moves
 
     def _do_mouse(self) -> None:
         self._mouse = not self._mouse
