@@ -48,8 +48,8 @@ class Catalog:
         self._last: Sequence[ConsoleInfo] = ()
         self._changed: set[int] = set()
         self._reordered = True
-        self._rows: dict[int, ConsoleInfo] = {}
-        self._hay: dict[int, str] = {}
+        self._rows: list[ConsoleInfo] = []
+        self._hay: list[str] = []
         self._number: dict[MachineKey, int] = {}
         self._found: tuple[tuple[str, ...], list[int]] | None = None
 
@@ -90,17 +90,23 @@ class Catalog:
         return True
 
     def _put(self, number: int, info: ConsoleInfo) -> None:
-        old = self._rows.get(number)
-        if old is info:
-            return
-        self._rows[number] = info
-        if old is not None and looks_the_same(old, info):
-            return
-        hay = _hay(info)
-        self._sorted = None
-        if self._hay.get(number) != hay:
+        if number == len(self._rows):
+            self._rows.append(info)
+            self._hay.append(_hay(info))
+        else:
+            old = self._rows[number]
+            if old is info:
+                return
+            self._rows[number] = info
+            if looks_the_same(old, info):
+                return
+            hay = _hay(info)
+            if self._hay[number] == hay:
+                self._changed.add(number)
+                self._sorted = None
+                return
             self._hay[number] = hay
-            self._found = None
+        self._sorted = self._found = None
         self._changed.add(number)
 
     def take_changes(self) -> Applied:

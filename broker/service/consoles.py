@@ -69,6 +69,10 @@ class ConsoleStore(Protocol):
         """All machines, ordered by name then source."""
         ...
 
+    def find(self, reference: str) -> Sequence[StoredMachine]:
+        """The machines that `name`, `source/name`, uuid or `source/uuid` names."""
+        ...
+
     def add_token(self, token: Token) -> None:
         """Keep a token's digest."""
         ...
@@ -125,11 +129,11 @@ class Consoles:
 
     def all(self) -> list[ConsoleInfo]:
         """All known consoles, ordered by name then source."""
+        return self._infos(self._store.machines())
+
+    def _infos(self, found: Sequence[StoredMachine]) -> list[ConsoleInfo]:
         can = self._abilities()
-        return [
-            info_of(stored, can.get(stored.machine.key.source, NOTHING))
-            for stored in self._store.machines()
-        ]
+        return [info_of(stored, can.get(stored.machine.key.source, NOTHING)) for stored in found]
 
     def find(self, reference: str) -> ConsoleInfo:
         """The console called `name`, `source/name` or uuid.
@@ -138,7 +142,9 @@ class Consoles:
             NotFound: Nothing is called so.
             Ambiguous: Several are.
         """
-        return find(reference, self.all())
+        found = self._infos(self._store.find(reference.strip()))
+        # All of them are needed only to say what else there is.
+        return found[0] if len(found) == 1 else find(reference, self.all())
 
     def by_key(self, key: MachineKey) -> ConsoleInfo:
         """The console of that machine.
@@ -146,7 +152,7 @@ class Consoles:
         Raises:
             NotFound: It is no longer known.
         """
-        for info in self.all():
+        for info in self._infos(self._store.find(f"{key.source}/{key.uuid}")):
             if info.machine.key == key:
                 return info
         raise NotFound(f"{key.source}/{key.uuid} is no longer known", fix="See: broker list")

@@ -26,9 +26,9 @@ from broker.store.faces import Faces
 from broker.store.queries import (
     CHANGE_MACHINE,
     CHANGE_WANTED,
+    FIND,
     HAS_SOURCE,
     MACHINE,
-    MACHINES,
     ONE_MACHINE,
     SOURCE,
     WANTED,
@@ -155,7 +155,13 @@ def mark_stale(db: Connection, source: SourceName) -> None:
 
 def machines(db: Connection, faces: Faces) -> list[StoredMachine]:
     """See `Store.machines`."""
-    return faces.read(db.execute(MACHINES))
+    return faces.read(db)
+
+
+def find(db: Connection, reference: str) -> list[StoredMachine]:
+    """See `Store.find`."""
+    found = db.execute(FIND, {"reference": reference}).mappings()
+    return [rows.to_stored(row) for row in found]
 
 
 def machine(db: Connection, key: MachineKey) -> Machine:

@@ -172,6 +172,11 @@ class Store:
         with self._database.reading() as db:
             return inventory.machines(db, self._faces)
 
+    def find(self, reference: str) -> list[StoredMachine]:
+        """The machines that `name`, `source/name`, uuid or `source/uuid` names; often one."""
+        with self._database.reading() as db:
+            return inventory.find(db, reference)
+
     def machine(self, key: MachineKey) -> Machine:
         """One machine.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -65,6 +66,7 @@ class FilterBar(Horizontal):
         """Offer `example` while it is empty."""
         super().__init__()
         self._example = example
+        self._room = 0
 
     def compose(self) -> ComposeResult:
         """A prompt, an input, a count."""
@@ -88,7 +90,12 @@ class FilterBar(Horizontal):
 
     def count(self, text: str) -> None:
         """Say how many rows are left."""
-        self.query_one(".count", Label).update(text)
+        label = self.query_one(".count", Label)
+        grows = (room := cell_len(text)) > self._room
+        if grows:  # it never shrinks: each layout costs as much as painting the whole screen
+            self._room = room
+            label.styles.min_width = room + label.gutter.width
+        label.update(text, layout=grows)
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:

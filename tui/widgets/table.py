@@ -133,7 +133,7 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
         if words != self.painter.words:
             self.painter.words = words
             self.painter.forget()
-        self.virtual_size = Size(self.size.width, len(view) + 1)
+        self._measure()
         position = 0
         if at_end:
             position = max(0, len(view) - 1)
@@ -240,8 +240,18 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
 
     @on(events.Resize)
     def _resized(self) -> None:
-        self.virtual_size = Size(self.size.width, len(self._view) + 1)
+        self._measure()
         self._bring(self.cursor)
+
+    def _measure(self) -> None:
+        """As high as the rows are; a scrollbar that comes or goes is worth a layout, no other."""
+        size = Size(self.size.width, len(self._view) + 1)
+        scrolls = size.height > self.container_size.height
+        if scrolls == self.show_vertical_scrollbar and size.width == self.virtual_size.width:
+            self.set_reactive(VirtualTable.virtual_size, size)
+            self._scroll_update(size)
+        else:
+            self.virtual_size = size
 
     def _bring(self, position: int) -> None:
         top = round(self.scroll_offset.y)

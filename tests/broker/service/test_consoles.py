@@ -63,11 +63,23 @@ class Shelf:
     def machines(self) -> list[Stored]:
         return self.rows
 
+    def find(self, reference: str) -> list[Stored]:
+        return [
+            row
+            for row in self.rows
+            if reference in (row.machine.name, row.machine.full_name)
+            or reference.lower() in (row.machine.key.uuid, _whole(row.machine.key).lower())
+        ]
+
     def add_token(self, token: Token) -> None:
         self.tokens.append(token)
 
     def add_event(self, event: Event) -> None:
         self.events.append(event)
+
+
+def _whole(key: MachineKey) -> str:
+    return f"{key.source}/{key.uuid}"
 
 
 def machine(name: str, source: str = "lab", number: int = 1, **more: object) -> Machine:

@@ -93,8 +93,11 @@ def test_a_machine_that_did_not_change_is_the_same_object_when_read_again(filled
         ("' OR 1=1 --", []),
     ],
 )
-def test_a_console_is_found_by_its_names(hot: HotStore, reference: str, found: list[str]) -> None:
+def test_a_console_is_found_by_its_names(
+    filled: Store, hot: HotStore, reference: str, found: list[str]
+) -> None:
     assert [stored.machine.full_name for stored in hot.find(reference)] == found
+    assert filled.find(reference) == hot.find(reference)
 
 
 def test_a_token_added_quickly_opens_a_session(filled: Store, hot: HotStore) -> None:
