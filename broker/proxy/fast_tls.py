@@ -59,7 +59,7 @@ PRIORITIZE_CHACHA = 1 << 21
 TLS1_3 = 0x0304
 """The version as it is on the wire."""
 PIECE_BYTES = 64 * 1024
-"""Encrypted at once: OpenSSL's buffer for the records of it never shrinks again."""
+"""Encrypted at once. OpenSSL has a buffer for the records of that, until `settle`."""
 SMALL_BYTES = 16 * 1024
 """Fits into one record."""
 SEALED_MAX = RECORDS_BYTES - 16 * 1024
@@ -101,13 +101,14 @@ class FastServer:
 class FastEngine:
     """One TLS connection on two memory buffers of OpenSSL."""
 
-    __slots__ = ("from_ssl", "has_more", "into_ssl", "ssl")
+    __slots__ = ("from_ssl", "grown", "has_more", "into_ssl", "ssl")
 
     def __init__(self, context: Any) -> None:
         self.ssl = ssl = ffi.gc(lib.SSL_new(context), lib.SSL_free)
         if ssl == NULL:
             raise MemoryError
         self._set_memory()
+        self.grown = True  # it will have, after the handshake
         lib.SSL_set_accept_state(ssl)
         self.has_more = False
         # pyOpenSSL lets OpenSSL stop after one record; into memory everything can go at once.
@@ -118,10 +119,13 @@ class FastEngine:
         if NULL in (self.into_ssl, self.from_ssl):
             raise MemoryError
         lib.SSL_set_bio(self.ssl, self.into_ssl, self.from_ssl)  # which frees those before
+        self.grown = False
 
     def settle(self) -> None:
-        """Take smaller buffers: those of the handshake would stay as large for hours."""
-        if BIO_get_mem_data(self.into_ssl, NULL) == BIO_get_mem_data(self.from_ssl, NULL) == 0:
+        """Take small buffers again: OpenSSL's grow with what passes, and never shrink."""
+        if self.grown and (
+            BIO_get_mem_data(self.into_ssl, NULL) == BIO_get_mem_data(self.from_ssl, NULL) == 0
+        ):
             self._set_memory()
 
     @property
@@ -134,6 +138,7 @@ class FastEngine:
         if size := len(ciphertext):
             BIO_write(self.into_ssl, from_buffer(ciphertext), size)
             self.has_more = True
+            self.grown = self.grown or size > SMALL_BYTES
 
     def handshake(self) -> bool:
         """Go on; True when it is done."""
@@ -191,9 +196,11 @@ class FastEngine:
                 raise TlsFailed("a record cannot be written")
             return records_view[: BIO_read(self.from_ssl, records, RECORDS_BYTES)]
         if size > SEALED_MAX:
+            self.grown = True
             self.write(plain[:latest])
             self.write(plain[latest:])
             return self.take()
+        self.grown = True
         ssl, from_ssl, data = self.ssl, self.from_ssl, from_buffer(plain)
         at = filled = 0
         end = latest or size

@@ -190,6 +190,9 @@ class Proxy:
                 if (timed := times.notice(*key, carried=is_new)) is not None:
                     self._seats.record(timed)
                 times.sample()
+                relay = steps.relays[key]
+                if relay.is_waiting or not is_new:
+                    relay.settle()
             for key, relay in steps.relays.items():
                 for notice in judged(*key, relay):
                     self._seats.record(notice)

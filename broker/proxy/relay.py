@@ -61,8 +61,7 @@ class Relay:
         """
         for leg in (self._client, self._backend):
             leg.hand_over(watched_on=True)
-            if leg.engine is not None:
-                leg.engine.settle()
+        self.settle()
         try:
             for pump in self._pumps:
                 if not self._done.done():
@@ -81,6 +80,17 @@ class Relay:
     def legs(self) -> tuple[Leg, Leg]:
         """The connections to the client and to the server."""
         return self._client, self._backend
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a side does not take what it is sent."""
+        return any(leg.unsent for leg in self.legs)
+
+    def settle(self) -> None:
+        """Give back memory that nothing needs while little passes."""
+        for leg in self.legs:
+            if leg.engine is not None:
+                leg.engine.settle()
 
     def sample(self, tell: Callable[[float], None]) -> None:
         """Have `tell` called with the seconds that the next run of each direction takes."""

@@ -46,7 +46,7 @@ def pump_class(source: Leg, sink: Leg) -> type[Pump]:
 class _ShortPump(Pump):
     """Knows the TLS engine of the viewer's leg by its parts."""
 
-    __slots__ = ("_bio", "_engine", "_ssl")
+    __slots__ = ("_engine", "_ssl")
 
     def _wait_with(self, rest: memoryview) -> None:
         """The sink did not take all at once."""
@@ -62,7 +62,7 @@ class ToViewer(_ShortPump):
     def resume(self) -> None:
         """Read again."""
         self._engine = engine = cast(FastEngine, self._sink.engine)
-        self._ssl, self._bio = engine.ssl, engine.from_ssl
+        self._ssl = engine.ssl
         super().resume()
 
     def run(self) -> None:
@@ -89,7 +89,7 @@ class ToViewer(_ShortPump):
                 if SSL_write(self._ssl, _plain, count) != count:
                     self._ended(LegClosed(sink, "tls", "a record cannot be written"))
                     return
-                count = BIO_read(self._bio, records, RECORDS_BYTES)
+                count = BIO_read(self._engine.from_ssl, records, RECORDS_BYTES)
                 try:
                     sent = sink.sock.send(records_view[:count])
                 except (BlockingIOError, InterruptedError):
@@ -118,7 +118,7 @@ class ToServer(_ShortPump):
     def resume(self) -> None:
         """Read again; also at once, for what TLS holds in memory does not wake a loop."""
         self._engine = engine = cast(FastEngine, self._source.engine)
-        self._ssl, self._bio = engine.ssl, engine.into_ssl
+        self._ssl = engine.ssl
         super().resume()
 
     def run(self) -> None:
@@ -137,14 +137,16 @@ class ToServer(_ShortPump):
         if not count:
             self._ended(source.lost())
             return
-        BIO_write(self._bio, _ciphertext, count)
+        BIO_write(engine.into_ssl, _ciphertext, count)
+        if count > SMALL_BYTES:
+            engine.grown = True
         count = SSL_read(self._ssl, _plain, CHUNK_BYTES)
         if count <= 0:  # a part of a record, the end, or no TLS: OpenSSL says so again when asked
             engine.has_more = True
             Pump.run(self)
             return
         try:
-            if BIO_get_mem_data(self._bio, NULL) > 0:
+            if BIO_get_mem_data(engine.into_ssl, NULL) > 0:
                 engine.has_more = True
                 count += source.read_into(buffer[count:CHUNK_BYTES])
             chunk = buffer[:count]

@@ -43,7 +43,7 @@ class TlsEngine(Protocol):
         ...
 
     def settle(self) -> None:
-        """The handshake is over for good: give back what it needed."""
+        """Give back what the handshake or bulk needed. Whoever holds parts of it asks anew."""
         ...
 
     def read_into(self, view: memoryview) -> int:

@@ -203,3 +203,29 @@ async def test_a_sample_is_taken_of_a_run_that_moves_something(secured: Secured)
     await secured.viewer.send(message(2) * 2)
     assert await receive(secured.wire.server, 12) == message(2) * 2
     assert len(taken) == 2
+
+
+async def test_what_settles_between_messages_goes_on(secured: Secured) -> None:
+    relay, bulk = secured.wire.relay, message(1, bytes(100_000))
+    loop = asyncio.get_running_loop()
+    for _ in range(2):
+        saying = asyncio.ensure_future(loop.sock_sendall(secured.wire.server, bulk))
+        assert await secured.hears(len(bulk)) == bulk
+        await saying
+        relay.settle()
+        saying = asyncio.ensure_future(secured.viewer.send(bulk))
+        assert await receive(secured.wire.server, len(bulk)) == bulk
+        await saying
+        relay.settle()
+
+
+async def test_what_settles_while_a_viewer_does_not_read_loses_nothing(secured: Secured) -> None:
+    data = b"".join(message(1, bytes([number]) * 5000) for number in range(200))
+    sent = await push_until_full(secured.wire.server, memoryview(data))
+    assert secured.wire.relay.is_waiting
+    secured.wire.relay.settle()
+    loop = asyncio.get_running_loop()
+    rest = asyncio.ensure_future(loop.sock_sendall(secured.wire.server, data[sent:]))
+    assert await secured.hears(len(data)) == data
+    await rest
+    assert not secured.wire.relay.is_waiting
