@@ -5,7 +5,7 @@ Nouns for drivers and faces alike, and contracts beside `broker.driver.Provision
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -64,6 +64,45 @@ class VmFacts:
     def snapshots(self) -> int:
         """States that can be gone back to: each is in every disk that can keep one."""
         return max((disk.snapshots for disk in self.disks), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A VM's definition while somebody writes it.
+
+    Attributes:
+        values: What was written, by key; empty where that is no YAML.
+        wrong: Where something is wrong, such as `memory` or `disks.0.size` (empty: the whole), and
+            what, in a sentence that does not name the place.
+        spec: The VM it makes; None while something is wrong.
+        text: The YAML of what was written, without its uuid.
+        command: QEMU's command line; empty while something is wrong, or when it cannot be said.
+        hindrance: Why such a VM would not start on this host as it is; else empty.
+    """
+
+    values: Mapping[str, object]
+    wrong: tuple[tuple[str, str], ...]
+    spec: MachineSpec | None
+    text: str
+    command: tuple[str, ...] = ()
+    hindrance: str = ""
+
+
+@runtime_checkable
+class Drafting(Protocol):
+    """A driver that judges definitions while they are written."""
+
+    async def draft(self, text: str, *, known: MachineId | None = None) -> Draft:
+        """What a YAML text makes, and what is wrong with it; nothing is stored.
+
+        Args:
+            text: Paths in it start where this process is. Empty with `known`: as that VM is.
+            known: The VM that is to be changed; its name and uuid stay.
+
+        Raises:
+            NotFound: No such machine.
+        """
+        ...
 
 
 @runtime_checkable

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from broker.driver import DriverContext
@@ -22,7 +23,7 @@ from broker.model import (
     MachineSpec,
     SourceName,
 )
-from broker.provisioning import VmFacts
+from broker.provisioning import Draft, VmFacts
 from sources.adopting import AdoptedVms
 from sources.local import LocalDriver
 
@@ -213,6 +214,20 @@ class HereDriver(LocalDriver):
         paths = self._paths(self._definitions.find(machine_id))
         made = await clone(self._definitions, spec, paths, name, linked=linked, tell=tell)
         return made.uuid
+
+    async def draft(self, text: str, *, known: MachineId | None = None) -> Draft:
+        """Judge a definition that is being written; see `broker.provisioning.Drafting`."""
+        from broker.vm import drafting
+
+        spec = None if known is None else await self.spec(known)
+        if spec is not None and not text:
+            return drafting.present(spec)
+        known_here = self._definitions.all()
+        taken = {each.name for each in known_here}
+        taken |= {each.name for each in await self._adopted.machines(known_here)}
+        return await asyncio.to_thread(
+            drafting.draft, text, start=Path.cwd(), taken=taken, known=spec
+        )
 
     async def facts(self) -> Sequence[VmFacts]:
         """Every VM, defined or adopted; see `broker.provisioning.FactTeller`."""

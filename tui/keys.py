@@ -261,6 +261,9 @@ POWER_START: Final = Act(
     "power.start", "choose('start')", "s", "Start", "Power the VM on", needs=True
 )
 
+EDIT: Final = Act(
+    "vm.edit", "verb('edit')", "e", "Edit", "Change how the VM is defined", needs=True
+)
 CLONE: Final = Act(
     "vm.clone", "verb('clone')", "c", "Clone", "Make a VM of one that is off", needs=True
 )
@@ -353,7 +356,7 @@ EVENTS: Final = (EVENT_CONSOLE, EVENT_FOLLOW, EVENT_EXPORT, FIND, SORT, REFRESH,
 POWER_MENU: Final = (POWER_START, STOP, REBOOT, PAUSE, RESUME, RESET, KILL, DELETE, CLOSE)
 MACHINE_LOG: Final = (LOG_SERIAL, LOG_AGAIN, COPY, CLOSE)
 MACHINES: Final = (
-    MACHINE_CONSOLE, START, POWER, NEW, CLONE, SNAPSHOTS, LIVE, LOG, FIND, SORT, REFRESH,
+    MACHINE_CONSOLE, START, POWER, NEW, EDIT, CLONE, SNAPSHOTS, LIVE, LOG, FIND, SORT, REFRESH,
     BACK,
 )  # fmt: skip
 SNAPSHOT_KEYS: Final = (SNAPSHOT_TAKE, SNAPSHOT_REVERT, SNAPSHOT_DELETE, CLOSE)

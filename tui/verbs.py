@@ -16,6 +16,7 @@ from textual.app import App
 
 from broker import human
 from broker.model import MachineKey
+from broker.provisioning import Draft
 from broker.service.port import VIEWER_LABEL, ConsoleInfo, Exported, ExportRequest, Opened, Service
 from tui import vvfile
 from tui.allowed import why_not
@@ -28,10 +29,10 @@ from tui.screens.doctor import DoctorScreen
 from tui.screens.export import Answer, ExportScreen
 from tui.screens.machine_log import MachineLogScreen
 from tui.screens.machines import MachinesScreen
-from tui.screens.new_vm import NewVmScreen
 from tui.screens.power import PowerScreen
 from tui.screens.snapshots import SnapshotsScreen
 from tui.undo import Undo
+from tui.wizard.screen import WizardScreen
 
 
 class Verbs:
@@ -121,7 +122,7 @@ class Verbs:
 
     def new_vm(self) -> None:
         """The form for a new VM; it is shown once it is there."""
-        self._app.push_screen(NewVmScreen(self._host), self._made)
+        self._app.push_screen(WizardScreen(self._host), self._made)
 
     def _made(self, key: MachineKey | None) -> None:
         if key is not None:
@@ -133,6 +134,15 @@ class Verbs:
             self._app.screen.select(key)
         else:
             self._host.show_console(key)
+
+    def _edit(self, info: ConsoleInfo) -> None:
+        machine = info.machine
+
+        def edit(draft: Draft) -> None:
+            self._app.push_screen(WizardScreen(self._host, (machine, draft)))
+
+        name = human.one_line(machine.name)
+        self._host.ask(f"Reading what {name} is", lambda s: s.draft("", known=machine.key), edit)
 
     def _clone(self, info: ConsoleInfo) -> None:
         taken = {row.machine.name for row in self._host.snapshot.consoles or () if row.startable}

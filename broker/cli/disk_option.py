@@ -21,7 +21,7 @@ def disk(text: str) -> Disk:
     Raises:
         UsageError: An option of it is unknown, or the image is missing.
     """
-    from broker.cli.images import existing, look_at
+    from broker.vm.image_kinds import existing, look_at
 
     words = [part.replace("\0", ",") for part in text.replace(",,", "\0").split(",")]
     path = "" if "=" in words[0] and not Path(words[0]).exists() else words.pop(0)

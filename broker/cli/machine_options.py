@@ -188,7 +188,7 @@ def machine_fields(args: Namespace) -> dict[str, Any]:
 
 
 def _file(text: str, *, may_be_empty: bool = False) -> str:
-    from broker.cli.images import existing
+    from broker.vm.image_kinds import existing
 
     if text == EMPTY_DRIVE and may_be_empty:
         return text

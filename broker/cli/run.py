@@ -14,7 +14,6 @@ from broker.cli.args import Parser, Verb, one_of
 from broker.cli.call import Call
 from broker.cli.diagnostics import Exit
 from broker.cli.export_vv import is_own_vv, path_for
-from broker.cli.images import existing, look_at
 from broker.cli.machine_options import add_machine, disk, machine_fields
 from broker.cli.open import open_console
 from broker.cli.output import write_private
@@ -24,6 +23,7 @@ from broker.errors import UsageError, ViewerMissing
 from broker.model import Disk, DiskBus, MachineId, MachineSpec, State
 from broker.service.port import ExportRequest
 from broker.service.viewer import ended
+from broker.vm.image_kinds import existing, look_at
 
 if TYPE_CHECKING:
     from broker.model import Machine

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,21 +9,19 @@ from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from broker.cli.args import Parser, Verb
 from broker.cli.call import Call
 from broker.cli.diagnostics import Exit, is_terminal
 from broker.cli.machine_options import add_machine, disk, machine_fields
 from broker.cli.vm import find_vm, say_machine, vm_argument
+from broker.editor import editor
 from broker.errors import BrokerError, ConfigError, UsageError
 
 if TYPE_CHECKING:
     from broker.model import Machine, MachineKey, MachineSpec
     from broker.service.port import Service
-
-EDITORS: Final = ("sensible-editor", "nano", "vi")
-"""Tried in this order where neither VISUAL nor EDITOR names one."""
 
 
 def _arguments(parser: Parser) -> None:
@@ -90,18 +85,18 @@ def _edited(call: Call, spec: MachineSpec) -> MachineSpec:
         UsageError: There is no editor, or it failed.
         ConfigError: What was written is wrong, and is left at that.
     """
-    from broker.cli.vm_file import mapping, spec_of
     from broker.vm import schema
+    from broker.vm.written import mapping, spec_of
 
-    editor = _editor()
+    words = editor()
     with tempfile.TemporaryDirectory(prefix="broker-edit-") as place:
         path = Path(place) / f"{spec.name}.yaml"
         path.touch(mode=0o600)
         path.write_text(schema.render(spec), encoding="utf-8")
         while True:
-            if code := subprocess.run([*editor, str(path)], check=False).returncode:  # noqa: S603 - the person's own editor
+            if code := subprocess.run([*words, str(path)], check=False).returncode:  # noqa: S603 - the person's own editor
                 raise UsageError(
-                    f"{editor[0]} ended with code {code}, so {spec.name} stays as it was",
+                    f"{words[0]} ended with code {code}, so {spec.name} stays as it was",
                     fix="Set EDITOR to another, or change it with options or -f FILE",
                 )
             try:
@@ -111,16 +106,6 @@ def _edited(call: Call, spec: MachineSpec) -> MachineSpec:
                 call.talk.note(str(problem))
                 if call.talk.ask("Edit it again? [Y/n] ").lower() in ("n", "no"):
                     raise ConfigError(f"{spec.name} stays as it was") from problem
-
-
-def _editor() -> list[str]:
-    for variable in ("VISUAL", "EDITOR"):
-        if words := shlex.split(os.environ.get(variable, "")):
-            return words
-    for name in EDITORS:
-        if found := shutil.which(name):
-            return [found]
-    raise UsageError("No editor is installed", fix="Set EDITOR, or use options or -f FILE")
 
 
 EDIT = Verb(

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from broker.driver import CommandTeller, Driver, Provisioner, Redefining, Renaming
-from broker.errors import UsageError
+from broker.errors import BrokerError, UsageError
 from broker.events import Kind
 from broker.model import Machine, MachineKey, MachineSpec, SourceName
-from broker.provisioning import Cloning, FactTeller, VmFacts
+from broker.provisioning import Cloning, Draft, Drafting, FactTeller, VmFacts
 
 if TYPE_CHECKING:
     from broker.service.guests import Tell
@@ -68,6 +68,20 @@ class DefiningVerbs:
             return []
         wanted = await asyncio.to_thread(self._store.wanted)
         return [replace(vm, wanted=wanted.get(vm.key)) for vm in await driver.facts()]
+
+    async def draft(self, text: str, *, known: MachineKey | None = None) -> Draft:
+        """Judge a definition that is being written."""
+        source = await self._local() if known is None else known.source
+        driver = await self._defined_in.driver(source)
+        if not isinstance(driver, Drafting):
+            raise UsageError(f"{source} holds no definitions of VMs")
+        made = await driver.draft(text, known=None if known is None else known.uuid)
+        if made.spec is None or not isinstance(driver, CommandTeller):
+            return made
+        try:
+            return replace(made, command=tuple(await driver.command(made.spec)))
+        except BrokerError as problem:
+            return replace(made, hindrance=str(problem))
 
     async def command(self, spec: MachineSpec) -> Sequence[str]:
         """QEMU's command line."""

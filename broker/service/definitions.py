@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from broker.model import Machine, MachineKey, MachineSpec
-from broker.provisioning import VmFacts
+from broker.provisioning import Draft, VmFacts
 
 
 class Definitions(Protocol):
@@ -22,6 +22,15 @@ class Definitions(Protocol):
 
     async def local_vms(self) -> Sequence[VmFacts]:
         """What is known of the VMs of this host besides how they run; none of them is asked."""
+        ...
+
+    async def draft(self, text: str, *, known: MachineKey | None = None) -> Draft:
+        """What a YAML text makes of a local VM, and what is wrong with it; nothing is stored.
+
+        Args:
+            text: Paths in it start where this process is. Empty with `known`: as that VM is.
+            known: The VM that is to be changed; its name and uuid stay.
+        """
         ...
 
     async def command(self, spec: MachineSpec) -> Sequence[str]:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -18,10 +18,57 @@ from broker.errors import ConfigError
 from broker.human import did_you_mean
 from broker.model import CloudInit, Disk, MachineId, MachineSpec, SpicePort
 from broker.vm.insecure import insecure
-from broker.vm.machine_file import MachineFile
+from broker.vm.machine_file import DiskFile, MachineFile
 from broker.vm.machine_values import NAME, size_text
 
-__all__ = ["NAME", "check", "json_schema", "parse", "plain", "render", "validated"]
+__all__ = [
+    "NAME",
+    "Problem",
+    "WrongDefinition",
+    "brief",
+    "check",
+    "dump",
+    "json_schema",
+    "parse",
+    "plain",
+    "render",
+    "validated",
+]
+
+
+_DISK: Final = DiskFile.model_construct().model_dump(mode="json") | {"format": None}
+"""What a disk is when nothing is said; its format always is."""
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong with a definition.
+
+    Attributes:
+        place: Where, such as `disks.0.size`; empty when it is of the whole.
+        what: The fact, with the place.
+        why: The fact without it.
+        fix: What to do, if that is known.
+    """
+
+    place: str
+    what: str
+    why: str
+    fix: str = ""
+
+
+class WrongDefinition(ConfigError):
+    """A definition that no machine can be made of.
+
+    Attributes:
+        problems: All that is wrong with it.
+    """
+
+    def __init__(self, where: str, problems: Sequence[Problem]) -> None:
+        fix = " ".join(dict.fromkeys(one.fix for one in problems if one.fix))
+        told = "; ".join(one.what for one in problems)
+        super().__init__(f"{where}: {told}", fix=fix or "Mend it, and ask again")
+        self.problems = tuple(problems)
+
 
 _Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -67,7 +114,23 @@ def validated(document: Mapping[str, object], *, where: str) -> MachineSpec:
 
 def render(spec: MachineSpec) -> str:
     """The YAML text of a machine, every key written out."""
-    return yaml.dump(plain(spec), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
+    return dump(plain(spec))
+
+
+def brief(spec: MachineSpec) -> dict[str, object]:
+    """The same as `plain`, but for what is so anyway, and the uuid."""
+    values, usual = plain(spec), plain(MachineSpec(spec.name, spec.uuid))
+    told = {key: value for key, value in values.items() if key == "name" or value != usual[key]}
+    disks = [
+        {key: value for key, value in plain_disk.items() if value != _DISK.get(key)}
+        for plain_disk in values["disks"]  # type: ignore[attr-defined] # a list of mappings
+    ]
+    return told | ({"disks": disks} if disks else {})
+
+
+def dump(values: Mapping[str, object]) -> str:
+    """Plain values as YAML."""
+    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
 
 
 def plain(spec: MachineSpec) -> dict[str, object]:
@@ -106,10 +169,9 @@ def json_schema() -> dict[str, object]:
 
 def _see_that_it_is_secure(file: MachineFile, where: str) -> None:
     if not file.allow_insecure and (found := insecure(file.extra_args)):
-        raise ConfigError(
-            f"{where}: extra_args: {'; '.join(found)}",
-            fix="Leave that out, or say that it is meant: allow_insecure: true",
-        )
+        why = "; ".join(found)
+        fix = "Leave that out, or say that it is meant: allow_insecure: true"
+        raise WrongDefinition(where, [Problem("extra_args", f"extra_args: {why}", why, fix)])
 
 
 class _Dumper(yaml.SafeDumper):
@@ -124,27 +186,25 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def _explained(problem: ValidationError, where: str) -> ConfigError:
-    told = [_tell(error) for error in problem.errors(include_url=False, include_context=True)]
-    whats, fixes = zip(*told, strict=True)
-    fix = " ".join(dict.fromkeys(fix for fix in fixes if fix))
-    return ConfigError(f"{where}: {'; '.join(whats)}", fix=fix or "Mend it, and ask again")
+def _explained(problem: ValidationError, where: str) -> WrongDefinition:
+    errors = problem.errors(include_url=False, include_context=True)
+    return WrongDefinition(where, [_tell(error) for error in errors])
 
 
-def _tell(error: ErrorDetails) -> tuple[str, str]:
-    """One thing that is wrong: the fact, and a fix if one is known."""
+def _tell(error: ErrorDetails) -> Problem:
     place = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         known = _keys_at(error["loc"][:-1])
         near = did_you_mean(str(error["loc"][-1]), known)
-        return f"{place} is not a setting", near or f"Settings are: {', '.join(known)}"
+        why = "is not a setting"
+        return Problem(place, f"{place} {why}", why, near or f"Settings are: {', '.join(known)}")
     if error["type"] == "missing":
-        return f"{place} is missing", ""
+        return Problem(place, f"{place} is missing", "is missing")
     if error["type"] == "machine" and isinstance(error["input"], (dict, BaseModel, MachineSpec)):
         # Several keys do not fit together: to quote them all would help nobody.
-        return f"{place}: {error['msg']}" if place else error["msg"], ""
+        return Problem(place, f"{place}: {error['msg']}" if place else error["msg"], error["msg"])
     message = error["msg"][:1].lower() + error["msg"][1:]
-    return f"{place} is {error['input']!r}: {message}", ""
+    return Problem(place, f"{place} is {error['input']!r}: {message}", message)
 
 
 def _keys_at(place: tuple[int | str, ...]) -> list[str]:

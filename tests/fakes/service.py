@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from broker.errors import BrokerError, NoConsole, NotFound, VmStartFailed
 from broker.events import Event, Kind
@@ -30,9 +31,10 @@ from broker.model import (
     State,
     TcpTarget,
 )
-from broker.provisioning import VmFacts
+from broker.provisioning import Draft, VmFacts
 from broker.service.port import ConsoleInfo, Exported, ExportRequest, Opened
 from broker.view import CALM_SECONDS, Way
+from broker.vm import drafting
 from tests.fakes.configuring import FakeConfiguring
 from tests.fakes.guest import FakeGuest, FakeLook
 
@@ -291,6 +293,17 @@ class FakeService(FakeConfiguring):
         if "local_vms" in self.failing:
             raise self.failing["local_vms"]
         return list(self.facts)
+
+    async def draft(self, text: str, *, known: MachineKey | None = None) -> Draft:
+        spec = None if known is None else await self.spec(known)
+        if spec is not None and not text:
+            made = drafting.present(spec)
+        else:
+            taken = {row.machine.name for row in self.rows if row.startable}
+            made = drafting.draft(text, start=Path.cwd(), taken=taken, known=spec)
+        if made.spec is None:
+            return made
+        return replace(made, command=("qemu-system-x86_64", "-name", f"guest={made.spec.name}"))
 
     async def command(self, spec: MachineSpec) -> Sequence[str]:
         await self._ask("command", spec)

@@ -9,16 +9,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from broker.errors import Refused
 from broker.events import Kind
 from broker.findings import Step, broken, fine
-from broker.model import FoundQemu
+from broker.guest import Snapshot
+from broker.model import (
+    Disk,
+    Display,
+    Firmware,
+    FoundQemu,
+    MachineSpec,
+    Network,
+    Power,
+    Restart,
+)
+from broker.provisioning import DiskFacts, VmFacts
 from tests.fakes.service import NOW, FakeService, few, session
 from tests.tui.letters import page_frame
 
+GIB: Final = 1 << 30
 Prepare = Callable[[FakeService], None]
 
 
@@ -76,6 +88,60 @@ def _qemu(pid: int, name: str, screen: str, *, why_not: str = "") -> FoundQemu:
     )  # fmt: skip
 
 
+def vms(service: FakeService) -> None:
+    """What local VMs are made of is known, and one has kept states."""
+    answering(service)
+    service.facts = _facts(service)
+    service.rows = few(connected={"web-01": 1})
+    service.live = service.live[1:]
+    service.guests.kept = [
+        Snapshot("fresh", NOW.replace(day=1), 1_400_000_000, 300.0, ("disk0",), complete=True),
+        Snapshot("disks only", NOW.replace(day=3), 0, 0.0, ("disk0",), complete=False),
+    ]
+
+
+def _facts(service: FakeService) -> list[VmFacts]:
+    """Of each local VM of `few`, one with everything."""
+    keys = {row.machine.name: row.machine.key for row in service.rows}
+
+    def spec(name: str, *disks: Disk) -> MachineSpec:
+        return MachineSpec(name, keys[name].uuid, disks=disks)
+
+    big = (Disk("/vms/web-01/disk0.qcow2"), Disk("/srv/data.img", format="raw", readonly=True))
+    web = replace(
+        spec("web-01", *big),
+        memory=4096,
+        cpus=4,
+        firmware=Firmware.UEFI,
+        secure_boot=True,
+        tpm=True,
+        restart=Restart.ON_CRASH,
+        autostart=True,
+        cdrom="/iso/installer.iso",
+        forwards=((2222, 22),),
+    )
+    looked = (
+        DiskFacts(big[0].path, 40 * GIB, 3 * GIB, snapshots=2),
+        DiskFacts(big[1].path, 8 * GIB, 8 * GIB),
+    )
+    own = Disk("/vms/db-01/disk0.qcow2", size=20 * GIB)
+    return [
+        VmFacts(keys["web-01"], web, looked, "KVM with CPU model host", wanted=Power.ON),
+        VmFacts(
+            keys["db-01"],
+            spec("db-01", own),
+            (DiskFacts(own.path, 20 * GIB),),
+            built_on=("web-03",),
+        ),
+        VmFacts(
+            keys["demo"],
+            replace(spec("demo"), memory=64, display=Display.NONE, network=Network.NONE),
+            engine="TCG",
+        ),
+        VmFacts(keys["web-02"], spec("web-02"), wanted=Power.ON),
+    ]
+
+
 def answering(service: FakeService) -> None:
     """Screens and the doctor answer; else neither comes into the picture while one looks."""
     service.slow.clear()
@@ -119,6 +185,7 @@ SHOTS: Final = {
     "sources": Shot(("3",), "LAST READ"),
     "events": Shot(("4",), "web-02 crashed"),
     "proxy": Shot(("5",), "TLS only"),
+    "machines": Shot(("6", "j", "j"), "40G, 3G used", vms),
     # the list in other moods
     "detail": Shot((*DEMO, "d"), "nobody serves", answering, wide=DETAIL),
     "filtered": Shot((*"/web -02", "enter"), "1 of 8"),
@@ -145,8 +212,12 @@ SHOTS: Final = {
     "export-audit": Shot(("4", "e"), "audit.csv"),
     "sort": Shot(("S",), "Sort by"),
     "adopt": Shot(("a",), "It has no monitor"),
-    "new-vm": Shot(("n",), "New VM"),
-    "new-vm-wrong": Shot(("n", "ctrl+s"), "1 to 63 letters"),
+    "new-vm": Shot(("n",), "New VM", wide=("nothing, until",)),
+    "new-vm-wrong": Shot(("n", "ctrl+s"), "is missing", wide=("nothing, until",)),
+    "new-vm-yaml": Shot(("n", *"vm-1", "pageup", "pageup"), "name: vm-1", alone=True),
+    "edit-vm": Shot(("6", "j", "j", "e"), "Edit web-01", vms, wide=("guest=web-01",)),
+    "clone": Shot(("6", "c", "down", "right"), "[linked]", vms),
+    "snapshots": Shot(("6", "j", "j", "t"), "no memory in it", vms),
     "disconnect": Shot(("2", "x"), "Disconnected"),
     "quit": Shot(("q",), "sessions"),
     "log": Shot((*DEMO, "L"), "no KVM"),
@@ -164,7 +235,7 @@ SHOTS: Final = {
     "ansi-light": Shot((*DEMO, "p"), "Power:", options={"theme": "broker-ansi-light"}),
     "contrast": Shot((*DEMO, "p"), "Power:", options={"theme": "broker-contrast"}),
     "jump": Shot((*DEMO, "ctrl+o"), "k  db-01"),
-    "jump-form": Shot(("n", "ctrl+o"), "New VM"),
+    "jump-form": Shot(("n", "ctrl+o"), "New VM", wide=("nothing, until",)),
     "help": Shot(("question_mark",), "Keys: Consoles"),
     "help-wall": Shot(("w", "question_mark"), "Keys: Wall", nobody),
 }

@@ -9,73 +9,19 @@ import pytest
 from textual.pilot import Pilot
 
 from broker.errors import UsageError
-from broker.guest import Snapshot
-from broker.model import Disk, Display, Firmware, MachineSpec, Network, Power, Restart, State
-from broker.provisioning import DiskFacts, VmFacts
-from tests.fakes.service import NOW, FakeService, few, session
-from tests.tui import cells
+from broker.model import State
+from tests.fakes.service import FakeService
+from tests.tui import shots
 from tests.tui.conftest import Drive, settle, text_of
 from tui.app import BrokerApp
-from tui.glyphs import ASCII
 from tui.screens.clone import free_name
 from tui.screens.machines import MachinesScreen
 
-GIB = 1 << 30
-SIZES = [(80, 24), (120, 36), (160, 48)]
-
-
-def facts(service: FakeService) -> list[VmFacts]:
-    """Of each local VM of `few`, one with everything."""
-    keys = {row.machine.name: row.machine.key for row in service.rows}
-
-    def spec(name: str, *disks: Disk) -> MachineSpec:
-        return MachineSpec(name, keys[name].uuid, disks=disks)
-
-    big = (Disk("/vms/web-01/disk0.qcow2"), Disk("/srv/data.img", format="raw", readonly=True))
-    web = replace(
-        spec("web-01", *big),
-        memory=4096,
-        cpus=4,
-        firmware=Firmware.UEFI,
-        secure_boot=True,
-        tpm=True,
-        restart=Restart.ON_CRASH,
-        autostart=True,
-        cdrom="/iso/installer.iso",
-        forwards=((2222, 22),),
-    )
-    looked = (
-        DiskFacts(big[0].path, 40 * GIB, 3 * GIB, snapshots=2),
-        DiskFacts(big[1].path, 8 * GIB, 8 * GIB),
-    )
-    own = Disk("/vms/db-01/disk0.qcow2", size=20 * GIB)
-    return [
-        VmFacts(keys["web-01"], web, looked, "KVM with CPU model host", wanted=Power.ON),
-        VmFacts(
-            keys["db-01"],
-            spec("db-01", own),
-            (DiskFacts(own.path, 20 * GIB),),
-            built_on=("web-03",),
-        ),
-        VmFacts(
-            keys["demo"],
-            replace(spec("demo"), memory=64, display=Display.NONE, network=Network.NONE),
-            engine="TCG",
-        ),
-        VmFacts(keys["web-02"], spec("web-02"), wanted=Power.ON),
-    ]
-
 
 @pytest.fixture
-def known(service: FakeService) -> FakeService:
-    service.facts = facts(service)
-    service.rows = few(connected={"web-01": 1})
-    service.live = [session(service.named("web-01"), "k3f9a0b1c2d2", "192.0.2.11:40100")]
-    at = NOW
-    service.guests.kept = [
-        Snapshot("fresh", at.replace(day=1), 1_400_000_000, 300.0, ("disk0",), complete=True),
-        Snapshot("disks only", at.replace(day=3), 0, 0.0, ("disk0",), complete=False),
-    ]
+def known() -> FakeService:
+    service = shots.lively()
+    shots.vms(service)
     return service
 
 
@@ -315,50 +261,3 @@ async def test_readonly_looks_at_states_and_changes_none(drive: Drive, known: Fa
         await settle(pilot)
         assert "look, do not touch" in text_of(pilot)
     assert [what[0] for what in known.guests.asked] == ["snapshots"]
-
-
-# -- looks
-
-
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-async def test_the_page_looks_so(drive: Drive, known: FakeService, size: tuple[int, int]) -> None:
-    async with drive(known, size=size) as pilot:
-        await pilot.press("6", "G", "k")
-        await settle(pilot)
-        cells.check(pilot.app, f"machines-{size[0]}x{size[1]}")  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("name", "keys"),
-    [
-        ("clone", ["db-01", "c", "down", "right"]),
-        ("snapshots", ["web-01", "t"]),
-        ("revert", ["web-01", "t", "enter"]),
-    ],
-)
-async def test_dialogs_look_so(
-    drive: Drive, known: FakeService, name: str, keys: list[str]
-) -> None:
-    async with drive(known, size=(80, 24)) as pilot:
-        await at(pilot, keys[0])
-        for key in keys[1:]:
-            await pilot.press(key)
-            await settle(pilot)
-        cells.check(pilot.app, f"{name}-80x24")  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("keys", [[], ["t"]], ids=["machines", "snapshots"])
-async def test_without_colour_it_says_the_same(
-    drive: Drive,
-    known: FakeService,
-    monkeypatch: pytest.MonkeyPatch,
-    keys: list[str],
-    request: pytest.FixtureRequest,
-) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
-    async with drive(known, size=(80, 24), glyphs=ASCII) as pilot:
-        await at(pilot, "web-01")
-        await pilot.press(*keys)
-        await settle(pilot)
-        name = request.node.callspec.id
-        cells.check(pilot.app, f"no-color-{name}-80x24")  # type: ignore[arg-type]

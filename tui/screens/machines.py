@@ -31,6 +31,7 @@ _VERB: Final = {
     keys.START.id: "start",
     keys.POWER.id: "power",
     keys.LOG.id: "log",
+    keys.EDIT.id: "edit",
     keys.CLONE.id: "clone",
     keys.SNAPSHOTS.id: "snapshots",
 }

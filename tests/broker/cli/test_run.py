@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from broker.cli.images import Image, existing, look_at
 from broker.cli.run import name_for
 from broker.errors import BrokerError, UsageError
 from broker.model import CloudInit, Disk, DiskBus, MachineSpec, Network, Nic, SpicePort
+from broker.vm.image_kinds import Image, existing, look_at
 from tests.broker.cli.calling import called, called_with
 from tests.fakes.service import FakeService
 

@@ -1,0 +1,369 @@
+"""The form for a VM of this host, new or there: fields in groups, its YAML, and what comes of it.
+
+What is typed goes into one document, which the service judges while one types. The YAML is the
+same document; whichever was written last holds. Nothing that was typed is thrown away unasked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import tempfile
+import uuid
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar, Final
+
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.timer import Timer
+from textual.widgets import Button, Input, Label, Static, TextArea
+
+from broker import human
+from broker.editor import editor
+from broker.errors import BrokerError
+from broker.model import Machine, MachineId, MachineKey
+from broker.provisioning import Draft
+from broker.service.port import Service
+from tui.host import Host
+from tui.screens.confirm import ConfirmScreen, Question
+from tui.widgets.choice import Choice
+from tui.wizard.form import GroupForm
+from tui.wizard.items import FIRST_DISK, GROUP_OF, GROUPS, ITEMS
+from tui.wizard.preview import preview
+from tui.wizard.sheet import DEMO, Sheet
+from tui.wizard.tabs import Tabs
+
+JUDGE_SECONDS: Final = 0.15
+"""The service judges when the typing has rested that long."""
+YAML, PREVIEW = "YAML", "Preview"
+
+
+class WizardScreen(ModalScreen[MachineKey]):
+    """Dismissed with the machine's key once the service has it.
+
+    Args:
+        present: The VM that is to be changed, and what it is now; None makes a new one.
+    """
+
+    CSS_PATH = "../styles/wizard.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "Close", id="new.close"),
+        Binding("ctrl+s", "create", "Create", id="new.create"),
+        Binding("f4", "editor", "Editor", id="new.editor"),
+        Binding("pagedown", "turn(1)", "Next", priority=True, id="new.group"),
+        Binding("pageup", "turn(-1)", "Previous", priority=True, id="new.group-before"),
+        # Priority: what is typed right behind them must land in the next field, not in this one.
+        Binding("enter", "enter", show=False, priority=True, id="new.enter"),
+        Binding("tab,down", "step(1)", show=False, priority=True, id="new.next"),
+        Binding("shift+tab,up", "step(-1)", show=False, priority=True, id="new.previous"),
+    ]
+
+    def __init__(self, host: Host, present: tuple[Machine, Draft] | None = None) -> None:
+        super().__init__()
+        self._host = host
+        self._machine = present[0] if present is not None else None
+        self._uuid = MachineId(str(uuid.uuid4()))
+        if present is None:
+            self._sheet = Sheet(host.demo)
+        else:
+            self._sheet = Sheet(host.demo, present[0].key, present[1])
+        self._group = next(iter(GROUPS))
+        self._resting: Timer | None = None
+
+    # -- looks -------------------------------------------------------------------------------
+
+    def compose(self) -> ComposeResult:
+        """Groups of fields, their YAML, and what comes of it beside them if there is room."""
+        hints = {}
+        if self._host.demo is not None:
+            hints[FIRST_DISK[0].id] = f"{DEMO}, {FIRST_DISK[0].hint}"
+        with Vertical(classes="dialog"):
+            title = "New VM on this host"
+            if self._machine is not None:
+                title = f"Edit {human.one_line(self._machine.name)}"
+            yield Static(title, classes="title", markup=False)
+            yield Tabs()
+            with Horizontal(id="middle"):
+                with Vertical(id="forms"):
+                    for name, items in GROUPS.items():
+                        form = GroupForm(items, editing=self._machine is not None, hints=hints)
+                        form.add_class(f"group-{name}")
+                        yield form
+                    yield TextArea("", id="yaml", show_line_numbers=False, tab_behavior="focus")
+                with VerticalScroll(id="preview"):
+                    yield Static("", markup=False)
+            yield Static("", id="form-wrong", classes="wrong", markup=False)
+            if self._machine is None:
+                with Horizontal(classes="field", id="starting"):
+                    yield Label("Start it")
+                    yield Choice(("now", "later"), id="start")
+            with Horizontal(classes="buttons"):
+                yield Static("PgDn next page  F4 editor", classes="hint", markup=False)
+                done = "Create" if self._machine is None else "Save"
+                yield Button(f"{done}  ^s", id="create", variant="primary", compact=True)
+                yield Button("Close  Esc", id="close", compact=True)
+
+    def on_mount(self) -> None:
+        """Begin in the first field."""
+        self.query_one("#yaml", TextArea).cursor_blink = False
+        self._show_document()
+        self.show_group(self._group)
+        self._judge()
+
+    @on(events.Resize)
+    def _resized(self) -> None:
+        """There is another page where there is no room beside the fields."""
+        if self.query(Tabs):
+            self.show_group(self._group)
+
+    @property
+    def groups(self) -> list[str]:
+        """The names of the pages, in order."""
+        narrow = self.app.size.width < 120
+        return [*GROUPS, YAML, *([PREVIEW] if narrow else [])]
+
+    def show_group(self, name: str, field: str = "") -> None:
+        """Turn to a page, and to a field of it."""
+        if self._sheet.raw is not None and name != YAML and self._group == YAML:
+            self._say("Mend the YAML first; what you typed is kept")
+            return
+        turned = name != self._group or name not in self.groups
+        self._group = name if name in self.groups else YAML
+        for group in GROUPS:
+            self.query_one(f".group-{group}").display = group == self._group
+        text = self.query_one("#yaml", TextArea)
+        text.display = self._group == YAML
+        if self._group == YAML and text.text != self._sheet.text:
+            text.load_text(self._sheet.text)
+        self.set_class(self._group == PREVIEW, "-preview")
+        self._tell()
+        if turned or field or self.focused is None:
+            self.call_after_refresh(self._focus, field)
+
+    def _focus(self, field: str) -> None:
+        if self._group == YAML:
+            self.set_focus(self.query_one("#yaml"))
+        elif self._group == PREVIEW:
+            self.set_focus(self.query_one("#preview"))
+        else:
+            form = self.query_one(f".group-{self._group}")
+            wanted = form.query(f"#{field}") if field else form.query("Input, Choice")
+            able = [widget for widget in wanted if not widget.disabled]
+            if able:
+                self.set_focus(able[0])
+
+    def _show_document(self) -> None:
+        for form in self.query(GroupForm):
+            form.show(self._sheet.document)
+
+    def _tell(self) -> None:
+        """What is wrong, where, as far as one was there."""
+        wrong, rest = self._sheet.wrong()
+        for form in self.query(GroupForm):
+            form.tell(wrong)
+        self.query_one(Tabs).turn(self.groups, self._group, {GROUP_OF[id_] for id_ in wrong})
+        self._say("; ".join(rest))
+        self.query_one("#preview Static", Static).update(preview(self._sheet.draft))
+
+    def _say(self, text: str) -> None:
+        line = self.query_one("#form-wrong", Static)
+        line.update(human.one_line(text) if text else "")
+        line.set_class(bool(text), "-said")
+
+    # -- typing ------------------------------------------------------------------------------
+
+    @on(GroupForm.Typed)
+    def _typed(self, event: GroupForm.Typed) -> None:
+        self._sheet.write(event.item, event.text)
+        self._judge_soon()
+
+    @on(TextArea.Changed)
+    def _wrote(self) -> None:
+        if self._take_yaml():
+            self._judge_soon()
+
+    def _take_yaml(self) -> bool:
+        """Whether the YAML says something else by now."""
+        text = self.query_one("#yaml", TextArea).text
+        if self._group != YAML or text == self._sheet.text:
+            return False
+        self._sheet.raw = text
+        return True
+
+    def _take_all(self) -> None:
+        """What was typed and was not told yet: keys overtake what fields say of themselves."""
+        for form in self.query(GroupForm):
+            for item, text in form.untold():
+                self._sheet.write(item, text)
+        self._take_yaml()
+
+    def _judge_soon(self) -> None:
+        if self._resting is not None:
+            self._resting.stop()
+        self._resting = self.set_timer(JUDGE_SECONDS, self._judge)
+
+    @work(group="judge", exclusive=True, exit_on_error=False, name="judging a VM")
+    async def _judge(self) -> None:
+        try:
+            await self._judged(await self._host.served())
+        except BrokerError as problem:
+            self._say(str(problem))
+
+    async def _judged(self, service: Service) -> None:
+        """Have it judged as it is now, and show what came of it."""
+        if await self._sheet.judge(service) and self.is_mounted:
+            self._show_document()
+        if self.is_mounted:
+            self._tell()
+
+    # -- keys --------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """In the YAML, keys that move are the text's; behind a dialog nothing moves."""
+        if not self.is_current:
+            return False
+        writing = isinstance(self.focused, TextArea)
+        return not (writing and action in ("enter", "step") and parameters != ("tab",))
+
+    def action_step(self, by: int) -> None:
+        """To another field, at once."""
+        chain = self.focus_chain
+        here = chain.index(self.focused) if self.focused in chain else -by
+        self.set_focus(chain[(here + by) % len(chain)])
+
+    def action_enter(self) -> None:
+        """Press the button, or go to the next field."""
+        if isinstance(self.focused, Button):
+            self.focused.press()
+        else:
+            self.action_step(1)
+
+    def action_turn(self, by: int) -> None:
+        """To another page."""
+        groups = self.groups
+        here = groups.index(self._group) if self._group in groups else 0
+        self.show_group(groups[(here + by) % len(groups)])
+
+    def action_group(self, name: str) -> None:
+        """To that page."""
+        self.show_group(name)
+
+    def action_editor(self) -> None:
+        """Write the YAML in the person's own editor."""
+        driver = self.app._driver  # whether the terminal can be lent
+        if driver is None or not driver.can_suspend:
+            self.notify("There is no terminal to lend here; the YAML page does the same")
+            return
+        self._edit()
+
+    @work(group="editor", exclusive=True, exit_on_error=False, name="editor")
+    async def _edit(self) -> None:
+        try:
+            words = editor()
+        except BrokerError as problem:
+            self.notify(problem.fix, title=problem.what, severity="warning", markup=False)
+            return
+        self._take_all()
+        before = self._sheet.text
+        with self.app.batch_update(), self.app.suspend():  # see tui.looks: nothing awaits in it
+            after = await asyncio.to_thread(_edited, words, before)
+        self.app.refresh()
+        if after is None:
+            self.notify(f"{words[0]} failed, so nothing changed", severity="warning", markup=False)
+        elif after != before:
+            self._sheet.raw = after
+            self.show_group(YAML)
+            self._judge()
+
+    # -- the end -----------------------------------------------------------------------------
+
+    @on(Button.Pressed, "#create")
+    def action_create(self) -> None:
+        """Have it judged once more, and kept if nothing is wrong."""
+        if self._resting is not None:
+            self._resting.stop()
+        self._take_all()
+        start = self._machine is None and self.query_one("#start", Choice).value == "now"
+        doing = "Defining" if self._machine is None else "Saving"
+        self._host.ask(
+            f"{doing} {self._sheet.document.get('name') or 'a VM'}",
+            self._make,
+            lambda machine: self._made(machine, start=start),
+            self._say,
+        )
+
+    async def _make(self, service: Service) -> Machine | None:
+        await self._judged(service)
+        if self._sheet.raw is None:
+            await self._judged(service)
+        spec = self._sheet.draft.spec if self._sheet.draft is not None else None
+        if spec is None or self._sheet.raw is not None:
+            return None
+        if self._machine is not None:
+            return await service.redefine(self._machine.key, spec)
+        return await service.define(replace(spec, uuid=self._uuid))
+
+    def _made(self, machine: Machine | None, *, start: bool) -> None:
+        if machine is None:
+            self._show_mistakes()
+            return
+        if self.is_mounted:
+            self.dismiss(machine.key)
+        if start:
+            self._host.ask(
+                f"Starting {machine.name}",
+                lambda service: service.start(machine.key),
+                lambda _: self.app.notify("runs", title=machine.name, markup=False),
+            )
+        elif self._machine is not None and machine.pid is not None:
+            text = "It runs on as it was started; this holds from its next start"
+            self.app.notify(text, title=human.one_line(machine.name), markup=False)
+
+    def _show_mistakes(self) -> None:
+        """All of them from now on; to the first."""
+        self._sheet.touch_all()
+        self._tell()
+        wrong, _ = self._sheet.wrong()
+        if self._sheet.raw is not None:
+            self.show_group(YAML)
+        elif (first := next((id_ for id_ in ITEMS if id_ in wrong), None)) is not None:
+            self.show_group(GROUP_OF[first], first)
+
+    @on(Button.Pressed, "#close")
+    def action_close(self) -> None:
+        """Keep nothing; asks when something was typed."""
+        self._take_all()
+        if not self._sheet.is_changed:
+            self.dismiss(None)
+            return
+        question = Question(
+            "Throw away what you typed?", (), "Nothing of it is kept anywhere.", "Throw away"
+        )
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.dismiss(None)
+
+        self.app.push_screen(ConfirmScreen(question), answered)
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+
+
+def _edited(words: list[str], before: str) -> str | None:
+    """What a person made of a text in an editor; None when that failed."""
+    with tempfile.TemporaryDirectory(prefix="broker-vm-") as place:
+        path = Path(place) / "machine.yaml"
+        path.touch(mode=0o600)
+        path.write_text(before, encoding="utf-8")
+        try:
+            if subprocess.run([*words, str(path)], check=False).returncode:  # noqa: S603 - the person's own editor
+                return None
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return None

@@ -1,0 +1,109 @@
+"""What a person has written of a VM so far, and what the service said to it. No Textual.
+
+Fields and YAML are two ways into one document. YAML that is none yet is kept beside it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from broker.model import MachineKey, MachineSpec
+from broker.provisioning import Draft
+from broker.service.port import Service
+from tui.wizard.items import FIRST_DISK, ITEMS, Document, Item, item_at
+
+DEMO = "demo"
+"""What is typed for the disk of the demo guest."""
+
+
+class Sheet:
+    """The document and its judgement.
+
+    Attributes:
+        known: The VM that is there; None for a new one.
+        draft: What the service said last; None before it said anything.
+        raw: YAML that was typed and is not in the document: not judged yet, or no YAML.
+    """
+
+    def __init__(
+        self,
+        demo: MachineSpec | None,
+        known: MachineKey | None = None,
+        present: Draft | None = None,
+    ) -> None:
+        self.known = known
+        self.draft = present
+        self.raw: str | None = None
+        self.document: Document = {"memory": 1024, "cpus": 1} | dict(
+            present.values if present else {}
+        )
+        self._begun = json.dumps(self.document)
+        self._touched = set(ITEMS) if present is not None else set()
+        self._demo = demo
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether anything was typed that would be lost."""
+        return self.raw is not None or json.dumps(self.document) != self._begun
+
+    @property
+    def text(self) -> str:
+        """The YAML, as it was typed or as it would be."""
+        if self.raw is not None:
+            return self.raw
+        return self.draft.text if self.draft is not None else ""
+
+    def touch_all(self) -> None:
+        """Tell every mistake from now on."""
+        self._touched |= set(ITEMS)
+
+    def write(self, item: Item, text: str) -> None:
+        """A field says something else."""
+        self._touched.add(item.id)
+        if item is FIRST_DISK[0] and self._demo is not None:
+            if text.strip() == DEMO:
+                self._take_demo(self._demo)
+                return
+            if self._is_demo(self._demo):
+                for key in ("disks", "accel"):
+                    self.document.pop(key, None)
+        item.write(self.document, text)
+
+    def _take_demo(self, demo: MachineSpec) -> None:
+        """Its disk, and what it runs best on."""
+        disk = {key: value for key, value in asdict(demo.disks[0]).items() if value is not None}
+        self.document["disks"] = [disk | {"bus": demo.disks[0].bus.value}]
+        self.document["accel"] = demo.accel.value
+
+    def _is_demo(self, demo: MachineSpec) -> bool:
+        disks = self.document.get("disks")
+        first = disks[0] if isinstance(disks, list) and disks else None
+        return isinstance(first, dict) and first.get("path") == demo.disks[0].path
+
+    async def judge(self, service: Service) -> bool:
+        """Have it judged as it is now; whether YAML became the document, so that fields differ."""
+        raw = self.raw
+        if raw is None:
+            self.draft = await service.draft(json.dumps(self.document), known=self.known)
+            return False
+        self.draft = await service.draft(raw or "{}", known=self.known)
+        if not self.draft.values and raw.strip():
+            return False
+        self.document = {key: value for key, value in self.draft.values.items() if key != "uuid"}
+        self.touch_all()
+        if self.raw == raw:
+            self.raw = None
+        return True
+
+    def wrong(self) -> tuple[dict[str, str], list[str]]:
+        """What is wrong by field, of those that were touched; all that belongs to no field."""
+        known: dict[str, str] = {}
+        rest: list[str] = []
+        for place, why in self.draft.wrong if self.draft is not None else ():
+            id_ = item_at(place, why)
+            if not id_:
+                rest.append(f"{place} {why}".strip())
+            elif id_ in self._touched:
+                known.setdefault(id_, why)
+        return known, rest
