@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from broker.clock import Clock
 from broker.errors import ConfigError, StoreError
+from broker.findings import CertificateFacts
 
 if TYPE_CHECKING:  # `ssl` takes 15 ms, and a .vv file needs none of it
     import ssl
@@ -94,6 +95,27 @@ def ensure_identity(pki_dir: Path, names: Sequence[str], clock: Clock) -> Identi
     found = read_identity(pki_dir)
     assert found is not None
     return found
+
+
+def server_facts(pki_dir: Path) -> CertificateFacts | None:
+    """What the proxy's certificate says of itself; None when it was never made.
+
+    Raises:
+        StoreError: It is there and cannot be read.
+    """
+    from broker.pki import subjects
+
+    path = pki_dir / SERVER
+    try:
+        pem = path.read_text(encoding="latin-1")
+        body = pem.partition("-----BEGIN CERTIFICATE-----")[2].partition("-----END")[0]
+        return subjects.facts_of(binascii.a2b_base64(body))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as exc:
+        raise StoreError(
+            f"{path}: the proxy's certificate cannot be read", fix=make_again(path)
+        ) from exc
 
 
 def server_context(identity: Identity) -> ssl.SSLContext:

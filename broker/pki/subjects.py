@@ -7,10 +7,13 @@ Source: spice-common, common/ssl_verify.c.
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
+
+from broker.findings import CertificateFacts
 
 _SHORT = {
     NameOID.COUNTRY_NAME: ("C", "countryName"),
@@ -36,6 +39,26 @@ def subject_of(certificate_der: bytes) -> str:
     return ",".join(
         f"{_name_of(oid)}={value.replace(chr(92), chr(92) * 2).replace(',', chr(92) + ',')}"
         for oid, value in _attributes(certificate_der)
+    )
+
+
+def facts_of(certificate_der: bytes) -> CertificateFacts:
+    """What a certificate says of itself; ValueError when it cannot be read."""
+    certificate = x509.load_der_x509_certificate(certificate_der)
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        names = x509.SubjectAlternativeName([])
+    issuer = certificate.issuer
+    return CertificateFacts(
+        subject_of(certificate_der),
+        tuple(str(name.value) for name in names),
+        ",".join(
+            f"{_name_of(each.oid.dotted_string)}={each.value!s}" for each in certificate.issuer
+        ),
+        hashlib.sha256(certificate_der).digest().hex(":").upper(),
+        certificate.not_valid_before_utc,
+        certificate.not_valid_after_utc,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from broker import logs
+from broker import logs, pki
 from broker.clock import Clock, SystemClock
 from broker.config.load import Loaded, load_settings
 from broker.config.locations import Locations
@@ -168,6 +168,7 @@ async def open_service(
                 entry, driver_context(house.locations, house.settings, house.clock)
             ),
             notes=(*house.store.notes, *house.loaded.warnings),
+            certificate=lambda: pki.server_facts(house.locations.pki_dir),
         )
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(service.aclose)

@@ -16,6 +16,7 @@ from broker.driver import (
 )
 from broker.errors import NotFound, UsageError
 from broker.events import Event, Kind
+from broker.findings import CertificateFacts
 from broker.guest import Guest
 from broker.model import (
     MachineKey,
@@ -120,6 +121,7 @@ class EmbeddedService(
         make_driver: The driver of an entry of sources.yaml; ConfigError when it is wrong.
         poll_every: Seconds between looks at the store's change counter.
         notes: What was odd about opening the store; said once by a face.
+        certificate: What the proxy's certificate says of itself.
     """
 
     def __init__(
@@ -140,6 +142,7 @@ class EmbeddedService(
         make_driver: Callable[[SourceEntry], Driver],
         poll_every: float = 0.25,
         notes: tuple[str, ...] = (),
+        certificate: Callable[[], CertificateFacts | None] = lambda: None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -152,6 +155,7 @@ class EmbeddedService(
         self._stop_timeout = stop_timeout
         self._worker_alive = worker_alive
         self._poll_every = poll_every
+        self._certificate = certificate
         self._tell = Teller(store, clock).tell
         AdoptingVerbs.__init__(self, Adopting(store, inventory, self._tell, self._local_source))
         DefiningVerbs.__init__(self, inventory, self._local_source)
@@ -259,6 +263,9 @@ class EmbeddedService(
 
     async def proxy_status(self) -> ProxyStatus:
         return await asyncio.to_thread(self._proxy.status)
+
+    async def certificate(self) -> CertificateFacts | None:
+        return await asyncio.to_thread(self._certificate)
 
     async def host_proxy(self) -> ProxyStatus:
         return await self._proxy.host()

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Protocol
 
 from broker.events import Event
-from broker.findings import Step
+from broker.findings import CertificateFacts, Step
 from broker.guest import Guest
 from broker.model import (
     Ability,
@@ -349,6 +349,14 @@ class Service(Configuring, Definitions, Protocol):
     # -- the proxy
     async def proxy_status(self) -> ProxyStatus:
         """Whether a proxy is serving, and where."""
+        ...
+
+    async def certificate(self) -> CertificateFacts | None:
+        """What the proxy's certificate says of itself; None when none was ever made.
+
+        Raises:
+            StoreError: It cannot be read.
+        """
         ...
 
     async def host_proxy(self) -> ProxyStatus:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from broker.errors import BrokerError, NoConsole, NotFound, VmStartFailed
 from broker.events import Event, Kind
-from broker.findings import Step, broken, fine
+from broker.findings import CertificateFacts, Step, broken, fine
 from broker.model import (
     CarriedOver,
     ChannelInfo,
@@ -179,6 +179,16 @@ class FakeService(FakeConfiguring):
     guests: FakeGuest = field(default_factory=FakeGuest)
     """Whichever machine is asked for."""
     closed: bool = False
+    shown_certificate: CertificateFacts | None = field(
+        default_factory=lambda: CertificateFacts(
+            "O=Console Broker,CN=console-broker",
+            ("localhost", "127.0.0.1", "::1", "broker.example"),
+            "O=Console Broker,CN=Console Broker CA",
+            ":".join(f"{byte:02X}" for byte in range(0xA0, 0xC0)),
+            NOW - timedelta(days=303),
+            NOW + timedelta(days=62),
+        )
+    )
     steps: list[Step] = field(default_factory=list)
     """What the doctor finds."""
     diagnosed: list[MachineKey] = field(default_factory=list)
@@ -476,6 +486,11 @@ class FakeService(FakeConfiguring):
 
     async def proxy_status(self) -> ProxyStatus:
         return self.proxy
+
+    async def certificate(self) -> CertificateFacts | None:
+        await self._ask("certificate")
+        self.asked.remove(("certificate",))  # nobody asked: the page wants it
+        return self.shown_certificate
 
     async def host_proxy(self) -> ProxyStatus:
         await self._ask("host_proxy")

@@ -184,7 +184,7 @@ SHOTS: Final = {
     "sessions": Shot(("2",), "192.0.2.10:51344"),
     "sources": Shot(("3",), "LAST READ"),
     "events": Shot(("4",), "web-02 crashed"),
-    "proxy": Shot(("5",), "TLS only"),
+    "proxy": Shot(("5",), "A0:A1"),
     "machines": Shot(("6", "j", "j"), "40G, 3G used", vms),
     # the list in other moods
     "detail": Shot((*DEMO, "d"), "nobody serves", answering, wide=DETAIL),

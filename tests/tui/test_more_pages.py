@@ -6,15 +6,17 @@ import csv
 import json
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from broker.config.keys_file import read_keys
-from broker.errors import ConfigError, UsageError
+from broker.errors import ConfigError, StoreError, UsageError
 from broker.events import Kind
 from broker.findings import Step, broken, fine
-from tests.fakes.service import FakeService, session
+from tests.fakes.service import NOW, FakeService, session
 from tests.tui.conftest import Drive, settle, text_of
 from tui import audit, keys
 
@@ -38,6 +40,37 @@ async def test_the_proxy_page_shows_where_it_listens_and_who_relays(
         await pilot.press("enter")
         await settle(pilot)
         assert "192.0.2.10:51344" in text_of(pilot)
+
+
+@pytest.mark.parametrize(
+    ("days", "says"),
+    [(62, "good for 62 more days"), (5, "good for 5 more days"), (-1, "has ended")],
+)
+async def test_the_proxy_page_tells_of_its_certificate_and_warns_near_its_end(
+    drive: Drive, service: FakeService, days: int, says: str
+) -> None:
+    assert service.shown_certificate is not None
+    end = NOW + timedelta(days=days, hours=1)
+    service.shown_certificate = replace(service.shown_certificate, not_after=end)
+    async with drive(service, size=(110, 36)) as pilot:
+        await pilot.press("5")
+        await settle(pilot)
+        shown = text_of(pilot)
+        assert says in shown
+        assert "broker.example" in shown
+        assert "A0:A1:A2" in shown
+        assert ("start it again" in shown) is (days < 14)
+
+
+async def test_a_certificate_that_cannot_be_read_is_said_on_the_page(
+    drive: Drive, service: FakeService
+) -> None:
+    service.failing["certificate"] = StoreError("server.pem cannot be read", fix="rm it")
+    async with drive(service, size=(110, 36)) as pilot:
+        await pilot.press("5")
+        await settle(pilot)
+        assert "server.pem cannot be read" in text_of(pilot)
+        assert "TLS only" in text_of(pilot)
 
 
 async def test_the_doctor_names_the_first_broken_step_and_its_fix(

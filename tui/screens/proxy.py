@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.text import Text
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from broker import human
+from broker.errors import BrokerError
+from broker.findings import CertificateFacts, Mark
 from broker.model import ProxyStatus, Session
 from tui import keys
 from tui.glyphs import Glyphs
@@ -65,6 +68,7 @@ class ProxyScreen(ListPage[int, Worker]):
     NAME = "proxy"
     CSS_PATH = "../styles/lists.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [act.binding() for act in keys.PROXY]
+    _certificate: CertificateFacts | BrokerError | None = None
     EMPTY = "No proxy is serving, so no viewer can come in.\n\nOne is hosted while this app runs."
 
     def compose_page(self) -> ComposeResult:
@@ -72,6 +76,21 @@ class ProxyScreen(ListPage[int, Worker]):
         yield from super().compose_page()
         with VerticalScroll(id="advice", can_focus=False):
             yield Static("", markup=False)
+
+    @on(events.ScreenResume)
+    def look(self) -> None:
+        """Read the certificate, each time one comes here."""
+        self._look()
+
+    @work(exclusive=True, exit_on_error=False, name="certificate")
+    async def _look(self) -> None:
+        try:
+            service = await self.host.served()
+            self._certificate = await service.certificate()
+        except BrokerError as problem:
+            self._certificate = problem
+        if self.is_attached:
+            self.changed()
 
     def columns(self) -> Sequence[Column[Worker]]:
         """Who relays how much."""
@@ -104,11 +123,36 @@ class ProxyScreen(ListPage[int, Worker]):
         whose = "hosted by this app; it goes with it" if proxy.ours else f"hosted by {proxy.pid}"
         text.append(f"\n{whose}; {counted(len(proxy.workers), 'relay worker')}")
         text.append(f"; {counted(len(host.snapshot.sessions), 'session')}\n")
-        where = "broker status says more; broker doctor looks at the certificate\n"
+        self._tell_certificate(text)
+        where = "broker status says more; broker doctor walks the way to a console\n"
         if proxy.metrics_port is not None:
             where = f"metrics: http://127.0.0.1:{proxy.metrics_port}/metrics\n{where}"
         text.append(where, "dim")
         return text
+
+    def _tell_certificate(self, text: Text) -> None:
+        """Until when it is good, and for whom; in full where it is not good for long."""
+        found, glyphs = self._certificate, self.host.glyphs
+        if isinstance(found, BrokerError):
+            text.append(f"\n{glyphs.bad} {human.one_line(found.what)}\n", "bold")
+            text.append("Fix: ", "bold").append(f"{human.one_line(found.fix)}\n")
+            return
+        if found is None:
+            return
+        judged = found.judged(self.host.now())
+        mark = {Mark.OK: glyphs.on, Mark.WARN: glyphs.busy}.get(judged.mark, glyphs.bad)
+        text.append(f"\n{mark} certificate  ", "bold")
+        text.append(f"until {found.not_after:%Y-%m-%d}, {judged.words}\n")
+        if judged.fix:
+            text.append("Fix: ", "bold").append(f"{judged.fix}\n")
+        for name, value in (
+            ("subject", found.subject),
+            ("names", ", ".join(found.names)),
+            ("issuer", found.issuer),
+            ("SHA-256", found.fingerprint),
+        ):
+            text.append(f"{name:<9}", "dim").append(f"{human.one_line(value)}\n")
+        text.append("\n")
 
     def action_worker_sessions(self) -> None:
         """To the sessions."""

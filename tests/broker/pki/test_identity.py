@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from broker import pki
 from broker.errors import ConfigError, StoreError
+from broker.findings import Mark
 from tests.fake_clock import FakeClock
 
 SUBJECT = "O=Console Broker,CN=console-broker"
@@ -313,3 +315,31 @@ def test_a_server_file_that_cannot_be_used_is_said(identity: pki.Identity) -> No
 def test_a_backends_ca_without_a_certificate_is_a_config_error(pem: str) -> None:
     with pytest.raises(ConfigError, match="holds no certificate"):
         pki.backend_context(pem)
+
+
+def test_a_certificate_tells_whom_it_is_for_and_until_when(
+    identity: pki.Identity, pki_dir: Path, clock: FakeClock
+) -> None:
+    facts = pki.server_facts(pki_dir)
+    assert facts is not None
+    assert facts.subject == identity.host_subject == SUBJECT
+    assert {"broker.example", "localhost", "127.0.0.1", "::1"} == set(facts.names)
+    assert facts.issuer == "O=Console Broker,CN=Console Broker CA"
+    assert (
+        facts.fingerprint.replace(":", "") == leaf_of(identity).fingerprint(SHA256()).hex().upper()
+    )
+    assert facts.judged(clock.now()).mark is Mark.OK
+    for days, mark in ((340, Mark.OK), (352, Mark.WARN), (365, Mark.FAIL), (-3, Mark.FAIL)):
+        judged = facts.judged(clock.now() + timedelta(days=days))
+        assert judged.mark is mark, days
+        assert bool(judged.fix) is (mark is not Mark.OK)
+
+
+def test_no_certificate_and_a_damaged_one_are_told_apart(pki_dir: Path) -> None:
+    assert pki.server_facts(pki_dir) is None
+    pki_dir.mkdir()
+    (pki_dir / "server.pem").write_text(
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    )
+    with pytest.raises(StoreError, match=r"server\.pem"):
+        pki.server_facts(pki_dir)
