@@ -49,7 +49,6 @@ def facts_of(certificate_der: bytes) -> CertificateFacts:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         names = x509.SubjectAlternativeName([])
-    issuer = certificate.issuer
     return CertificateFacts(
         subject_of(certificate_der),
         tuple(str(name.value) for name in names),
