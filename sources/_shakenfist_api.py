@@ -36,6 +36,8 @@ class ShakenfistOptions(RemoteOptions):
     """CA of the nodes' SPICE certificates, PEM text or a path; the cluster's when not given."""
     host_subject: MaybeText = None
     """Subject of those certificates where the cluster does not tell it: `CN={node}`."""
+    token_audience: MaybeText = None
+    """Address that the cluster has as `KERBSIDE_URL`, for `broker open --console-token`."""
 
 
 class Video(Row):
@@ -70,6 +72,14 @@ class Node(Row):
     fqdn: str = ""
     ip: str = ""
     spice_server_cert_subject: str | None = None
+
+
+class SigningKey(Row):
+    """What a console token is signed with."""
+
+    kid: str
+    alg: str = ""
+    public_pem: str
 
 
 class _Token(Row):

@@ -26,7 +26,14 @@ from broker.model import (
     TcpTarget,
 )
 from sources._remote import quote_part
-from sources._shakenfist_api import Instance, Node, ShakenfistApi, ShakenfistOptions
+from sources._shakenfist_api import (
+    Instance,
+    Node,
+    ShakenfistApi,
+    ShakenfistOptions,
+    SigningKey,
+)
+from sources._shakenfist_tokens import ALGORITHM, ConsoleTokens
 from sources.options import parse_options
 
 _STATES: Final = {
@@ -74,6 +81,10 @@ class ShakenfistDriver(ShakenfistApi):
     ) -> None:
         super().__init__(name, options, context)
         self._nodes: dict[str, Node] = {}
+        used = context.runtime_dir / "used-tokens"
+        self._console_tokens = ConsoleTokens(
+            self.http.where, options.token_audience, self._signing_keys, used, context.clock
+        )
 
     @classmethod
     def from_options(
@@ -201,6 +212,17 @@ class ShakenfistDriver(ShakenfistApi):
         template = self.options.host_subject
         escaped = node.replace("\\", "\\\\").replace(",", "\\,")
         return template.replace("{node}", escaped) if template else None
+
+    async def machine_of_token(self, token: str) -> MachineId:
+        """The instance that a console token of the cluster's was made for; it is used by that."""
+        return MachineId(await self._console_tokens.instance(self.http.hide(token)))
+
+    async def _signing_keys(self) -> Mapping[str, str]:
+        reply = await self.http.get("/admin/vditokenpubkey")
+        if reply.status == 404:  # it makes none, or has made none yet
+            return {}
+        rows = self._fine(reply).rows(SigningKey, "keys", make=lambda row: row)
+        return {row.kid: row.public_pem for row in rows if row.alg in ("", ALGORITHM)}
 
     # -- power
 

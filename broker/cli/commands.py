@@ -112,7 +112,15 @@ COMMANDS: tuple[Command, ...] = (
         "open",
         "broker.cli.open:OPEN",
         "Open a console in the viewer",
-        ("--label", "--no-wait", "--nova-token", "--to", "--wait", *POLICY_OPTIONS),
+        (
+            "--console-token",
+            "--label",
+            "--no-wait",
+            "--nova-token",
+            "--to",
+            "--wait",
+            *POLICY_OPTIONS,
+        ),
         "console",
     ),
     Command(

@@ -32,9 +32,10 @@ CONNECT_SECONDS = 30.0
 def _arguments(parser: Parser) -> None:
     add_console(parser, optional=True)
     parser.add_argument(
+        "--console-token",
         "--nova-token",
         metavar="FILE",
-        help="open what a console token of Nova's, or a URL with one, stands for; - reads it here",
+        help="open what a hypervisor's console token (or URL with one) stands for; - reads it here",
     )
     add_label(parser, default=VIEWER_LABEL)
     add_policy(parser)
@@ -61,16 +62,16 @@ def _run(call: Call, args: Namespace) -> Exit:
 
 async def _named(service: Service, args: Namespace) -> ConsoleInfo:
     """The console that was asked for. A token is read from a file: arguments are seen by all."""
-    if (args.console is None) == (args.nova_token is None):
-        raise UsageError("Name a console, or give --nova-token", fix="See: broker open --help")
+    if (args.console is None) == (args.console_token is None):
+        raise UsageError("Name a console, or give --console-token", fix="See: broker open --help")
     if args.console is not None:
         return await service.find(args.console)
     try:
-        text = await asyncio.to_thread(_read, args.nova_token)
+        text = await asyncio.to_thread(_read, args.console_token)
     except (OSError, ValueError) as exc:
         why = exc.strerror if isinstance(exc, OSError) else "it is no text"
         raise UsageError(
-            f"{one_line(args.nova_token)} cannot be read ({why})",
+            f"{one_line(args.console_token)} cannot be read ({why})",
             fix="Give a file that holds the token, or - to type it",
         ) from None
     return await service.find_by_token(text)

@@ -39,7 +39,8 @@ def token_in(text: str) -> str:
     if not found or len(found) > TOKEN_MAX or not found.isascii() or len(found.split()) != 1:
         raise UsageError(
             "That is no console token, and no URL with one",
-            fix="Give what `openstack console url show --spice-direct` printed",
+            fix="Give what `openstack console url show --spice-direct` printed, or Shaken Fist's "
+            "vdiconsoleproxy told",
         )
     return found
 
@@ -69,7 +70,7 @@ async def redeem(text: str, drivers: Drivers, sources: Iterable[SourceName]) -> 
         raise trouble
     raise NotFound(
         "No source knows that console token" if asked else "No source has console tokens",
-        fix="Ask for a new one; it is good for ten minutes"
+        fix="Ask for a new one; they are good for minutes"
         if asked
-        else "Tokens of Nova are read by a source of type openstack",
+        else "They are read by sources of the types openstack and shakenfist",
     )

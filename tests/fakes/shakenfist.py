@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import secrets
+import time
 from typing import ClassVar
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.fakes.http import Answer, Request
 from tests.fakes.lab import Lab
 from tests.fakes.source import FakeGuest, FakeSource
 
 IDS = [f"b917a475-1111-4222-8333-00000000000{number}" for number in range(4)]
+AUDIENCE = "https://broker.lab.example"
 NODE_UUID = "0d3e0000-1111-4222-8333-000000000009"
 POWERS = {"running": "on", "stopped": "off"}
 VERBS = {
@@ -47,6 +53,44 @@ class FakeShakenfist(FakeSource):
         self.namespace = "system"
         self.node_words = ""
         self._tokens: set[str] = set()
+        self.signing: dict[str, Ed25519PrivateKey] = {}
+        """Private keys of console tokens by id; none until `signs` made one."""
+        self.keys_told = 0
+
+    def signs(self, kid: str) -> None:
+        """Have a key for console tokens."""
+        self.signing[kid] = Ed25519PrivateKey.generate()
+
+    def console_token(self, kid: str, uuid: str, **claims: object) -> str:
+        """As `vdiconsoleproxy` hands it to somebody who may see that instance."""
+        now = int(time.time())
+        said = {
+            "iss": "lab",
+            "aud": AUDIENCE,
+            "sub": uuid,
+            "sf:namespace": "system",
+            "iat": now,
+            "exp": now + 300,
+            "jti": secrets.token_hex(16),
+        }
+        return jwt.encode(said | claims, self.signing[kid], "EdDSA", headers={"kid": kid})
+
+    def _keys(self) -> Answer:
+        self.keys_told += 1
+        if not self.signing:
+            return Answer(404, {"error": "no signing key", "status": 404})
+        rows = [
+            {
+                "kid": kid,
+                "alg": "EdDSA",
+                "public_pem": key.public_key()
+                .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+                .decode(),
+                "created": 1789000000,
+            }
+            for kid, key in self.signing.items()
+        ]
+        return Answer(200, {"active_kid": rows[-1]["kid"], "keys": rows})
 
     def options(self) -> dict[str, object]:
         return {
@@ -80,6 +124,8 @@ class FakeShakenfist(FakeSource):
             case ["admin", "cacert"]:
                 pem = (self.wrong_ca or self.lab.ca_pem) if self.has_ca else ""
                 return Answer(200, pem.encode(), headers={"Content-Type": "text/plain"})
+            case ["admin", "vditokenpubkey"]:
+                return self._keys()
             case ["instances", uuid, *_] if uuid not in self.guests:
                 return Answer(404, {"error": "instance not found", "status": 404})
             case ["instances", uuid]:

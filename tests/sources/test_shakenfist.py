@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import cast
 
+import jwt
 import pytest
 
 from broker.driver import DriverContext
-from broker.errors import NoConsole, NotFound, SourceDenied, SourceUnreachable, UsageError
+from broker.errors import (
+    ConfigError,
+    NoConsole,
+    NotFound,
+    Refused,
+    SourceDenied,
+    SourceUnreachable,
+    UsageError,
+)
 from broker.findings import Mark
 from broker.model import Ability, MachineId, State, TcpTarget
 from tests.fakes import http
 from tests.fakes.http import Answer
 from tests.fakes.lab import Lab
-from tests.fakes.shakenfist import IDS, FakeShakenfist
+from tests.fakes.shakenfist import AUDIENCE, IDS, FakeShakenfist
 from tests.sources.remote import Bench, benched
 
 pytestmark = pytest.mark.qemu
@@ -156,3 +166,63 @@ async def test_a_guest_cannot_be_asked_to_go_off(bench: Bench) -> None:
     assert "cannot ask" in driver.abilities()[Ability.SHUTDOWN]
     with pytest.raises(UsageError):
         await driver.switch(DESK1, Ability.SHUTDOWN)
+
+
+# -- console tokens
+
+
+async def test_a_console_token_names_its_instance_once(bench: Bench) -> None:
+    fake = fake_of(bench)
+    fake.signs("one")
+    token = fake.console_token("one", DESK1.upper())
+    driver = bench.driver(token_audience=AUDIENCE)
+    assert await driver.machine_of_token(token) == DESK1
+    for again in (driver, bench.driver(token_audience=AUDIENCE)):  # also in another process
+        with pytest.raises(Refused, match="used before") as caught:
+            await again.machine_of_token(token)
+        assert token not in str(caught.value)
+    assert await driver.machine_of_token(fake.console_token("one", DESK2)) == DESK2
+
+
+async def test_a_console_token_that_is_not_for_us_opens_nothing(bench: Bench) -> None:
+    fake = fake_of(bench)
+    fake.signs("one")
+    other = FakeShakenfist(fake.lab)
+    other.signs("one")
+    now = int(time.time())
+    driver = bench.driver(token_audience=AUDIENCE)
+    good = fake.console_token("one", DESK1)
+    for token in (
+        "28e2fdba-e2da-4082-858d-c6291da841fd",
+        "eyJ.eyJ.eyJ",
+        other.console_token("one", DESK1),
+        fake.console_token("one", DESK1, aud="https://elsewhere.example"),
+        fake.console_token("one", DESK1, aud=[AUDIENCE, "https://elsewhere.example"]),
+        fake.console_token("one", DESK1, exp=now - 60),
+        fake.console_token("one", DESK1, exp=now + 86400),
+        fake.console_token("one", DESK1, exp="soon"),
+        jwt.encode({"sub": DESK1}, "x" * 32, "HS256", headers={"kid": "one"}),
+        good.rpartition(".")[0] + ".",
+        "",
+    ):
+        with pytest.raises(NotFound):
+            await driver.machine_of_token(token)
+    assert await driver.machine_of_token(good) == DESK1
+    with pytest.raises(ConfigError, match="not known here"):
+        await bench.driver().machine_of_token(good)
+
+
+async def test_keys_are_fetched_when_one_is_unknown_and_not_all_the_time(bench: Bench) -> None:
+    fake = fake_of(bench)
+    driver = bench.driver(token_audience=AUDIENCE)
+    fake.signs("one")
+    one = fake.console_token("one", DESK1)
+    fake.signing.clear()
+    with pytest.raises(NotFound):
+        await driver.machine_of_token(one)  # it makes none
+    fake.signs("two")
+    for _ in range(3):
+        with pytest.raises(NotFound):
+            await driver.machine_of_token(fake.console_token("two", DESK1))
+    assert fake.keys_told == 1
+    assert await bench.driver().machines()  # which is no fault of the source
