@@ -120,7 +120,7 @@ COMMANDS: tuple[Command, ...] = (
             "--to",
             "--wait",
             *POLICY_OPTIONS,
-        ),
+        ),  # fmt: skip
         "console",
     ),
     Command(
