@@ -50,6 +50,7 @@ MACHINE_OPTIONS = (
     "--usb",
     "--vnc",
 )
+OPENING = ("--console-token", "--label", "--no-wait", "--nova-token", "--to", "--wait")
 POLICY_OPTIONS = (
     "--no-audio-in",
     "--no-clipboard",
@@ -112,15 +113,7 @@ COMMANDS: tuple[Command, ...] = (
         "open",
         "broker.cli.open:OPEN",
         "Open a console in the viewer",
-        (
-            "--console-token",
-            "--label",
-            "--no-wait",
-            "--nova-token",
-            "--to",
-            "--wait",
-            *POLICY_OPTIONS,
-        ),  # fmt: skip
+        (*OPENING, *POLICY_OPTIONS),
         "console",
     ),
     Command(
