@@ -16,7 +16,9 @@ from broker.proxy.watch import Watch
 from broker.spice.errors import RemoteProtocolError
 from broker.spice.inspector import HELD_MAX, Inspector, Verdict
 
-buffer: Final = memoryview(bytearray(CHUNK_BYTES + HELD_MAX))
+BULK_BYTES: Final = 4 * CHUNK_BYTES
+"""Read at once where it is known that the sink takes it all."""
+buffer: Final = memoryview(bytearray(BULK_BYTES + HELD_MAX))
 """One for all pumps: a chunk is forwarded or copied before the callback returns."""
 _chunk: Final = buffer[:CHUNK_BYTES]
 

@@ -22,15 +22,19 @@ from broker.proxy.fast_tls import (
     records,
     records_view,
 )
+from broker.proxy.kernel import room_of
 from broker.proxy.leg import CHUNK_BYTES, Leg, LegClosed, ciphertext
-from broker.proxy.pump import Pump, buffer
+from broker.proxy.pump import BULK_BYTES, Pump, buffer
 from broker.proxy.tls import RECORDS_BYTES
 
 _chunk: Final = buffer[:CHUNK_BYTES]
+_bulk: Final = buffer[:BULK_BYTES]
 # Of what is under the views: collected at the interpreter's end, a view that cffi holds crashes it.
 _plain: Final = from_buffer(buffer.obj)
 _ciphertext: Final = from_buffer(ciphertext.obj)
-MOVED_AT_ONCE: Final = 2 * CHUNK_BYTES
+BULK_ROOM_BYTES: Final = 2 * BULK_BYTES
+"""Where the kernel has that much room, all of it is sent: the kernel counts pages, we bytes."""
+MOVED_AT_ONCE: Final = BULK_BYTES
 """So much, in full chunks, before others have their turn."""
 
 
@@ -57,10 +61,11 @@ class _ShortPump(Pump):
 class ToViewer(_ShortPump):
     """From a plain server to a viewer."""
 
-    __slots__ = ()
+    __slots__ = ("_in_bulk",)
 
     def resume(self) -> None:
         """Read again."""
+        self._in_bulk = False
         self._engine = engine = cast(FastEngine, self._sink.engine)
         self._ssl = engine.ssl
         super().resume()
@@ -74,8 +79,9 @@ class ToViewer(_ShortPump):
                 Pump.run(self)
                 return
             try:
-                count = source.sock.recv_into(_chunk)
+                count = source.sock.recv_into(_bulk if self._in_bulk else _chunk)
             except (BlockingIOError, InterruptedError):
+                self._in_bulk = False
                 return
             except OSError as exc:
                 self._ended(source.lost(exc))
@@ -105,6 +111,9 @@ class ToViewer(_ShortPump):
             except LegClosed as closed:
                 self._ended(closed)
                 return
+            # More at once, where the server has more and the viewer takes it all: what it does not
+            # take is kept.
+            self._in_bulk = count >= CHUNK_BYTES and room_of(sink.sock) >= BULK_ROOM_BYTES
             if count < CHUNK_BYTES:
                 return
             moved += count

@@ -14,8 +14,8 @@ from typing import Protocol
 
 from broker.errors import StoreError
 
-RECORDS_BYTES = 320 * 1024
-"""Room for one relay chunk as TLS records."""
+RECORDS_BYTES = 1072 * 1024
+"""Room for as TLS records as much as a relay moves at once."""
 
 
 class TlsFailed(Exception):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -13,12 +14,14 @@ import pytest
 
 from broker import pki
 from broker.clock import SystemClock
+from broker.proxy import short_pumps
 from broker.proxy.fast_tls import FastServer
+from broker.proxy.kernel import room_of
 from broker.proxy.leg import CHUNK_BYTES, Leg, LegClosed
-from broker.proxy.pump import Pump
+from broker.proxy.pump import BULK_BYTES, Pump
 from broker.proxy.relay import Ending
 from broker.proxy.short_pumps import ToServer, ToViewer, pump_class
-from broker.proxy.tls import RECORDS_BYTES, StdlibServer, TlsServer, stdlib_context
+from broker.proxy.tls import StdlibServer, TlsServer, stdlib_context
 from broker.spice.inspector import Verdict
 from broker.spice.wire import message
 from tests.broker.proxy.rig import SECONDS
@@ -34,6 +37,10 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[TlsServer, p
     make: Callable[[Path], TlsServer] = request.param
     identity = pki.ensure_identity(tmp_path / "pki", ["localhost"], SystemClock())
     return make(identity.server_path), identity
+
+
+CHUNK_RECORDS_BYTES = CHUNK_BYTES + 20 * 64
+"""A chunk as records, each of which is a little longer than what is in it."""
 
 
 class Secured:
@@ -125,7 +132,7 @@ async def test_a_viewer_that_does_not_read_costs_one_chunk_and_loses_nothing(
     data = b"".join(message(1, bytes([number]) * 5000) for number in range(200))
     sent = await push_until_full(secured.wire.server, memoryview(data))
     assert sent < len(data)
-    assert 0 < len(secured.wire.client.unsent) <= RECORDS_BYTES
+    assert 0 < len(secured.wire.client.unsent) <= CHUNK_RECORDS_BYTES
     loop = asyncio.get_running_loop()
     rest = asyncio.ensure_future(loop.sock_sendall(secured.wire.server, data[sent:]))
     assert await secured.hears(len(data)) == data
@@ -229,3 +236,33 @@ async def test_what_settles_while_a_viewer_does_not_read_loses_nothing(secured: 
     assert await secured.hears(len(data)) == data
     await rest
     assert not secured.wire.relay.is_waiting
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+def test_a_connection_that_takes_no_more_has_no_room() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        near = socket.create_connection(listener.getsockname())
+        far, _ = listener.accept()
+    with near, far:
+        near.setblocking(False)
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)  # and no more by itself
+        assert room_of(near) >= 65536
+        while room_of(near) > 32768:
+            with contextlib.suppress(BlockingIOError):
+                near.send(bytes(4096))
+    assert room_of(near) == 0
+
+
+@pytest.mark.parametrize("room", [0, 1 << 30], ids=["in chunks", "in bulk"])
+async def test_bulk_arrives_whole_also_where_the_kernel_promised_too_much(
+    secured: Secured, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    monkeypatch.setattr(short_pumps, "room_of", lambda _: room)
+    secured.wire.backend.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * BULK_BYTES)
+    secured.wire.server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * BULK_BYTES)
+    data = b"".join(message(1, bytes([number]) * 70_000) for number in range(100))
+    loop = asyncio.get_running_loop()
+    saying = asyncio.ensure_future(loop.sock_sendall(secured.wire.server, data))
+    assert await secured.hears(len(data)) == data
+    await saying
+    assert len(secured.wire.client.unsent) == 0

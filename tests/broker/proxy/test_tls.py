@@ -13,7 +13,7 @@ from broker.clock import SystemClock
 from broker.errors import StoreError
 from broker.proxy import engines
 from broker.proxy.fast_tls import SEALED_MAX, FastServer
-from broker.proxy.leg import CHUNK_BYTES
+from broker.proxy.pump import BULK_BYTES
 from broker.proxy.tls import (
     StdlibEngine,
     StdlibServer,
@@ -123,7 +123,7 @@ def ends_of_reads(engine: TlsEngine, size: int) -> set[int]:
 
 
 def test_all_that_a_relay_writes_at_once_fits_into_the_buffer_for_records() -> None:
-    assert CHUNK_BYTES + HELD_MAX + 2 * INSERTED_MAX <= SEALED_MAX
+    assert BULK_BYTES + HELD_MAX + 2 * INSERTED_MAX <= SEALED_MAX
 
 
 @BOTH
