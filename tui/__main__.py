@@ -93,9 +93,9 @@ def _run(options: TuiOptions, driver: Callable[[], type[Driver] | None]) -> int:
 
     logfile.configure(options.log_path, verbose=options.verbose, clean=options.log_filter)
     initial = runtime.quick_list(FIRST_ROWS)
-    from tui import keys
+    from tui import keymap
 
-    odd = [f"keys.yaml: {problem}" for problem in keys.remap(options.keys)]
+    odd = [f"keys.yaml: {problem}" for problem in keymap.remap(options.keys)]
     from tui.app import BrokerApp
 
     app = BrokerApp(

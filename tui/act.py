@@ -22,6 +22,8 @@ _NAMES: Final = {
     "comma": ",",
     "full_stop": ".",
     "exclamation_mark": "!",
+    "backspace": "Bksp",
+    "delete": "Del",
     "tab": "Tab",
     "f1": "F1",
     "up": "↑",
@@ -80,7 +82,7 @@ class Act:
 
 
 REMAPPED: dict[str, str] = {}
-"""Other keys, by id; `keys.remap` fills it."""
+"""Other keys, by id; `keymap` fills it."""
 
 
 _VERB: Final = re.compile(r"(?:verb|choose)\('(\w+)'\)")

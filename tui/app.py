@@ -30,7 +30,7 @@ from textual.widgets import Input
 from broker.errors import BrokerError
 from broker.model import LinkPolicy, MachineKey, MachineSpec
 from broker.service.port import ConsoleInfo, Service
-from tui import keys, pages, themes
+from tui import keymap, keys, pages, themes
 from tui.acting import Acting
 from tui.catalog import Catalog
 from tui.checkup import Checkups, Verdict
@@ -160,7 +160,7 @@ class BrokerApp(Acting):
         self._life = Life(self, self._open_service)
         self._jobs = Jobs(self, self._life.service, log_path=self.log_path, changed=self._show_busy)
         self._checkups = Checkups(self, self._life.service, self._checked)
-        self.set_keymap(keys.remapped())
+        self.set_keymap(keymap.bound())
         for problem in self._warnings:
             self.notify(problem, title="Settings", severity="warning", timeout=12, markup=False)
         self.call_after_refresh(self._live)

@@ -22,6 +22,7 @@ from tui.host import Host
 from tui.screens.consoles import ConsolesScreen
 from tui.screens.page import Page
 from tui.screens.row_menu import RowMenu
+from tui.screens.source_acts import SourceActs
 
 _MOST_HITS: Final = 20
 _ACTS: Final = (
@@ -108,11 +109,13 @@ class Commands(SystemCommandsProvider):
 def everywhere(app: App[Any], screen: Screen[object]) -> Iterable[SystemCommand]:
     """What there is to do whatever is selected: pages to go to, and the app's own verbs."""
     for act in keys.APP:
-        if act.id.startswith("screen."):
+        if act.action.startswith("go("):
             go = partial(app.run_action, act.action, app)
             yield SystemCommand(f"Go to {act.label}", act.help, go)
     if isinstance(screen, ConsolesScreen):
         yield SystemCommand(keys.NEW.label, keys.NEW.help, screen.action_new_vm)
+    add = SourceActs(app, cast("Host", app)).add
+    yield SystemCommand("New source", keys.SOURCE_ADD.help, add)
     if isinstance(screen, Page):
         yield SystemCommand(keys.REFRESH.label, keys.REFRESH.help, screen.action_refresh_sources)
     yield SystemCommand(

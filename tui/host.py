@@ -68,7 +68,7 @@ class Host(Protocol):
         """Do a verb of keys.py to a machine, or say why not."""
 
     columns: tuple[str, ...] | None
-    """Titles of the columns that the list of consoles shows; None for all."""
+    """Titles of the columns that the list of consoles shows; None for all. May be set."""
     readonly: bool
     """Nothing may be changed; viewers may look only."""
     policy: LinkPolicy

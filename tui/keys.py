@@ -8,46 +8,11 @@ acts on the selected row would act on the wrong row. It is one file because it i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from broker import human
 from tui.act import REMAPPED as REMAPPED
 from tui.act import Act as Act
 from tui.act import display as display
-
-
-def remap(wanted: Mapping[str, str]) -> list[str]:
-    """Use other keys, by id, from now on; what is wrong with them, a sentence each.
-
-    To be called before the screens are imported. What is wrong is left as it was.
-    """
-    problems = []
-    for id_, key in wanted.items():
-        if id_ not in BY_ID:
-            known = human.did_you_mean(id_, BY_ID)
-            problems.append(f"{id_} is nothing that a key does. {known}".rstrip())
-        elif not key.strip(", ") or human.one_line(key) != key:
-            problems.append(f"{id_} has no key")
-        else:
-            REMAPPED[id_] = key.replace(" ", "")
-    for name, group in SCREENS.items():
-        problems += _clashes(name, (*group, *(() if name in _ALONE else (*TABLE, *APP))))
-    return problems
-
-
-def _clashes(name: str, acts: Iterable[Act]) -> Iterator[str]:
-    taken: dict[str, str] = {}
-    for act in acts:
-        for key in act.key_now.split(","):
-            if taken.setdefault(key, act.id) != act.id:
-                yield f"{name}: {display(key)} is both {taken[key]} and {act.id}"
-
-
-def remapped() -> dict[str, str]:
-    """The other keys, by id."""
-    return dict(REMAPPED)
-
 
 HELP: Final = Act(
     "app.help", "help", "question_mark,f1", "Help", "Show the keys of this screen", priority=False
@@ -71,6 +36,9 @@ JUMP: Final = Act(
     show=False,
     priority=True,
 )
+SETTINGS: Final = Act(
+    "app.settings", "go('settings')", "comma", "Settings", "Colours, columns and keys", show=False
+)
 PINNED: Final = (QUIT, HELP)
 """Hints that are never left out."""
 
@@ -90,6 +58,7 @@ APP: Final = (
         priority=True,
     ),
     JUMP,
+    SETTINGS,
     UNDO,
     FAILURES,
     QUIT,
@@ -317,6 +286,53 @@ SOURCE_CONSOLES: Final = Act(
     "Show only this source's consoles",
     needs=True,
 )
+SOURCE_ADD: Final = Act(
+    "source.add", "add_source", "A", "Add", "Add a console elsewhere, or a hypervisor"
+)
+CONSOLE_ADD: Final = Act(
+    "console.add", "add_source", "A", "Add", "Add a console elsewhere, or a hypervisor", show=False
+)
+SOURCE_EDIT: Final = Act(
+    "source.edit",
+    "edit",
+    "e",
+    "Edit",
+    "Change its entry in sources.yaml",
+    needs=True,
+)
+SOURCE_PAUSE: Final = Act(
+    "source.pause",
+    "pause",
+    "p",
+    "Pause",
+    "Leave it alone, or go on with it when it is paused",
+    needs=True,
+)
+SOURCE_RETRY: Final = Act(
+    "source.retry",
+    "retry",
+    "R",
+    "Retry",
+    "Ask this source again, now",
+    needs=True,
+)
+SOURCE_CHECK: Final = Act(
+    "source.check",
+    "check",
+    "c",
+    "Check",
+    "Log in, list, and see which rights are missing",
+    needs=True,
+)
+SOURCE_REMOVE: Final = Act(
+    "source.remove",
+    "remove",
+    "D",
+    "Remove",
+    "Take it out of sources.yaml; asks first",
+    show=False,
+    needs=True,
+)
 EVENT_CONSOLE: Final = Act(
     "event.console",
     "console",
@@ -348,10 +364,13 @@ CLOSE: Final = Act("app.close", "close", "escape", "Close", "Close this")
 
 CONSOLES: Final = (
     OPEN, LIVE, SERIAL, EXPORT, START, POWER, LOG, NEW, FIND, DETAIL, DOCTOR_LOOK, DEMO, ADOPT,
-    WALL, SERIAL_BELOW, SORT, REFRESH, BACK,
+    CONSOLE_ADD, WALL, SERIAL_BELOW, SORT, REFRESH, BACK,
 )  # fmt: skip
 SESSIONS: Final = (SESSION_CONSOLE, DISCONNECT, FIND, SORT, REFRESH, BACK)
-SOURCES: Final = (SOURCE_CONSOLES, FIND, SORT, REFRESH, BACK)
+SOURCES: Final = (
+    SOURCE_CONSOLES, SOURCE_ADD, SOURCE_EDIT, SOURCE_PAUSE, SOURCE_RETRY, SOURCE_CHECK,
+    SOURCE_REMOVE, FIND, SORT, REFRESH, BACK,
+)  # fmt: skip
 EVENTS: Final = (EVENT_CONSOLE, EVENT_FOLLOW, EVENT_EXPORT, FIND, SORT, REFRESH, BACK)
 POWER_MENU: Final = (POWER_START, STOP, REBOOT, PAUSE, RESUME, RESET, KILL, DELETE, CLOSE)
 MACHINE_LOG: Final = (LOG_SERIAL, LOG_AGAIN, COPY, CLOSE)
@@ -382,6 +401,17 @@ WALL_KEYS: Final = (
 OF_POWER: Final = (START, STOP, PAUSE, RESUME, RESET, KILL, DELETE)
 """In the order of the menus."""
 
+SETTINGS_KEYS: Final = (
+    Act("settings.change", "change", "enter", "Change", "Choose it, show it, or press another key"),
+    Act("settings.more", "more", "plus", "One more key", "Give it another key beside those it has"),
+    Act("settings.default", "default", "backspace,delete", "As it comes", "Forget what was chosen"),
+    Act("settings.earlier", "shift(-1)", "K,shift+up", "Earlier", "That column further left"),
+    Act("settings.later", "shift(1)", "J,shift+down", "Later", "That column further right"),
+    FIND,
+    SORT,
+    BACK,
+)
+
 SCREENS: Final = {
     "Consoles": CONSOLES,
     "Wall": WALL_KEYS,
@@ -395,6 +425,7 @@ SCREENS: Final = {
     "Log": MACHINE_LOG,
     "Trouble": TROUBLE,
     "Snapshots": SNAPSHOT_KEYS,
+    "Settings": SETTINGS_KEYS,
 }
 """Every screen with keys of its own, by the name the help gives it."""
 
@@ -404,7 +435,7 @@ def _every_act() -> dict[str, Act]:
     return {act.id: act for group in groups for act in group}
 
 
-_ALONE: Final = frozenset({"Wall", "Power", "Log", "Doctor", "Trouble", "Snapshots"})
+ALONE: Final = frozenset({"Wall", "Power", "Log", "Doctor", "Trouble", "Snapshots"})
 """Screens over which neither lists' nor pages' keys hold."""
 
 BY_ID: Final = _every_act()

@@ -10,6 +10,7 @@ from tui.screens.machines import MachinesScreen
 from tui.screens.page import Page
 from tui.screens.proxy import ProxyScreen
 from tui.screens.sessions import SessionsScreen
+from tui.screens.settings import SettingsScreen
 from tui.screens.sources import SourcesScreen
 
 EVERY: Final[tuple[type[Page], ...]] = (
@@ -19,4 +20,5 @@ EVERY: Final[tuple[type[Page], ...]] = (
     EventsScreen,
     ProxyScreen,
     MachinesScreen,
+    SettingsScreen,
 )

@@ -83,6 +83,8 @@ def drop(text: str, path: Path) -> str:
     if place is None:
         raise LookupError(last)
     spans = [Node("pair", key.start, max(key.end, value.end)) for key, value in holder.pairs]
+    if len(spans) == 1 and path[:-1] and not holder.flow and isinstance(path[-2], str):
+        return source.cut(0, spans, holder.flow, source.after_key(path[:-1]))
     return source.cut(place, spans, holder.flow)
 
 
@@ -218,7 +220,7 @@ class _Source:
         """Take one of several out.
 
         Args:
-            emptied: Where to say that the sequence is empty now.
+            emptied: Where to say that there is nothing left.
         """
         text, gone = self.text, spans[place]
         if flow:
@@ -237,7 +239,8 @@ class _Source:
             comments = text[end : line_start(text, following)]
             return text[:start] + comments + lead + text[following:]
         if emptied is not None:
-            return text[:emptied] + " []" + text[emptied:start] + text[end:]
+            nothing = " {}" if gone.kind == "pair" else " []"
+            return text[:emptied] + nothing + text[emptied:start] + text[end:]
         return text[:start] + text[end:]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 from broker.model import Disk, DiskBus, MachineId, MachineSpec, Network
 from tests.fakes.service import NOW, FakeService
 from tests.tui import cells
+from tui import keymap, keys
 from tui.app import BrokerApp
 
 Drive = Callable[..., AbstractAsyncContextManager[Pilot[None]]]
@@ -33,6 +34,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     os.umask(0o022)
     return tmp_path
+
+
+@pytest.fixture
+def usual_keys() -> Iterator[None]:
+    """Keys are as they come after the test."""
+    yield
+    keys.REMAPPED.clear()
+    keymap._touched.clear()
 
 
 @pytest.fixture
@@ -76,3 +85,13 @@ def text_of(pilot: Pilot[None]) -> str:
     """The characters on the screen."""
     assert isinstance(pilot.app, BrokerApp)
     return cells.text(pilot.app)
+
+
+async def until(pilot: Pilot[None], *words: str, gone: tuple[str, ...] = ()) -> str:
+    """Wait for words on the screen, and for others to go."""
+    for _ in range(600):
+        shown = text_of(pilot)
+        if all(word in shown for word in words) and not any(word in shown for word in gone):
+            return shown
+        await pilot.pause(0.05)
+    raise AssertionError(f"{words} but not {gone} in:\n{text_of(pilot)}")

@@ -186,6 +186,7 @@ SHOTS: Final = {
     "events": Shot(("4",), "web-02 crashed"),
     "proxy": Shot(("5",), "A0:A1"),
     "machines": Shot(("6", "j", "j"), "40G, 3G used", vms),
+    "settings": Shot(("comma",), "wanted"),
     # the list in other moods
     "detail": Shot((*DEMO, "d"), "nobody serves", answering, wide=DETAIL),
     "filtered": Shot((*"/web -02", "enter"), "1 of 8"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from textual import events
@@ -13,16 +12,10 @@ from textual.widgets import Input
 from broker.model import MachineSpec
 from tests.fakes.service import FakeService, console
 from tests.tui.conftest import Drive, settle, text_of
-from tui import jumping, keys
+from tui import jumping, keymap
 from tui.screens.consoles import ConsolesScreen
 from tui.screens.jump import JumpScreen
 from tui.widgets.choice import Choice
-
-
-@pytest.fixture
-def usual_keys() -> Iterator[None]:
-    yield
-    keys.REMAPPED.clear()
 
 
 async def jump(pilot: Pilot[None], to: str, *, after: str = "") -> None:
@@ -128,7 +121,7 @@ async def test_many_rows_have_two_letters(drive: Drive) -> None:
 
 
 async def test_its_key_can_be_another(drive: Drive, service: FakeService, usual_keys: None) -> None:
-    assert keys.remap({"app.jump": "ctrl+t"}) == []
+    assert keymap.remap({"app.jump": "ctrl+t"}) == []
     async with drive(service) as pilot:
         await pilot.press("ctrl+t")
         await settle(pilot)

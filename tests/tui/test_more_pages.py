@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import stat
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,13 +17,7 @@ from broker.events import Kind
 from broker.findings import Step, broken, fine
 from tests.fakes.service import NOW, FakeService, session
 from tests.tui.conftest import Drive, settle, text_of
-from tui import audit, keys
-
-
-@pytest.fixture
-def usual_keys() -> Iterator[None]:
-    yield
-    keys.REMAPPED.clear()
+from tui import audit, keymap
 
 
 async def test_the_proxy_page_shows_where_it_listens_and_who_relays(
@@ -120,7 +113,7 @@ def test_a_cell_of_the_file_is_no_formula(service: FakeService, tmp_path: Path) 
 async def test_keys_can_be_others_and_the_hints_say_so(
     drive: Drive, service: FakeService, usual_keys: None
 ) -> None:
-    assert keys.remap({"vm.start": "ctrl+s"}) == []
+    assert keymap.remap({"vm.start": "ctrl+s"}) == []
     async with drive(service, size=(160, 30)) as pilot:
         await pilot.press("j", "u")
         await settle(pilot)
@@ -132,13 +125,13 @@ async def test_keys_can_be_others_and_the_hints_say_so(
 
 
 def test_keys_that_clash_or_do_nothing_are_told(usual_keys: None) -> None:
-    problems = keys.remap({"vm.strat": "x", "vm.start": "e"})
+    problems = keymap.remap({"vm.strat": "x", "vm.start": "e"})
     assert "vm.strat is nothing that a key does. Did you mean vm.start?" in problems
     assert any("e is both" in problem for problem in problems)
 
 
 def test_the_usual_keys_do_not_clash() -> None:
-    assert keys.remap({}) == []
+    assert keymap.remap({}) == []
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from tui.query import Query
 from tui.rows import Column, console_columns
 from tui.screens.adopt import AdoptScreen
 from tui.screens.listing import Listing
+from tui.screens.source_acts import SourceActs
 from tui.snapshot import Snapshot
 from tui.trends import Trends
 from tui.widgets.detail_panel import DetailPanel
@@ -40,9 +41,10 @@ No consoles yet. Begin with one of these:
   D   the demo guest, a tiny VM that comes with broker
   n   a VM of your own, from a disk image or an ISO
   a   a QEMU that runs on this host already
+  A   a console whose address you know, or a hypervisor:
+      libvirt, Proxmox VE, oVirt, OpenStack, Shaken Fist
 
-Machines that run elsewhere come from sources.yaml, which is read
-again when it is saved. Where it is: broker config path sources_yaml"""
+What A writes stands in sources.yaml, which may be edited by hand, too."""
 
 _VERB: Final = {
     keys.OPEN.id: "open",
@@ -196,6 +198,8 @@ class ConsolesScreen(Listing):
 
     @on(events.ScreenResume)
     def _back_again(self) -> None:
+        self.table.painter.show_columns(self.columns())  # others may be wanted by now
+        self.table.forget()
         self.call_after_refresh(self._show_detail)
 
     def checked(self) -> None:
@@ -267,6 +271,10 @@ class ConsolesScreen(Listing):
         """The demo guest, in one key."""
         if self.host.may_change():
             self.host.start_demo()
+
+    def action_add_source(self) -> None:
+        """A console elsewhere, or a hypervisor."""
+        SourceActs(self.app, self.host).add()
 
     def action_adopt(self) -> None:
         """Look for QEMUs of this host, and offer them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from rich.text import Text
 from textual import on
@@ -17,8 +17,20 @@ from broker.model import Health, SourceName, SourceStatus
 from tui import keys
 from tui.rows import Column, counted, source_columns
 from tui.screens.list_page import ListPage
+from tui.screens.source_acts import LOCAL, SourceActs
 from tui.snapshot import Snapshot
 from tui.widgets.table import VirtualTable
+
+FILE: Final = "file"
+"""The type of the row that stands for a sources.yaml which cannot be read."""
+_ON_ONE: Final = (
+    keys.SOURCE_CONSOLES,
+    keys.SOURCE_EDIT,
+    keys.SOURCE_PAUSE,
+    keys.SOURCE_RETRY,
+    keys.SOURCE_CHECK,
+    keys.SOURCE_REMOVE,
+)
 
 
 class SourcesScreen(ListPage[SourceName, SourceStatus]):
@@ -27,7 +39,7 @@ class SourcesScreen(ListPage[SourceName, SourceStatus]):
     NAME = "sources"
     CSS_PATH = "../styles/lists.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [act.binding() for act in keys.SOURCES]
-    EMPTY = "No sources.\n\nThey come from sources.yaml. Where it is: broker config path"
+    EMPTY = "No sources.\n\nA adds one: a console whose address you know, or a hypervisor."
 
     def compose_page(self) -> ComposeResult:
         """The list, and the advice under it."""
@@ -66,13 +78,60 @@ class SourcesScreen(ListPage[SourceName, SourceStatus]):
                 text.append("Fix: ", "bold").append(f"{human.one_line(status.fix)}\n")
             for warning in status.warnings:
                 text.append(f"{self.host.glyphs.half} {human.one_line(warning)}\n")
-            if not (status.problem or status.warnings):
+            if status.health is Health.PAUSED:
+                text.append("Paused: nobody asks it for anything. What was known is kept.\n")
+            elif not (status.problem or status.warnings):
                 text.append("Nothing is wrong with it.\n", "dim")
         self.query_one("#advice Static", Static).update(text)
 
     def dimmed(self, act: keys.Act) -> bool:
-        """Enter needs a source."""
-        return act is keys.SOURCE_CONSOLES and self.selected is None
+        """All but adding need a source; this host is not paused."""
+        if act not in _ON_ONE:
+            return False
+        if self.selected is None:
+            return True
+        return act is keys.SOURCE_PAUSE and self.selected.type == LOCAL
+
+    @property
+    def _acts(self) -> SourceActs:
+        return SourceActs(self.app, self.host)
+
+    def action_add_source(self) -> None:
+        """A console elsewhere, or a hypervisor."""
+        self._acts.add()
+
+    def action_edit(self) -> None:
+        """Its entry in sources.yaml."""
+        if (status := self._chosen_one()) is not None:
+            self._acts.edit(status)
+
+    def action_pause(self) -> None:
+        """Leave it alone, or go on with it."""
+        if (status := self._chosen_one()) is not None:
+            self._acts.pause(status)
+
+    def action_retry(self) -> None:
+        """Ask it now."""
+        if (status := self._chosen_one()) is not None:
+            self._acts.retry(status.name)
+
+    def action_check(self) -> None:
+        """Look into it."""
+        if (status := self._chosen_one()) is not None:
+            self._acts.check(status.name)
+
+    def action_remove(self) -> None:
+        """Take it out of sources.yaml."""
+        if (status := self._chosen_one()) is not None:
+            self._acts.remove(status)
+
+    def _chosen_one(self) -> SourceStatus | None:
+        """The selected source, once the list shows what was typed; never the file's own row."""
+        self.settle()
+        if self.selected is not None and self.selected.type == FILE:
+            self.notify("Mend sources.yaml by hand first: see below", severity="warning")
+            return None
+        return self.selected
 
     @on(VirtualTable.Chosen)
     def action_consoles(self) -> None:

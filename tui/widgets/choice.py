@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from textual import events, on
 from textual.binding import Binding, BindingType
+from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
@@ -18,6 +19,13 @@ class Choice(Widget, can_focus=True):
         Binding("left,h", "step(-1)", "Previous", show=False, id="choice.previous"),
         Binding("right,l,space", "step(1)", "Next", show=False, id="choice.next"),
     ]
+
+    class Changed(Message):
+        """Another word is chosen."""
+
+        def __init__(self, value: str) -> None:
+            super().__init__()
+            self.value = value
 
     place: reactive[int] = reactive(0)
     """Which word is chosen."""
@@ -35,6 +43,11 @@ class Choice(Widget, can_focus=True):
     def choose(self, word: str) -> None:
         """Choose that word."""
         self.place = self._words.index(word)
+
+    def watch_place(self, before: int, now: int) -> None:
+        """Tell whoever asked."""
+        if before != now and self.is_mounted:
+            self.post_message(self.Changed(self.value))
 
     def render(self) -> str:
         """All words, the chosen one marked."""

@@ -48,6 +48,18 @@ def test_without_a_file_one_is_made(locations: Locations) -> None:
     assert stat.S_IMODE(locations.broker_yaml.stat().st_mode) == 0o600
 
 
+def test_the_last_choice_can_be_taken_back(files: PersonsFiles, locations: Locations) -> None:
+    files.choose("theme", None)
+    assert locations.broker_yaml.read_text() == BROKER.replace(
+        "tui:\n  # at night\n  theme: light   # it was bright\n", "tui: {}\n  # at night\n"
+    )
+    files.choose("theme", "dark")
+    assert files.settings().provenance["tui.theme"] == str(locations.broker_yaml)
+    files.choose_keys("vm.start", "f6")
+    files.choose_keys("vm.start", None)
+    assert (locations.keys_yaml.read_text(), files.keys()) == ("", {})
+
+
 def test_a_choice_that_the_environment_overrides_says_so(
     files: PersonsFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
