@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
@@ -166,6 +167,17 @@ async def test_the_demo_image_brings_the_accelerator_it_runs_best_on(
     assert (asked(service).accel, asked(service).disks) == (Accel.TCG, demo_image.disks)
     assert asked(service).uuid != demo_image.uuid
     assert "start" not in [verb for verb, *_ in service.asked]
+
+
+async def test_a_burst_of_letters_and_backspaces_counts_in_its_order(
+    drive: Drive, service: FakeService
+) -> None:
+    async with drive(service, size=(80, 24)) as pilot:
+        await pilot.press("n", "enter", "enter", "enter")
+        for key in (*["backspace"] * 6, "6", "4", "home", "1", "end", "M"):
+            pilot.app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await pilot.pause()
+        assert pilot.app.screen.query_one("#memory", Input).value == "164M"
 
 
 # -- a VM that is there

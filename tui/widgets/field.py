@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from textual import events
+from textual.binding import Binding
 from textual.widgets import Input
+
+_ACTIONS: Final = {
+    key: binding.action
+    for binding in Input.BINDINGS
+    if isinstance(binding, Binding)
+    for key in binding.key.split(",")
+    if key != "enter"
+}
+"""What keys do to what is written, such as backspace."""
 
 
 class Field(Input):
@@ -17,3 +30,14 @@ class Field(Input):
     ) -> None:
         super().__init__(value, placeholder=placeholder, id=id, compact=True, select_on_focus=False)
         self.cursor_blink = False
+
+    async def _on_key(self, event: events.Key) -> None:
+        """A burst of letters and backspaces counts in its order.
+
+        Textual looks for a binding's action only once the key has been up to the app and back, and
+        by then the letters behind it are written.
+        """
+        if (action := _ACTIONS.get(event.key)) is not None:
+            event.stop()
+            event.prevent_default()
+            await self.run_action(action)

@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import tempfile
-import uuid
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -25,7 +23,7 @@ from textual.widgets import Button, Input, Label, Static, TextArea
 from broker import human
 from broker.editor import editor
 from broker.errors import BrokerError
-from broker.model import Machine, MachineId, MachineKey
+from broker.model import Machine, MachineKey
 from broker.provisioning import Draft
 from broker.service.port import Service
 from tui.host import Host
@@ -66,7 +64,11 @@ class WizardScreen(ModalScreen[MachineKey]):
         super().__init__()
         self._host = host
         self._machine = present[0] if present is not None else None
-        self._uuid = MachineId(str(uuid.uuid4()))
+        self._yaml_due = False
+        """The YAML page waits for what is shown there."""
+        self._loaded = ""
+        self._turn_to = ""
+        """The page to turn to once the YAML is some."""
         if present is None:
             self._sheet = Sheet(host.demo)
         else:
@@ -129,7 +131,8 @@ class WizardScreen(ModalScreen[MachineKey]):
     def show_group(self, name: str, field: str = "") -> None:
         """Turn to a page, and to a field of it."""
         if self._sheet.raw is not None and name != YAML and self._group == YAML:
-            self._say("Mend the YAML first; what you typed is kept")
+            self._turn_to = name
+            self._judge()
             return
         turned = name != self._group or name not in self.groups
         self._group = name if name in self.groups else YAML
@@ -137,8 +140,11 @@ class WizardScreen(ModalScreen[MachineKey]):
             self.query_one(f".group-{group}").display = group == self._group
         text = self.query_one("#yaml", TextArea)
         text.display = self._group == YAML
-        if self._group == YAML and text.text != self._sheet.text:
-            text.load_text(self._sheet.text)
+        if self._group == YAML and turned:
+            self._take_fields()
+            self._yaml_due = True
+            if self._sheet.is_stale:
+                self._judge()
         self.set_class(self._group == PREVIEW, "-preview")
         self._tell()
         if turned or field or self.focused is None:
@@ -162,6 +168,10 @@ class WizardScreen(ModalScreen[MachineKey]):
 
     def _tell(self) -> None:
         """What is wrong, where, as far as one was there."""
+        if self._yaml_due and not self._sheet.is_stale:
+            self._yaml_due = False
+            self._loaded = self._sheet.text
+            self.query_one("#yaml", TextArea).load_text(self._loaded)
         wrong, rest = self._sheet.wrong()
         for form in self.query(GroupForm):
             form.tell(wrong)
@@ -187,18 +197,21 @@ class WizardScreen(ModalScreen[MachineKey]):
             self._judge_soon()
 
     def _take_yaml(self) -> bool:
-        """Whether the YAML says something else by now."""
+        """Whether the YAML says something else by now; what was put there says nothing."""
         text = self.query_one("#yaml", TextArea).text
-        if self._group != YAML or text == self._sheet.text:
+        if self._group != YAML or self._yaml_due or text == self._loaded:
             return False
-        self._sheet.raw = text
+        self._sheet.raw = self._loaded = text
         return True
 
-    def _take_all(self) -> None:
+    def _take_fields(self) -> None:
         """What was typed and was not told yet: keys overtake what fields say of themselves."""
         for form in self.query(GroupForm):
             for item, text in form.untold():
                 self._sheet.write(item, text)
+
+    def _take_all(self) -> None:
+        self._take_fields()
         self._take_yaml()
 
     def _judge_soon(self) -> None:
@@ -217,8 +230,14 @@ class WizardScreen(ModalScreen[MachineKey]):
         """Have it judged as it is now, and show what came of it."""
         if await self._sheet.judge(service) and self.is_mounted:
             self._show_document()
-        if self.is_mounted:
-            self._tell()
+        if not self.is_mounted:
+            return
+        self._tell()
+        turn_to, self._turn_to = self._turn_to, ""
+        if turn_to and self._sheet.raw is None:
+            self.show_group(turn_to)
+        elif turn_to:
+            self._say("Mend the YAML first; what you typed is kept")
 
     # -- keys --------------------------------------------------------------------------------
 
@@ -277,6 +296,9 @@ class WizardScreen(ModalScreen[MachineKey]):
         elif after != before:
             self._sheet.raw = after
             self.show_group(YAML)
+            self._yaml_due = self._sheet.is_stale = False
+            self._loaded = after
+            self.query_one("#yaml", TextArea).load_text(after)
             self._judge()
 
     # -- the end -----------------------------------------------------------------------------
@@ -305,7 +327,7 @@ class WizardScreen(ModalScreen[MachineKey]):
             return None
         if self._machine is not None:
             return await service.redefine(self._machine.key, spec)
-        return await service.define(replace(spec, uuid=self._uuid))
+        return await service.define(spec)
 
     def _made(self, machine: Machine | None, *, start: bool) -> None:
         if machine is None:

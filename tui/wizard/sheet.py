@@ -6,6 +6,7 @@ Fields and YAML are two ways into one document. YAML that is none yet is kept be
 from __future__ import annotations
 
 import json
+import uuid
 from dataclasses import asdict
 
 from broker.model import MachineKey, MachineSpec
@@ -22,6 +23,7 @@ class Sheet:
 
     Attributes:
         known: The VM that is there; None for a new one.
+        uuid: What a new one gets.
         draft: What the service said last; None before it said anything.
         raw: YAML that was typed and is not in the document: not judged yet, or no YAML.
     """
@@ -33,11 +35,13 @@ class Sheet:
         present: Draft | None = None,
     ) -> None:
         self.known = known
+        self.uuid = str(uuid.uuid4())
         self.draft = present
         self.raw: str | None = None
-        self.document: Document = {"memory": 1024, "cpus": 1} | dict(
-            present.values if present else {}
-        )
+        self.is_stale = True
+        """Something was typed since it was judged."""
+        values = present.values if present is not None else {}
+        self.document: Document = {"memory": 1024, "cpus": 1, **values}
         self._begun = json.dumps(self.document)
         self._touched = set(ITEMS) if present is not None else set()
         self._demo = demo
@@ -60,6 +64,7 @@ class Sheet:
 
     def write(self, item: Item, text: str) -> None:
         """A field says something else."""
+        self.is_stale = True
         self._touched.add(item.id)
         if item is FIRST_DISK[0] and self._demo is not None:
             if text.strip() == DEMO:
@@ -83,18 +88,18 @@ class Sheet:
 
     async def judge(self, service: Service) -> bool:
         """Have it judged as it is now; whether YAML became the document, so that fields differ."""
-        raw = self.raw
-        if raw is None:
-            self.draft = await service.draft(json.dumps(self.document), known=self.known)
-            return False
-        self.draft = await service.draft(raw or "{}", known=self.known)
-        if not self.draft.values and raw.strip():
-            return False
-        self.document = {key: value for key, value in self.draft.values.items() if key != "uuid"}
-        self.touch_all()
-        if self.raw == raw:
-            self.raw = None
-        return True
+        raw, self.is_stale = self.raw, False
+        if raw is not None:
+            self.draft = await service.draft(raw or "{}", known=self.known)
+            if not self.draft.values and raw.strip():
+                return False
+            self.document = {k: v for k, v in self.draft.values.items() if k != "uuid"}
+            self.touch_all()
+            if self.raw == raw:
+                self.raw = None
+        text = json.dumps(self.document | ({"uuid": self.uuid} if self.known is None else {}))
+        self.draft = await service.draft(text, known=self.known)
+        return raw is not None
 
     def wrong(self) -> tuple[dict[str, str], list[str]]:
         """What is wrong by field, of those that were touched; all that belongs to no field."""
