@@ -3,8 +3,8 @@
 To be woken on another CPU takes some 20 µs or more, as long as a small message takes altogether.
 Where messages follow each other that quickly it is worth staying awake for a moment; for a person
 who types, or whose viewer is a network away, it is not, and nothing is done. Nor is it where
-whoever has to answer needs our CPU for it: each time that nothing came, twice as many short
-sleeps have to come first, so that a look in vain costs at most a thousandth.
+whoever has to answer needs our CPU for it: each time that nothing came, many more short sleeps
+have to come first, so that it goes on only where three looks in four find something.
 """
 
 from __future__ import annotations
@@ -52,4 +52,4 @@ class Eagerness:
     def in_vain(self) -> None:
         """Nothing came while we looked."""
         self.eager = False
-        self._wanted = min(self._wanted * 2, SLEEPS_MOST)
+        self._wanted = min(self._wanted * 8, SLEEPS_MOST)

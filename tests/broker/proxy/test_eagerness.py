@@ -44,19 +44,19 @@ def test_a_long_sleep_or_bulk_between_them_makes_them_begin_anew(
     assert sleeps_until_eager(eagerness) == SLEEPS_FIRST
 
 
-def test_each_look_in_vain_asks_for_twice_as_many_and_each_find_for_half() -> None:
+def test_each_look_in_vain_asks_for_many_more_and_each_find_for_half() -> None:
     eagerness, wanted = Eagerness(), []
     for _ in range(12):
         wanted.append(sleeps_until_eager(eagerness))
         eagerness.in_vain()
-    assert wanted[:4] == [SLEEPS_FIRST * 2**times for times in range(4)]
+    assert wanted[:3] == [SLEEPS_FIRST, 8 * SLEEPS_FIRST, 64 * SLEEPS_FIRST]
     assert wanted[-1] == SLEEPS_MOST
     eagerness.found()
     assert sleeps_until_eager(eagerness) == SLEEPS_MOST // 2
     for _ in range(20):
         eagerness.found()
     eagerness.in_vain()
-    assert sleeps_until_eager(eagerness) == 2 * SLEEPS_FIRST
+    assert sleeps_until_eager(eagerness) == 8 * SLEEPS_FIRST
 
 
 def test_after_a_pause_it_is_worth_a_try_again() -> None:
