@@ -25,6 +25,9 @@ from broker.service.port import Service
 if TYPE_CHECKING:
     from textual.driver import Driver
 
+GIVE_WAY_SECONDS = 0.0005
+"""How long a thread that reads or writes the store keeps the interpreter when there is something to
+paint; with Python's own 5 ms, a few of them took longer in turn than a frame may."""
 FIRST_ROWS = 2000
 """As many rows are painted first; the others come with the service, a moment later."""
 
@@ -69,6 +72,7 @@ def run(options: TuiOptions) -> int:
     _check_terminal()
     _draw_on_stdout()
     gc.disable()  # most of what is made from here on stays; looking through it again is waste
+    sys.setswitchinterval(GIVE_WAY_SECONDS)
     os.environ.setdefault("ESCDELAY", "25")  # milliseconds that a lone Esc is waited for
     if in_a_browser():
         return _run(options, lambda: None)
