@@ -205,7 +205,8 @@ class FastEngine:
         at = filled = 0
         end = latest or size
         while at < size:
-            piece = min(end - at, PIECE_BYTES)
+            if (piece := end - at) > PIECE_BYTES:
+                piece = PIECE_BYTES
             if SSL_write(ssl, data + at, piece) != piece:
                 raise TlsFailed("a record cannot be written")
             filled += BIO_read(from_ssl, records + filled, RECORDS_BYTES - filled)

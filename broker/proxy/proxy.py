@@ -191,7 +191,7 @@ class Proxy:
                     self._seats.record(timed)
                 times.sample()
                 relay = steps.relays[key]
-                if relay.is_waiting or not is_new:
+                if not is_new or relay.is_waiting:
                     relay.settle()
             for key, relay in steps.relays.items():
                 for notice in judged(*key, relay):
