@@ -67,7 +67,7 @@ class VmFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class VmDraft:
     """A VM's definition while somebody writes it.
 
     Attributes:
@@ -92,7 +92,7 @@ class Draft:
 class Drafting(Protocol):
     """A driver that judges definitions while they are written."""
 
-    async def draft(self, text: str, *, known: MachineId | None = None) -> Draft:
+    async def draft(self, text: str, *, known: MachineId | None = None) -> VmDraft:
         """What a YAML text makes, and what is wrong with it; nothing is stored.
 
         Args:

@@ -23,7 +23,7 @@ from broker.model import (
     MachineSpec,
     SourceName,
 )
-from broker.provisioning import Draft, VmFacts
+from broker.provisioning import VmDraft, VmFacts
 from sources.adopting import AdoptedVms
 from sources.local import LocalDriver
 
@@ -215,7 +215,7 @@ class HereDriver(LocalDriver):
         made = await clone(self._definitions, spec, paths, name, linked=linked, tell=tell)
         return made.uuid
 
-    async def draft(self, text: str, *, known: MachineId | None = None) -> Draft:
+    async def draft(self, text: str, *, known: MachineId | None = None) -> VmDraft:
         """Judge a definition that is being written; see `broker.provisioning.Drafting`."""
         from broker.vm import drafting
 

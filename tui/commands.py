@@ -20,14 +20,15 @@ from tui.act import verb_of
 from tui.allowed import why_not
 from tui.host import Host
 from tui.screens.consoles import ConsolesScreen
+from tui.screens.machines import MachinesScreen
 from tui.screens.page import Page
 from tui.screens.row_menu import RowMenu
 from tui.screens.source_acts import SourceActs
 
 _MOST_HITS: Final = 20
 _ACTS: Final = (
-    keys.OPEN, keys.LIVE, keys.SERIAL, keys.EXPORT, *keys.OF_POWER, keys.CLONE, keys.SNAPSHOTS,
-    keys.LOG, keys.DOCTOR_LOOK,
+    keys.OPEN, keys.LIVE, keys.SERIAL, keys.EXPORT, *keys.OF_POWER, keys.EDIT, keys.CLONE,
+    keys.SNAPSHOTS, keys.LOG, keys.DOCTOR_LOOK,
 )  # fmt: skip
 
 
@@ -112,7 +113,7 @@ def everywhere(app: App[Any], screen: Screen[object]) -> Iterable[SystemCommand]
         if act.action.startswith("go("):
             go = partial(app.run_action, act.action, app)
             yield SystemCommand(f"Go to {act.label}", act.help, go)
-    if isinstance(screen, ConsolesScreen):
+    if isinstance(screen, ConsolesScreen | MachinesScreen):
         yield SystemCommand(keys.NEW.label, keys.NEW.help, screen.action_new_vm)
     add = SourceActs(app, cast("Host", app)).add
     yield SystemCommand("New source", keys.SOURCE_ADD.help, add)

@@ -16,7 +16,7 @@ from textual.app import App
 
 from broker import human
 from broker.model import MachineKey
-from broker.provisioning import Draft
+from broker.provisioning import VmDraft
 from broker.service.port import VIEWER_LABEL, ConsoleInfo, Exported, ExportRequest, Opened, Service
 from tui import vvfile
 from tui.allowed import why_not
@@ -138,7 +138,7 @@ class Verbs:
     def _edit(self, info: ConsoleInfo) -> None:
         machine = info.machine
 
-        def edit(draft: Draft) -> None:
+        def edit(draft: VmDraft) -> None:
             self._app.push_screen(WizardScreen(self._host, (machine, draft)))
 
         name = human.one_line(machine.name)

@@ -11,7 +11,7 @@ from broker.driver import CommandTeller, Driver, Provisioner, Redefining, Renami
 from broker.errors import BrokerError, UsageError
 from broker.events import Kind
 from broker.model import Machine, MachineKey, MachineSpec, SourceName
-from broker.provisioning import Cloning, Draft, Drafting, FactTeller, VmFacts
+from broker.provisioning import Cloning, Drafting, FactTeller, VmDraft, VmFacts
 
 if TYPE_CHECKING:
     from broker.service.guests import Tell
@@ -69,7 +69,7 @@ class DefiningVerbs:
         wanted = await asyncio.to_thread(self._store.wanted)
         return [replace(vm, wanted=wanted.get(vm.key)) for vm in await driver.facts()]
 
-    async def draft(self, text: str, *, known: MachineKey | None = None) -> Draft:
+    async def draft(self, text: str, *, known: MachineKey | None = None) -> VmDraft:
         """Judge a definition that is being written."""
         source = await self._local() if known is None else known.source
         driver = await self._defined_in.driver(source)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from broker.model import Machine, MachineKey, MachineSpec
-from broker.provisioning import Draft, VmFacts
+from broker.provisioning import VmDraft, VmFacts
 
 
 class Definitions(Protocol):
@@ -24,7 +24,7 @@ class Definitions(Protocol):
         """What is known of the VMs of this host besides how they run; none of them is asked."""
         ...
 
-    async def draft(self, text: str, *, known: MachineKey | None = None) -> Draft:
+    async def draft(self, text: str, *, known: MachineKey | None = None) -> VmDraft:
         """What a YAML text makes of a local VM, and what is wrong with it; nothing is stored.
 
         Args:

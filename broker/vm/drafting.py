@@ -10,7 +10,7 @@ from typing import Final
 from broker.errors import BrokerError, ConfigError
 from broker.human import did_you_mean
 from broker.model import EMPTY_DRIVE, MachineSpec
-from broker.provisioning import Draft
+from broker.provisioning import VmDraft
 from broker.vm import schema
 from broker.vm.machine_file import MachineFile
 from broker.vm.schema import WrongDefinition
@@ -20,13 +20,13 @@ _NOBODY: Final = "6f4e2c1a-0000-4000-8000-000000000000"
 """In place of a uuid, where one is not said."""
 
 
-def present(spec: MachineSpec) -> Draft:
+def present(spec: MachineSpec) -> VmDraft:
     """A definition as it is, to be changed."""
     values = schema.brief(spec)
-    return Draft(values, (), spec, schema.dump(values))
+    return VmDraft(values, (), spec, schema.dump(values))
 
 
-def draft(text: str, *, start: Path, taken: Collection[str], known: MachineSpec | None) -> Draft:
+def draft(text: str, *, start: Path, taken: Collection[str], known: MachineSpec | None) -> VmDraft:
     """What a text makes; waits for the file systems that its images are on, and for `qemu-img`.
 
     Args:
@@ -37,13 +37,13 @@ def draft(text: str, *, start: Path, taken: Collection[str], known: MachineSpec 
     try:
         written = mapping(text or "{}", where="This")
     except ConfigError as problem:
-        return Draft({}, (("", str(problem)),), None, text)
+        return VmDraft({}, (("", str(problem)),), None, text)
     return _judged(written, start, taken, known)
 
 
 def _judged(
     written: dict[str, object], start: Path, taken: Collection[str], known: MachineSpec | None
-) -> Draft:
+) -> VmDraft:
     wrong: dict[str, str] = {}
     values = {**written}
     values.setdefault("uuid", known.uuid if known is not None else _NOBODY)
@@ -70,7 +70,7 @@ def _judged(
     if known is not None and spec is not None and spec.uuid != known.uuid:
         wrong["uuid"] = f"stays {known.uuid}"
     text = schema.dump(in_order(written)) if written.keys() - {"uuid"} else ""
-    return Draft(written, tuple(wrong.items()), None if wrong else spec, text)
+    return VmDraft(written, tuple(wrong.items()), None if wrong else spec, text)
 
 
 def _disks(disks: object, start: Path, wrong: dict[str, str]) -> dict[str, object]:

@@ -31,7 +31,7 @@ from broker.model import (
     State,
     TcpTarget,
 )
-from broker.provisioning import Draft, VmFacts
+from broker.provisioning import VmDraft, VmFacts
 from broker.service.port import ConsoleInfo, Exported, ExportRequest, Opened
 from broker.view import CALM_SECONDS, Way
 from broker.vm import drafting
@@ -304,7 +304,7 @@ class FakeService(FakeConfiguring):
             raise self.failing["local_vms"]
         return list(self.facts)
 
-    async def draft(self, text: str, *, known: MachineKey | None = None) -> Draft:
+    async def draft(self, text: str, *, known: MachineKey | None = None) -> VmDraft:
         spec = None if known is None else await self.spec(known)
         if spec is not None and not text:
             made = drafting.present(spec)

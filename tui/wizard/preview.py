@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from broker import human
-from broker.provisioning import Draft
+from broker.provisioning import VmDraft
 
 
 def command_lines(command: Sequence[str]) -> str:
@@ -21,7 +21,7 @@ def command_lines(command: Sequence[str]) -> str:
     return " \\\n  ".join(human.one_line(shlex.join(line)) for line in lines)
 
 
-def preview(draft: Draft | None) -> Text:
+def preview(draft: VmDraft | None) -> Text:
     """What will be kept, and what a start runs first."""
     text = Text()
     if draft is None:

@@ -24,7 +24,7 @@ from broker import human
 from broker.editor import editor
 from broker.errors import BrokerError
 from broker.model import Machine, MachineKey
-from broker.provisioning import Draft
+from broker.provisioning import VmDraft
 from broker.service.port import Service
 from tui.host import Host
 from tui.screens.confirm import ConfirmScreen, Question
@@ -60,7 +60,7 @@ class WizardScreen(ModalScreen[MachineKey]):
         Binding("shift+tab,up", "step(-1)", show=False, priority=True, id="new.previous"),
     ]
 
-    def __init__(self, host: Host, present: tuple[Machine, Draft] | None = None) -> None:
+    def __init__(self, host: Host, present: tuple[Machine, VmDraft] | None = None) -> None:
         super().__init__()
         self._host = host
         self._machine = present[0] if present is not None else None

@@ -10,7 +10,7 @@ import uuid
 from dataclasses import asdict
 
 from broker.model import MachineKey, MachineSpec
-from broker.provisioning import Draft
+from broker.provisioning import VmDraft
 from broker.service.port import Service
 from tui.wizard.items import FIRST_DISK, ITEMS, Document, Item, item_at
 
@@ -32,7 +32,7 @@ class Sheet:
         self,
         demo: MachineSpec | None,
         known: MachineKey | None = None,
-        present: Draft | None = None,
+        present: VmDraft | None = None,
     ) -> None:
         self.known = known
         self.uuid = str(uuid.uuid4())

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from broker.model import CloudInit, Disk, DiskBus, Firmware, MachineId, MachineSpec, SpicePort
-from broker.provisioning import Draft
+from broker.provisioning import VmDraft
 from broker.vm import drafting, schema
 
 UUID = MachineId("6f4e2c1a-0000-4000-8000-000000000001")
 
 
-def draft(text: str, start: Path, known: MachineSpec | None = None) -> Draft:
+def draft(text: str, start: Path, known: MachineSpec | None = None) -> VmDraft:
     return drafting.draft(text, start=start, taken={"taken"}, known=known)
 
 
