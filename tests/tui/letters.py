@@ -14,7 +14,7 @@ import pytest
 from broker.view import Frame
 from tui.live import letters
 
-WIDTH, HEIGHT = 9, letters.HEIGHT
+WIDTH, HEIGHT = letters.VGA.width, letters.VGA.height
 
 
 def pattern(char: str) -> bytes:
@@ -41,4 +41,4 @@ def page_frame(lines: Sequence[str], columns: int = 80, rows: int = 25) -> Frame
 def teach(patch: pytest.MonkeyPatch) -> None:
     """Have the recogniser know the made-up glyphs of ASCII."""
     known = {letters.digest(pattern(chr(code))): chr(code) for code in range(32, 127)}
-    patch.setattr(letters, "glyphs", lambda width: (known, {}))
+    patch.setattr(letters, "glyphs", lambda face: (known, {}))

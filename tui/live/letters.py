@@ -1,8 +1,9 @@
 """Text screens of guests, read from their pixels: what is letters there becomes letters here.
 
-A screen of text is cells of one size with two colours each, and what is drawn in them stands in a
-table that was learnt from QEMU itself (`vga.txt`: a digest for each glyph of its VGA font, in the
-order of code page 437). Linux's console on a framebuffer has the same font, a column narrower.
+A screen of text is cells of one size with two colours each, and what is drawn in them stands in
+tables that were learnt from the screens themselves: a digest for each glyph, no font. `vga.txt` has
+QEMU's VGA font in the order of code page 437; Linux's console on a framebuffer has the same, a
+column narrower. `uefi.txt` has that of UEFI's graphics console (EDK II).
 """
 
 from __future__ import annotations
@@ -17,16 +18,15 @@ from typing import Final
 from broker.view import Frame
 from tui.live.cells import BLANK, COLOUR, LETTER, Row
 
-HEIGHT: Final = 16
-WIDTHS: Final = (9, 8)
-CURSOR_TOP: Final = 12
-"""From that row of a cell on, a cursor may lie over what is drawn."""
 DIGEST_BYTES: Final = 6
 SAMPLED: Final = 61
 """Of every so many cells one is looked at first; a prime, so that columns do not repeat."""
 ENOUGH: Final = 0.9
 KNOWN: Final = 0.95
-"""Shares of cells with two colours at most, and of cells whose glyph is known, of a text screen."""
+"""Shares of cells with two colours at most, and of drawn cells whose glyph is known, of a text
+screen."""
+FEW: Final = 8
+"""So many unknown cells more than known ones say that the rest need not be looked at."""
 UNKNOWN: Final = "\N{WHITE VERTICAL RECTANGLE}"
 CP437: Final = (
     "\0☺☻♥♦♣♠•◘○◙♂♀♪♫☼►◄↕‼¶§▬↨↑↓→←∟↔▲▼"
@@ -35,6 +35,61 @@ CP437: Final = (
     + bytes(range(128, 256)).decode("cp437")
 )
 _ASCII: Final = range(32, 127)
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A font that guests draw text with.
+
+    Attributes:
+        width, height: Pixels of a cell.
+        cursor_top: From that row of a cell on, a cursor may lie over what is drawn.
+    """
+
+    width: int
+    height: int
+    cursor_top: int
+
+
+VGA: Final = Face(9, 16, 12)
+FRAMEBUFFER: Final = Face(8, 16, 12)
+UEFI: Final = Face(8, 19, 16)
+UEFI_MODES: Final = ((80, 25), (80, 50), (100, 31), (128, 40), (160, 42), (240, 56))
+"""Columns and lines, in the middle of the screen; or as many as fit.
+
+Source: EDK II, MdeModulePkg, GraphicsConsole.c."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Where on a screen a text's cells lie.
+
+    Attributes:
+        left, top: The first pixel of the first cell.
+    """
+
+    face: Face
+    columns: int
+    lines: int
+    left: int = 0
+    top: int = 0
+
+
+@functools.lru_cache(maxsize=64)
+def grids(width: int, height: int) -> tuple[Grid, ...]:
+    """All that a text on a screen of that size may lie in."""
+    found = []
+    if width % VGA.width == 0 and height % VGA.height == 0:
+        found.append(Grid(VGA, width // VGA.width, height // VGA.height))
+    small = FRAMEBUFFER
+    if width >= small.width and height >= small.height:
+        found.append(Grid(small, width // small.width, height // small.height))
+    across, down = UEFI.width, UEFI.height
+    for columns, lines in dict.fromkeys(((width // across, height // down), *UEFI_MODES)):
+        left, top = width - columns * across, height - lines * down
+        if columns and lines and left >= 0 and top >= 0:
+            found.append(Grid(UEFI, columns, lines, left // 2, top // 2))
+    return tuple(found)
 
 
 @dataclass(slots=True)
@@ -46,25 +101,33 @@ class Page:
         glyph: Pixels of one cell, across and down.
         text: What stands there, a line each, without blanks at the ends.
         cursor: Column and line of the cursor, when it shows.
+        origin: The first pixel of its first cell.
     """
 
     rows: list[Row]
     glyph: tuple[int, int]
     text: str
     cursor: tuple[int, int] | None = None
+    origin: tuple[int, int] = (0, 0)
 
 
 @functools.cache
-def glyphs(width: int) -> tuple[Mapping[bytes, str], Mapping[bytes, str]]:
+def glyphs(face: Face) -> tuple[Mapping[bytes, str], Mapping[bytes, str]]:
     """Letters by the digest of their pixels: of all rows, and of those above a cursor."""
-    text = resources.files("tui.live").joinpath("vga.txt").read_text("ascii")
+    file = "uefi.txt" if face == UEFI else "vga.txt"
+    text = resources.files("tui.live").joinpath(file).read_text("ascii")
     lines = [line.split() for line in text.splitlines() if not line.startswith("#")]
-    column = 2 * WIDTHS.index(width)
     tables: tuple[dict[bytes, str], dict[bytes, str]] = ({}, {})
+    if face == UEFI:
+        for code, *both in lines:
+            for table, one in zip(tables, both, strict=True):
+                table.setdefault(bytes.fromhex(one), chr(int(code, 16)))
+        return tables
+    column = 2 * (VGA, FRAMEBUFFER).index(face)
     for place, (char, line) in enumerate(zip(CP437, lines, strict=True)):
         shown = " " if place in (0, 255) else char
-        for table, digest in zip(tables, line[column : column + 2], strict=True):
-            key = bytes.fromhex(digest)
+        for table, one in zip(tables, line[column : column + 2], strict=True):
+            key = bytes.fromhex(one)
             if key not in table or (place in _ASCII and not table[key].isascii()):
                 table[key] = shown
     return tables
@@ -79,55 +142,58 @@ def digest(ink: bytes) -> bytes:
 class Reader:
     """Reads one guest's frames; remembers what each pattern means."""
 
-    _seen: dict[bytes, int] = field(default_factory=dict)
+    _seen: dict[tuple[Face, bytes], int] = field(default_factory=dict)
     _lines: dict[int, tuple[bytes, list[int]]] = field(default_factory=dict)
-    _of: tuple[int, int, int] = (0, 0, 0)
+    _of: tuple[Grid, int, int] | None = None
 
     def read(self, frame: Frame) -> Page | None:
         """The text that a frame shows; None when it shows something else."""
-        for width in WIDTHS:
-            if frame.width % width == 0 and frame.height % HEIGHT == 0:
-                page = self._read(frame, width)
-                if page is not None:
-                    return page
+        known = grids(frame.width, frame.height)
+        last = self._of[0] if self._of is not None else None
+        # What it was last it is most often again.
+        for grid in sorted(known, key=lambda each: each != last):
+            page = self._read(frame, grid)
+            if page is not None:
+                return page
         return None
 
-    def _read(self, frame: Frame, width: int) -> Page | None:
-        columns, count = frame.width // width, frame.height // HEIGHT
+    def _read(self, frame: Frame, grid: Grid) -> Page | None:
+        face, columns = grid.face, grid.columns
         step = 3 if frame.form == "RGB" else 4
-        stride = frame.width * step
-        data, size = frame.data, width * step
+        stride, size = frame.width * step, face.width * step
+        data = frame.data
+        first, deep = grid.top * stride, face.height * stride
 
-        def cell(place: int) -> bytes:
-            line, column = divmod(place, columns)
-            begin = line * HEIGHT * stride + column * size
-            return b"".join(
-                data[at : at + size] for at in range(begin, begin + HEIGHT * stride, stride)
-            )
+        def cell(line: int, column: int) -> bytes:
+            begin = first + line * deep + grid.left * step + column * size
+            return b"".join(data[at : at + size] for at in range(begin, begin + deep, stride))
 
-        sampled = range(0, columns * count, SAMPLED)
+        sampled = range(0, columns * grid.lines, SAMPLED)
         allowed = (1 - ENOUGH) * len(sampled)
         for place in sampled:
-            allowed -= self._cell(cell(place), step, width) < 0
+            allowed -= self._cell(cell(*divmod(place, columns)), step, face) < 0
             if allowed < 0:
                 return None
-        if self._of != (frame.width, frame.height, step):
-            self._of = (frame.width, frame.height, step)
+        if self._of != (of := (grid, frame.width, step)):
+            self._of = of
             self._lines.clear()
         rows: list[Row] = []
-        unknown = 0
-        for line in range(count):
-            band = data[line * HEIGHT * stride : (line + 1) * HEIGHT * stride]
+        unknown, known = 0, 0
+        for line in range(grid.lines):
+            band = data[first + line * deep : first + (line + 1) * deep]
             before = self._lines.get(line)
             if before is None or before[0] != band:
-                cells = [
-                    self._cell(cell(line * columns + column), step, width)
-                    for column in range(columns)
-                ]
+                if band[step:] == band[:-step]:
+                    cells = [self._cell(cell(line, 0), step, face)] * columns
+                else:
+                    cells = [self._cell(cell(line, at), step, face) for at in range(columns)]
                 self._lines[line] = before = (band, cells)
             unknown += sum(1 for each in before[1] if each < 0)
+            known += sum(1 for each in before[1] if each >= 0 and each >> LETTER & _CHAR != _SPACE)
+            if unknown > FEW + known:
+                return None
             rows.append([BLANK if each < 0 else each & _SHOWN for each in before[1]])
-        if unknown > (1 - KNOWN) * columns * count:
+        if unknown > max(known > 0, (1 - KNOWN) * known) or not _is_bare_around(frame, grid):
             return None
         marked = [
             (column, line)
@@ -136,23 +202,50 @@ class Reader:
             if each >= 0 and each & _CURSOR
         ]
         text = "\n".join("".join(chr(each >> LETTER) for each in row).rstrip() for row in rows)
-        return Page(rows, (width, HEIGHT), text, marked[0] if len(marked) == 1 else None)
+        return Page(
+            rows,
+            (face.width, face.height),
+            text,
+            marked[0] if len(marked) == 1 else None,
+            (grid.left, grid.top),
+        )
 
-    def _cell(self, pixels: bytes, step: int, width: int) -> int:
+    def _cell(self, pixels: bytes, step: int, face: Face) -> int:
         """A cell from its pixels; below zero when it is none of a text screen."""
-        found = self._seen.get(pixels)
+        found = self._seen.get((face, pixels))
         if found is None:
             if len(self._seen) > 65536:
                 self._seen.clear()
-            found = self._seen[pixels] = _recognised(pixels, step, width)
+            found = self._seen[face, pixels] = _recognised(pixels, step, face)
         return found
+
+
+def _is_bare_around(frame: Frame, grid: Grid) -> bool:
+    """Whether nothing is drawn beside a text that lies in the middle of the screen."""
+    if not grid.left and not grid.top:
+        return True
+    data, step = frame.data, 3 if frame.form == "RGB" else 4
+    pixel, stride = data[:step], frame.width * step
+    begin = grid.top * stride
+    end = begin + grid.lines * grid.face.height * stride
+    if data[:begin] != pixel * (begin // step) or data[end:] != pixel * ((len(data) - end) // step):
+        return False
+    left = pixel * grid.left
+    beyond = (grid.left + grid.columns * grid.face.width) * step
+    right = pixel * (frame.width - beyond // step)
+    return all(
+        data[at : at + len(left)] == left and data[at + beyond : at + stride] == right
+        for at in range(begin, end, stride)
+    )
 
 
 _CURSOR: Final = 1 << 72
 _SHOWN: Final = _CURSOR - 1
+_CHAR: Final = 0x1FFFFF
+_SPACE: Final = ord(" ")
 
 
-def _recognised(pixels: bytes, step: int, width: int) -> int:
+def _recognised(pixels: bytes, step: int, face: Face) -> int:
     points = [pixels[at : at + 3] for at in range(0, len(pixels), step)]
     found = set(points)
     if len(found) > 2:
@@ -161,7 +254,7 @@ def _recognised(pixels: bytes, step: int, width: int) -> int:
     colours = sorted(found, key=lambda colour: (points.count(colour), -sum(colour)))
     order = (0, 1, 2) if step == 3 else (2, 1, 0)
     paper, ink = colours[-1], colours[0]
-    whole, above = glyphs(width)
+    whole, above = glyphs(face)
     if len(colours) == 1:
         return _cell(" ", ink, paper, order)
     for front, back in ((ink, paper), (paper, ink)):
@@ -170,7 +263,7 @@ def _recognised(pixels: bytes, step: int, width: int) -> int:
             return _cell(char, front, back, order)
     for front, back in ((ink, paper), (paper, ink)):
         drawn = bytes(point == front for point in points)
-        if (char := above.get(digest(drawn[: CURSOR_TOP * width]))) is not None:
+        if (char := above.get(digest(drawn[: face.cursor_top * face.width]))) is not None:
             # A cursor lies over its lower part: shown as a block, the other way round.
             return _cell(char, back, front, order) | _CURSOR
     return -1

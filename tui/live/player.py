@@ -119,7 +119,7 @@ class Player:
         if page is not None:
             self._shrinker = Shrinker()  # it has not seen this one, so it cannot patch the next
             port = text_port(page, columns, lines)
-            first = port.box[1] // page.glyph[1]
+            first = (port.box[1] - page.origin[1]) // page.glyph[1]
             return Shown(frame, port, page), [
                 row[: port.columns] for row in page.rows[first : first + port.lines]
             ]
@@ -237,8 +237,9 @@ def text_port(page: Page, columns: int, lines: int) -> Port:
     used = len(page.text.rstrip().splitlines())
     last = max(used, page.cursor[1] + 1 if page.cursor else 0)
     first = max(0, min(len(page.rows), last) - high)
+    left, top = page.origin
     return Port(
-        (0, first * down, wide * across, (first + high) * down),
+        (left, top + first * down, left + wide * across, top + (first + high) * down),
         wide,
         high,
         (columns - wide) // 2,
