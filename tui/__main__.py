@@ -79,7 +79,8 @@ def run(options: TuiOptions) -> int:
     from tui import probe
 
     with giveback.kept(0), contextlib.ExitStack() as quiet:
-        asked = quiet.enter_context(probe.asking())
+        drawn_on = (sys.__stderr__ or sys.stderr).fileno()
+        asked = quiet.enter_context(probe.asking(screen=drawn_on))
 
         def driver() -> type[Driver]:
             answers = asked.answers()
