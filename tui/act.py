@@ -25,7 +25,6 @@ _NAMES: Final = {
     "backspace": "Bksp",
     "delete": "Del",
     "tab": "Tab",
-    "f1": "F1",
     "up": "↑",
     "down": "↓",
     "pageup": "PgUp",
@@ -98,4 +97,6 @@ def display(key: str) -> str:
     """A key as people read it: `⏎`, `Esc`, `^p`, `G`."""
     if key.startswith("ctrl+"):
         return f"^{key.removeprefix('ctrl+')}"
+    if key[:1] == "f" and key[1:].isdecimal():
+        return key.upper()
     return _NAMES.get(key, key)

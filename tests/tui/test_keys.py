@@ -75,7 +75,15 @@ def test_ids_are_unique_and_every_act_says_what_it_does() -> None:
 
 @pytest.mark.parametrize(
     ("key", "reads"),
-    [("enter", "⏎"), ("ctrl+p", "^p"), ("question_mark", "?"), ("G", "G"), ("escape", "Esc")],
+    [
+        ("enter", "⏎"),
+        ("ctrl+p", "^p"),
+        ("question_mark", "?"),
+        ("G", "G"),
+        ("escape", "Esc"),
+        ("f7", "F7"),
+        ("f", "f"),
+    ],
 )
 def test_keys_read_as_people_write_them(key: str, reads: str) -> None:
     assert keys.display(key) == reads

@@ -243,6 +243,24 @@ async def test_a_hypervisor_that_answers_is_added_for_real(
     assert "- source: proxmox\n" in said(path)
 
 
+async def test_libvirt_is_added_for_real(drive: Drive, service: FakeService, path: Path) -> None:
+    pytest.importorskip("libvirt")
+    async with drive(service, size=(80, 24)) as pilot:
+        await to_source(pilot)
+        await pilot.press("A")
+        await until(pilot, "Where do consoles come from?")
+        await pilot.press("down", "enter")
+        await until(pilot, "New source of type libvirt")
+        await pilot.press(*"test:///default", "ctrl+t")
+        await until(pilot, "libvirt answers", "1 machines")
+        await pilot.press("escape")
+        await until(pilot, "New source of type libvirt", gone=("libvirt answers",))
+        await pilot.press("ctrl+s")
+        await until(pilot, "It answered", gone=("New source",))
+    added = "- source: libvirt\n  type: libvirt\n  uri: test:///default\n"
+    assert said(path) == FILE + added
+
+
 async def test_a_paused_source_goes_on_with_the_same_key(
     drive: Drive, service: FakeService
 ) -> None:
