@@ -29,6 +29,8 @@ SETTLED = 0.02
 """A program that has written nothing for so long is thinking, or done."""
 RESTLESS = 5.0
 """A program that has not rested by so many seconds later does not."""
+SAID = 12
+"""Lines of the screen in an error."""
 READ = 65536
 SLICE = 0.01
 """Seconds of a slow line that are read at once."""
@@ -37,11 +39,11 @@ ANSWERS = {
     b"\x1b[c": b"\x1b[?62;22c",
     b"\x1b[?2026$p": b"\x1b[?2026;2$y",
     b"\x1b[?2048$p": b"\x1b[?2048;0$y",
-    b"\x1b[6n": b"\x1b[1;1R",
 }
 """What a usual terminal answers to the questions a program asks."""
-_QUESTION = re.compile(b"|".join(map(re.escape, ANSWERS)))
-_LONGEST = max(map(len, ANSWERS)) - 1
+_QUESTION = re.compile(rb"(?:\x1b\[(\d+;\d+)H)?\x1b\[6n|" + b"|".join(map(re.escape, ANSWERS)))
+"""One of them, or where the cursor is, which then has just been put there."""
+_LONGEST = 15
 
 Shows = Callable[[list[str]], bool]
 """Asked of the lines of a screen."""
@@ -71,6 +73,7 @@ class Terminal:
         """Told of what is read instead of the emulator, which is too slow for a video."""
         self._unplayed: deque[tuple[float, bytes]] = deque()
         self._tail = b""
+        self._free = 0.0
         self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
         self.begun = self.last = time.perf_counter()
@@ -92,26 +95,30 @@ class Terminal:
         Raises:
             RuntimeError: It did not in time; what was on the screen is in the message.
         """
+        return self.watch(lambda: shows(self.lines), seconds)
+
+    def watch(self, holds: Callable[[], bool], seconds: float = PATIENCE) -> float:
+        """The same of anything that can be asked of `lines` and `colours`."""
         deadline = time.perf_counter() + seconds
-        if not self._unplayed and shows(self.lines):
+        if not self._unplayed and holds():
             return self.last
         while True:
             while self._unplayed:
                 self._play()
-                if shows(self.lines):
+                if holds():
                     return self.last
-            if not self._read(deadline):
+            if time.perf_counter() > deadline or not self._read(deadline):
                 break
             while self.rate is None and self._read(time.perf_counter() + SETTLED):
                 pass
-        shown = "\n".join(line.rstrip() for line in self.lines if line.strip())
+        shown = "\n".join(line.rstrip() for line in self.lines[:SAID] if line.strip())
         raise RuntimeError(f"that did not show within {seconds:.0f} s; the screen was:\n{shown}")
 
     def listen(self, seconds: float, *, quiet: bool = False) -> None:
         """Read for that long; with `quiet` until nothing has come for so long, if it ever rests."""
         deadline = time.perf_counter() + seconds
         restless = deadline + RESTLESS
-        while self._read(deadline):
+        while time.perf_counter() < deadline and self._read(deadline):
             if quiet:
                 deadline = min(restless, time.perf_counter() + seconds)
 
@@ -120,11 +127,10 @@ class Terminal:
         """What is on the screen, what was read so far being played."""
         return list(self._screen.display)
 
-    def cell(self, column: int, row: int) -> tuple[str, str, str]:
-        """A character and its two colours."""
-        self.catch_up()
+    def colours(self, column: int, row: int) -> tuple[str, str]:
+        """A cell's two colours as hex digits, what was played so far."""
         cell = self._screen.buffer[row][column]
-        return cell.data, cell.fg, cell.bg
+        return cell.fg, cell.bg
 
     def catch_up(self) -> None:
         """Play what was read."""
@@ -169,14 +175,14 @@ class Terminal:
         left = deadline - time.perf_counter()
         if not select.select([self._master], [], [], max(0.0, left))[0]:
             return False
-        begun = time.perf_counter()
         try:
             data = os.read(self._master, READ if self.rate is None else self._slice)
         except OSError:  # the program is gone
             return False
         self.written += len(data)
         if self.rate is not None:
-            time.sleep(max(0.0, begun + len(data) / self.rate - time.perf_counter()))
+            self._free = max(self._free, time.perf_counter()) + len(data) / self.rate
+            time.sleep(max(0.0, self._free - time.perf_counter()))
         moment = time.perf_counter()
         self._answer(data)
         if self.tap is not None:
@@ -194,7 +200,8 @@ class Terminal:
         whole = self._tail + data
         end = 0
         for found in _QUESTION.finditer(whole):
-            os.write(self._master, ANSWERS[found[0]])
+            place = b"\x1b[%sR" % (found[1] or b"1;1")
+            os.write(self._master, ANSWERS.get(found[0], place))
             end = found.end()
         self._tail = whole[max(end, len(whole) - _LONGEST) :]
 

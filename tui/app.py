@@ -146,6 +146,12 @@ class BrokerApp(Acting):
             )
 
     @property
+    def _background_screens(self) -> list[Screen[object]]:
+        """Screens that show through the top one; Textual counts the next one also behind a wall."""
+        opaque = self._screen_stack[-1].styles.background.a == 1
+        return [] if opaque else super()._background_screens
+
+    @property
     def available_themes(self) -> dict[str, Theme]:
         """The themes whose every state was looked at."""
         ours = {theme.name: theme for theme in themes.ALL}

@@ -32,7 +32,6 @@ def test_a_word_of_which_only_letters_are_repainted_is_seen_whole() -> None:
         begun = seen.until(has("17 of 40"))
         pressed = seen.press("x")
         assert begun < pressed < seen.until(has("12 of 40"))
-        assert seen.cell(1, 0)[0] == "2"
         assert seen.cpu() > 0
         assert seen.memory() > 1
 
@@ -49,6 +48,11 @@ def test_a_line_brings_all_whatever_its_speed(rate: float | None) -> None:
         done = seen.until(has("end"))
         assert seen.written == 9006
         assert rate is None or done - seen.begun > 9006 / rate
+
+
+def test_colours_are_those_of_a_cell() -> None:
+    with running("say('\\x1b[2;3H\\x1b[38;2;1;2;3;48;2;255;0;16mx'); sys.stdin.read(1)") as seen:
+        seen.watch(lambda: seen.colours(2, 1) == ("010203", "ff0010"))
 
 
 def test_what_never_shows_is_an_error_that_says_what_did() -> None:

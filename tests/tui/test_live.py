@@ -235,3 +235,14 @@ async def test_nothing_is_asked_of_a_guest_after_leaving(
         assert service.guests.screen.frames == asked
         assert isinstance(pilot.app, BrokerApp)
         assert pilot.app.captor is None
+
+
+async def test_the_page_behind_costs_nothing(drive: Drive, service: FakeService) -> None:
+    async with drive(service) as pilot:
+        behind = pilot.app.screen
+        await live(pilot, service)
+        screen = pilot.app.screen
+        assert (screen.is_current, behind.is_current) == (True, False)
+        await pilot.press("ctrl+right_square_bracket")
+        await until(pilot, lambda: isinstance(pilot.app.screen, LeaderScreen))
+        assert (screen.is_current, behind.is_current) == (True, False)  # it shines through

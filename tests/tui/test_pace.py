@@ -126,3 +126,25 @@ def test_where_tmux_answers_for_the_terminal_there_is_a_ceiling() -> None:
     sent = play(Pace(multiplexed=True), rate=50e6, seconds=10.0)
     assert sum(size for _, size in sent[:-1]) <= MULTIPLEXED_RATE * 10.1
     assert max(size for _, size in sent) <= MULTIPLEXED_RATE * FILLS_SECONDS
+
+
+def test_an_answer_to_a_frame_that_was_given_up_is_not_the_next_one_s() -> None:
+    pace = Pace()
+    first = pace.number
+    pace.sent(100_000, 0.0)
+    assert pace.due(SILENT_SECONDS) == 0.0
+    budget, second = pace.budget, pace.number
+    pace.sent(4000, 3.1)
+    assert not pace.answered(3.2, first)
+    assert (pace.waits, pace.budget) == (True, budget)
+    assert pace.answered(3.3, second)
+
+
+def test_a_line_that_is_long_and_wide_is_sent_whole_pictures() -> None:
+    sent = play(Pace(), rate=10e6, seconds=20.0, latency=0.15)
+    assert sent[-1][1] > 10e6 * FILLS_SECONDS / 2
+
+
+def test_a_line_that_is_long_and_slow_is_not_filled_for_long() -> None:
+    sent = play(Pace(), rate=MEGABIT, seconds=60.0, latency=0.15)
+    assert {size <= 1.3 * MEGABIT * FILLS_SECONDS for _, size in sent[5:]} == {True}

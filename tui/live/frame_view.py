@@ -7,7 +7,6 @@ that a repaint at any time shows the same.
 
 from __future__ import annotations
 
-import itertools
 from typing import Final
 
 from textual import events
@@ -17,10 +16,16 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui.live.cells import BLANK, CellStrip, Palette, Row, difference
+from tui.live.pace import NUMBERS
+from tui.live.spread import Spread
 
 BEGIN: Final = "\x1b[?2026h\x1b7"
-END: Final = "\x1b[0m\x1b8\x1b[?2026l"
-ASK: Final = "\x1b[6n"
+END: Final = "\x1b[0m\x1b[?2026l"
+ASK: Final = "\x1b[2;{}H\x1b[6n\x1b8"
+"""Asks the terminal to say when it has come so far: its answer has that column in it.
+
+Of the second line, since in the first it would look like F3 with modifiers.
+"""
 _BUTTONS: Final = {1: 1, 2: 2, 3: 4}
 _CELL_BYTES: Final = 26
 """What a cell costs in a picture that changes everywhere."""
@@ -58,7 +63,9 @@ class FrameView(Widget):
         self._wanted: list[Row] = []
         self._shown: list[Row] = []
         self._strips: dict[int, tuple[Row, Strip]] = {}
-        self._next = 0
+        self._short = False
+        self._spread = Spread()
+        self._cell_bytes = float(_CELL_BYTES)
 
     @property
     def converged(self) -> bool:
@@ -78,13 +85,18 @@ class FrameView(Widget):
         for row in rows[: height - len(wanted)]:
             shown = row if len(row) == width and not left else [*[BLANK] * left, *row][:width]
             wanted.append(shown if len(shown) == width else [*shown, *blank[len(shown) :]])
-        self._wanted = wanted + [blank] * (height - len(wanted))
+        before, self._wanted = self._wanted, wanted + [blank] * (height - len(wanted))
+        if self._short:
+            self._spread.saw(before, self._wanted)
         if [len(row) for row in self._shown] != [width] * height:
             self._shown = [blank] * height
             self.refresh()
 
-    def send(self, budget: int) -> int:
+    def send(self, budget: int, number: int = NUMBERS[0]) -> int:
         """Send what differs, at most about `budget` bytes of it, each time going on where it was.
+
+        Args:
+            number: The column that the terminal says when it has drawn that.
 
         Returns:
             How many bytes; 0 when there was nothing to send, or Textual will.
@@ -94,36 +106,58 @@ class FrameView(Widget):
         if not self._may_write():
             self._repaint()
             return 0
-        offset = self.region.offset
-        parts: list[str] = []
-        left = budget
-        count = len(self._wanted)
-        for line in itertools.chain(range(self._next, count), range(self._next)):
-            old, new = self._shown[line], self._wanted[line]
-            if _same(old, new):
-                continue
-            text, upto = difference(
-                old,
-                new,
-                line=offset.y + line + 1,
-                column=offset.x + 1,
-                palette=self._palette,
-                most=max(1, left // _CELL_BYTES),
-            )
-            parts.append(text)
-            left -= len(text)
-            self._shown[line] = new if upto == len(new) else [*new[:upto], *old[upto:]]
-            self._next = line
-            if left <= 0:
-                break
+        parts = self._some(budget) if self._short else self._in_order(budget)
         if not parts:
             return 0
-        data = BEGIN + "".join(parts) + END + ASK
+        data = BEGIN + "".join(parts) + END + ASK.format(number)
         driver = self.app._driver  # Textual has no other way to the terminal
         assert driver is not None
         driver.write(data)
         driver.flush()
         return len(data.encode())
+
+    def _in_order(self, budget: int) -> list[str]:
+        """All that differs, from the top; what a line cannot take is chosen from then on."""
+        parts: list[str] = []
+        left = budget
+        for line, (old, new) in enumerate(zip(self._shown, self._wanted, strict=True)):
+            if _same(old, new):
+                continue
+            if left <= 0:
+                self._short = True
+                break
+            text, upto = self._part(line, 0, len(new), most=max(1, left // _CELL_BYTES))
+            parts.append(text)
+            left -= len(text.encode())
+            self._short = self._short or upto < len(new)
+        return parts
+
+    def _some(self, budget: int) -> list[str]:
+        """What matters most of what differs."""
+        spans = self._spread.choose(self._shown, self._wanted, int(budget / self._cell_bytes))
+        parts = [self._part(*span, most=span[2] - span[1])[0] for span in spans]
+        if cells := sum(end - begin for _, begin, end in spans):
+            cost = max(1.0, sum(len(part.encode()) for part in parts) / cells)
+            self._cell_bytes = 0.5 * self._cell_bytes + 0.5 * cost
+        self._short = not self.converged
+        return parts
+
+    def _part(self, line: int, begin: int, end: int, *, most: int) -> tuple[str, int]:
+        """What turns that part of a row into what is wanted, and up to which cell it does."""
+        offset = self.region.offset
+        old, new = self._shown[line], self._wanted[line]
+        text, upto = difference(
+            old[begin:end],
+            new[begin:end],
+            line=offset.y + line + 1,
+            column=offset.x + begin + 1,
+            palette=self._palette,
+            most=most,
+        )
+        upto += begin
+        whole = begin == 0 and upto == len(new)
+        self._shown[line] = new if whole else [*old[:begin], *new[begin:upto], *old[upto:]]
+        return text, upto
 
     # -- the mouse; with shift it is the terminal's own
 

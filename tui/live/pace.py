@@ -1,27 +1,38 @@
 """How much a terminal is sent: only after it has said that it took what came before.
 
 After each frame the terminal is asked where its cursor is; its answer comes behind all that it had
-to draw. So one frame at most is under way, and a key's effect waits behind no more than that.
+to draw. So one frame at most is under way, and a key's effect waits behind no more than that. The
+cursor is put where it says which frame that was: an answer that comes after it was given up must
+not pass for the next one's, which would seem to have taken no time.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 FRAME_SECONDS: Final = 1 / 15
 FILLS_SECONDS: Final = 0.06
 """A frame may keep the line busy for that long."""
 FIRST_BYTES: Final = 4096
-LEAST_BYTES: Final = 1024
+LEAST_BYTES: Final = 2048
 MOST_BYTES: Final = 1024 * 1024
-SILENT_SECONDS: Final = 1.0
+SILENT_SECONDS: Final = 3.0
 """A terminal that has not answered once by then does not answer at all."""
 LOST_SECONDS: Final = 5.0
 """A terminal that did answer may be that late; then its answer is taken for lost."""
 MULTIPLEXED_RATE: Final = 256 * 1024
 """Bytes a second where tmux or screen answers in the terminal's stead."""
-BLIND_RATE: Final = 1024 * 1024
-"""Bytes a second where nobody answers."""
+BLIND_RATE: Final = 128 * 1024
+"""Bytes a second where nobody answers: it may as well be a slow line that answers late."""
+GROWTH: Final = 2.0
+"""By how much a frame may be larger than the one before, until the line has shown its limit."""
+CAREFUL: Final = 1.25
+"""The same from then on."""
+_FORGETS: Final = 1.0001
+"""By how much more the quickest answer is taken for one to more, with each that comes after it."""
+NUMBERS: Final = range(2, 18)
+"""What frames are called, in turns: columns that every terminal has."""
 
 
 class Pace:
@@ -37,7 +48,11 @@ class Pace:
         self._rate = 0.0
         self._sent_at: float | None = None
         self._sent = 0
+        self._under_way = 0
+        self._quickest = (0.0, math.inf)
         self._next = 0.0
+        self.number = NUMBERS[0]
+        """What the next frame is called."""
         self.budget = FIRST_BYTES
         """Bytes that the next frame may have."""
 
@@ -59,23 +74,48 @@ class Pace:
     def sent(self, size: int, now: float) -> None:
         """A frame of that many bytes has gone, its question behind it."""
         self._sent, self._sent_at = size, now
+        self._under_way = self.number
+        self.number = NUMBERS[(NUMBERS.index(self.number) + 1) % len(NUMBERS)]
         rate = self._ceiling if self._answers or not self._rate else self._rate
         self._next = now + max(FRAME_SECONDS, size / rate)
 
-    def answered(self, now: float) -> bool:
-        """The terminal has drawn it. False when nothing was asked."""
+    def answered(self, now: float, number: int | None = None) -> bool:
+        """The terminal has drawn it. False when nothing was asked.
+
+        Args:
+            number: What it was called; one that no frame is called is taken as the last one's.
+        """
         if self._sent_at is None:
+            return False
+        if number in NUMBERS and number != self._under_way:
+            self._answers = True  # late, but it does
             return False
         took = max(now - self._sent_at, 0.0005)
         self._sent_at, self._answers = None, True
         if self._sent >= LEAST_BYTES:
-            measured = self._sent / took
-            self._rate = measured if not self._rate else 0.5 * self._rate + 0.5 * measured
-            fits = min(self._rate, self._ceiling) * FILLS_SECONDS
-            # Doubled at most: one quick answer may come out of a buffer.
-            grown = min(fits, 2.0 * self.budget)
+            grows = CAREFUL if self._rate else GROWTH
+            # No further: one quick answer may come out of a buffer.
+            grown = min(grows * self.budget, self._ceiling * FILLS_SECONDS)
+            if (measured := self._measured(took)) is not None:
+                self._rate = measured if not self._rate else 0.5 * self._rate + 0.5 * measured
+                grown = min(grown, self._rate * FILLS_SECONDS)
             self.budget = int(max(LEAST_BYTES, min(MOST_BYTES, grown)))
         return True
+
+    def _measured(self, took: float) -> float | None:
+        """Bytes a second of the line, by how much longer more bytes took; None says it is quick.
+
+        A line that is long but wide answers late whatever it is sent: what counts is what an
+        answer took beyond the quickest one so far.
+        """
+        size, least = self._quickest
+        if took <= least:
+            self._quickest = (float(self._sent), took)
+            return None
+        self._quickest = (size * _FORGETS, least * _FORGETS)
+        if self._sent > size:
+            return (self._sent - size) / (took - least)
+        return self._sent / took if took > least + FILLS_SECONDS else None
 
     def _lost(self) -> None:
         self._sent_at = None

@@ -131,9 +131,9 @@ class Player:
 
     # -- to the terminal
 
-    def answered(self) -> None:
-        """The terminal has taken what was sent."""
-        if self._pace.answered(asyncio.get_running_loop().time()):
+    def answered(self, number: int) -> None:
+        """The terminal has taken what was sent under that number."""
+        if self._pace.answered(asyncio.get_running_loop().time(), number):
             self._answer.set()
 
     async def _send(self) -> None:
@@ -142,7 +142,7 @@ class Player:
             await self._changed.wait()
             await self._our_turn()
             self._changed.clear()
-            size = self._widget.send(self._pace.budget)
+            size = self._widget.send(self._pace.budget, self._pace.number)
             self._sent.set()
             self.frames += 1
             if not size:

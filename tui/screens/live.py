@@ -149,7 +149,7 @@ class LiveScreen(Screen[BrokerError | None]):
     def take(self, event: events.Event) -> bool:
         """Take a key, a paste, or the terminal's answer before anybody else does (host.Captor)."""
         if isinstance(event, events.CursorPosition):
-            self._player.answered()
+            self._player.answered(event.x + 1)
             return True
         if isinstance(event, events.AppBlur):
             self._let_go()  # what is let go elsewhere is not told here

@@ -1,0 +1,71 @@
+"""Which parts of a picture go first over a line that cannot take all of it. Pure.
+
+A video changes everywhere with every frame; what a person typed changes one place now and then, and
+that is what they wait for. So what has mostly been calm goes before what never is, and among those
+alike what was sent longest ago: so everything has its turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from tui.live.cells import Row
+
+TILE: Final = 10
+"""Cells of a row that go together."""
+_MEMORY: Final = 0.9
+"""How much of what was seen of a tile counts still one frame later."""
+_RESTLESS: Final = 0.7
+"""A tile that changes with so large a share of the frames is part of a video."""
+
+Span = tuple[int, int, int]
+"""A row, and the first and the one after the last of its cells."""
+
+
+class Spread:
+    """What is known of each tile of a picture."""
+
+    def __init__(self) -> None:
+        self._stir: dict[tuple[int, int], float] = {}
+        self._sent: dict[tuple[int, int], int] = {}
+        self._turn = 0
+
+    def saw(self, before: Sequence[Row], after: Sequence[Row]) -> None:
+        """Another picture is wanted."""
+        stir = {tile: share * _MEMORY for tile, share in self._stir.items() if share > 0.01}
+        for tile in changed(before, after):
+            stir[tile] = stir.get(tile, 0.0) + 1 - _MEMORY
+        self._stir = stir
+
+    def choose(self, shown: Sequence[Row], wanted: Sequence[Row], cells: int) -> list[Span]:
+        """What to send, at most about so many cells of it, in the order of the screen."""
+        self._turn += 1
+        stir, sent = self._stir, self._sent
+        tiles = sorted(
+            changed(shown, wanted),
+            key=lambda tile: (stir.get(tile, 0.0) > _RESTLESS, sent.get(tile, 0)),
+        )
+        chosen = sorted(tiles[: max(1, cells // TILE)])
+        spans: list[Span] = []
+        for tile in chosen:
+            sent[tile] = self._turn
+            line, begin = tile
+            end = min(begin + TILE, len(wanted[line]))
+            if spans and spans[-1][0] == line and spans[-1][2] == begin:
+                begin = spans.pop()[1]
+            spans.append((line, begin, end))
+        return spans
+
+
+def changed(before: Sequence[Row], after: Sequence[Row]) -> list[tuple[int, int]]:
+    """The tiles that differ, each by its row and its first cell."""
+    found = []
+    for line, (old, new) in enumerate(zip(before, after, strict=False)):
+        if old is not new and old != new:
+            found += [
+                (line, begin)
+                for begin in range(0, len(new), TILE)
+                if old[begin : begin + TILE] != new[begin : begin + TILE]
+            ]
+    return found
