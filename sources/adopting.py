@@ -71,6 +71,13 @@ class AdoptedVms:
             self._machine(adoption, look) for adoption, look in zip(adoptions, looks, strict=True)
         ]
 
+    def names(self, defined: Collection[Definition]) -> dict[MachineId, str]:
+        """What they are called, in the order of `machines`; none is looked at."""
+        if not self._any:
+            return {}
+        ours = {definition.uuid for definition in defined}
+        return {each.uuid: each.name for each in self._adoptions.all() if each.uuid not in ours}
+
     async def machine(self, machine_id: MachineId) -> Machine:
         """One of them, as it is now."""
         adoption = self._find(machine_id)

@@ -224,7 +224,7 @@ class HereDriver(LocalDriver):
             return drafting.present(spec)
         known_here = self._definitions.all()
         taken = {each.name for each in known_here}
-        taken |= {each.name for each in await self._adopted.machines(known_here)}
+        taken |= set(self._adopted.names(known_here).values())
         return await asyncio.to_thread(
             drafting.draft, text, start=Path.cwd(), taken=taken, known=spec
         )
@@ -249,14 +249,15 @@ class HereDriver(LocalDriver):
             )
 
         told = await asyncio.to_thread(lambda: [tell(each) for each in known])
-        for machine in await self._adopted.machines(known):
+        for uuid in self._adopted.names(known):
+            key = MachineKey(self._name, uuid)
             try:
-                spec = (await self._adopted.as_definition(machine.key.uuid)).spec
+                spec = (await self._adopted.as_definition(uuid)).spec
             except BrokerError:  # it has ended
-                told.append(VmFacts(machine.key))
+                told.append(VmFacts(key))
                 continue
             looked = await asyncio.to_thread(facts.disks, spec)
-            told.append(VmFacts(machine.key, spec, looked, spec.accel.value))
+            told.append(VmFacts(key, spec, looked, spec.accel.value))
         return told
 
     def _see_that_it_may_go(self, machine_id: MachineId, verb: str) -> None:

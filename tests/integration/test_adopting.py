@@ -213,6 +213,10 @@ async def test_one_with_neither_is_seen_all_the_same(driver: HereDriver, place: 
         machine = await adopted(driver, qemu.pid)
         assert (machine.protocol, machine.state) == (Protocol.NONE, State.RUNNING)
         assert machine.name == f"qemu-{qemu.pid}"
+        (facts,) = await driver.facts()
+        assert (facts.key, facts.spec is not None) == (machine.key, True)
+        judged = await driver.draft(f"name: {machine.name}")
+        assert "exists already" in dict(judged.wrong)["name"]
         with pytest.raises(NoConsole, match="no SPICE"):
             await driver.console(machine.key.uuid)
         with pytest.raises(UsageError, match="no monitor"):
@@ -304,6 +308,7 @@ async def test_what_has_ended_says_so_until_it_is_forgotten(
     (ended,) = await driver.machines()
     assert "its QEMU has ended" in ended.reason
     assert "broker vm forget" in ended.reason
+    assert [facts.spec for facts in await driver.facts()] == [None]
     with pytest.raises(NoConsole, match="it has ended"):
         await driver.console(machine.key.uuid)
     with pytest.raises(UsageError, match="somebody else started it"):
