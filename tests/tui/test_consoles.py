@@ -360,7 +360,7 @@ async def test_an_empty_list_says_what_to_do(drive: Drive, service: FakeService)
     service.rows = []
     async with drive(service) as pilot:
         assert "No consoles yet" in text_of(pilot)
-        assert "broker config path" in text_of(pilot)
+        assert "What A writes stands in sources.yaml" in text_of(pilot)
 
 
 async def test_names_with_control_characters_cannot_reach_the_terminal(
