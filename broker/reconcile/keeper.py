@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Final, Protocol
 from broker.driver import Keeping, Provisioner
 from broker.errors import BrokerError, NotFound
 from broker.events import Event, Kind
-from broker.model import Machine, MachineKey, MachineSpec, Power, SourceName, SourceStatus, State
+from broker.model import (
+    Health,
+    Machine,
+    MachineKey,
+    MachineSpec,
+    Power,
+    SourceName,
+    SourceStatus,
+    State,
+)
 from broker.reconcile.loop import PAUSES, Loop
 from broker.reconcile.plan import IS_ON, NEEDS_A_START, Upkeep, plan_upkeep
 
@@ -44,7 +53,7 @@ STABLE: Final = 600.0
 class Drivers(Protocol):
     """Where drivers come from, and how what they show is stored."""
 
-    async def driver(self, name: SourceName) -> Driver: ...
+    async def driver(self, name: SourceName, *, paused: bool = False) -> Driver: ...
 
     async def refresh_machine(self, key: MachineKey) -> None: ...
 
@@ -150,6 +159,8 @@ class Keeper:
         found: dict[SourceName, Driver] = {}
         try:
             for status in await asyncio.to_thread(self._store.sources):
+                if status.health is Health.PAUSED:
+                    continue
                 driver = await self._driver(status.name)
                 if isinstance(driver, Keeping):
                     found[status.name] = driver
@@ -159,7 +170,7 @@ class Keeper:
 
     async def _driver(self, name: SourceName) -> Driver | None:
         try:
-            return await self._drivers.driver(name)
+            return await self._drivers.driver(name, paused=True)  # it is not: that was just seen
         except BrokerError:  # its status says why
             return None
 

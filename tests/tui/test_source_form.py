@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import trustme
 from textual.pilot import Pilot
 
 from broker.config.locations import Locations
+from broker.errors import UsageError
 from broker.findings import Step, broken, fine
 from broker.model import Health, SourceName, SourceStatus
 from tests.fakes.lab import Lab
@@ -207,6 +209,24 @@ async def test_an_entry_that_somebody_changed_meanwhile_is_read_again(
         await pilot.press("ctrl+s")
         await until(pilot, "It answered")
     assert said(path) == FILE.replace(":8006", ":8006/pve")
+
+
+async def test_a_form_that_is_closed_while_it_is_written_breaks_nothing(
+    drive: Drive, service: FakeService, path: Path
+) -> None:
+    service.trial, service.slow["save_draft"] = WELL, asyncio.Event()
+    async with drive(service, size=(120, 30)) as pilot:
+        await to_source(pilot, "j")
+        await pilot.press("e")
+        await until(pilot, "lab, of type proxmox")
+        await pilot.press(*"/pve", "ctrl+s")
+        await until(pilot, "Writing lab")
+        await pilot.press("escape")
+        await until(pilot, "Writing lab", gone=("of type proxmox",))
+        service.failing["save_draft"] = UsageError("The disk is full", fix="Make room")
+        service.slow["save_draft"].set()
+        await until(pilot, "The disk is full", gone=("Writing lab", "should not"))
+    assert said(path) == FILE
 
 
 @pytest.fixture

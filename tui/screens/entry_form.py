@@ -156,7 +156,8 @@ class EntryForm(ModalScreen[Draft]):
         return not problems and bool(source)
 
     def _say(self, text: str) -> None:
-        self.query_one("#form-wrong", Static).update(human.one_line(text))
+        if self.is_attached:  # what was asked for may end after the form was closed
+            self.query_one("#form-wrong", Static).update(human.one_line(text))
 
     # -- what is asked for -------------------------------------------------------------------
 
@@ -187,7 +188,7 @@ class EntryForm(ModalScreen[Draft]):
             self._ask(write=True)
 
     def _ask(self, *, write: bool) -> None:
-        draft = self._now()
+        draft, app = self._now(), self.app
         self._asked_for = True
         self._hold_back()
         self._say(f"Checking{self._host.glyphs.dots}")
@@ -211,7 +212,7 @@ class EntryForm(ModalScreen[Draft]):
                 self._write(draft)
             else:
                 screen = StepsScreen(draft.source, steps, self._host.glyphs, anyway=write and bad)
-                self.app.push_screen(screen, lambda yes: self._write(draft) if yes else None)
+                app.push_screen(screen, lambda yes: self._write(draft) if yes else None)
 
         self._host.ask(f"Checking {draft.source or 'the form'}", look, looked, self._say)
 
@@ -231,9 +232,12 @@ class EntryForm(ModalScreen[Draft]):
                 return await service.draft_of(draft.source, draft.console)
             return None
 
+        app = self.app
+
         def written(theirs: Draft | None) -> None:
             if theirs is None:
-                self.dismiss(draft)
+                if self.is_current:
+                    self.dismiss(draft)
                 return
             options = {**theirs.options, **self._draft.options}
             differ = [
@@ -246,7 +250,13 @@ class EntryForm(ModalScreen[Draft]):
                 "^s again writes yours over it, Esc leaves theirs"
             )
 
-        self._host.ask(f"Writing {draft.source}", write, written, self._say)
+        def failed(text: str) -> None:
+            if self.is_attached:
+                self._say(text)
+            else:  # the form was closed meanwhile
+                app.notify(text, title=draft.source, severity="error", markup=False)
+
+        self._host.ask(f"Writing {draft.source}", write, written, failed)
 
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:

@@ -79,7 +79,9 @@ class SourcesScreen(ListPage[SourceName, SourceStatus]):
             for warning in status.warnings:
                 text.append(f"{self.host.glyphs.half} {human.one_line(warning)}\n")
             if status.health is Health.PAUSED:
-                text.append("Paused: nobody asks it for anything. What was known is kept.\n")
+                text.append(
+                    "Paused: nobody asks it for anything. What was known is kept; p goes on.\n"
+                )
             elif not (status.problem or status.warnings):
                 text.append("Nothing is wrong with it.\n", "dim")
         self.query_one("#advice Static", Static).update(text)

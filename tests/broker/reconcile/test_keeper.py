@@ -40,7 +40,7 @@ class World:
         self.stays_down = False
 
     # the drivers, and the one there is
-    async def driver(self, _name: SourceName) -> "World":
+    async def driver(self, _name: SourceName, *, paused: bool = False) -> "World":
         return self
 
     async def refresh_machine(self, _key: MachineKey) -> None: ...
