@@ -1,6 +1,7 @@
 """`python -m bench [PART …] [--rounds N]`: measure, print Markdown, keep the samples as JSON.
 
-docs/performance.md holds what this printed; `--write` puts it there.
+docs/performance.md holds what this printed; `--write` puts the parts that were run, and did not
+fail, in place of what it had of them.
 """
 
 from __future__ import annotations
@@ -8,16 +9,19 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import traceback
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 
-from bench.report import Part, machine, markdown, save
+from bench.page import merged
+from bench.report import Part, load, machine, markdown, save, told
 
 PARTS = {
     "startup": "bench.startup",
     "paint": "bench.paint",
     "lists": "bench.lists",
+    "live": "bench.live",
     "launch": "bench.launch",
     "fleet": "bench.fleet",
     "refresh": "bench.refresh",
@@ -27,7 +31,6 @@ PARTS = {
 ROOT = Path(__file__).parent.parent
 OUT = ROOT / "bench" / "out" / "bench.json"
 PAGE = ROOT / "docs" / "performance.md"
-MARK = "<!-- what `make bench` printed; everything below is written by it -->\n"
 
 
 def main() -> int:
@@ -40,21 +43,35 @@ def main() -> int:
     for part in args.parts:
         if part not in PARTS:
             parser.error(f"{part} is not a part; there are {', '.join(PARTS)}")
-    facts = machine()
+    facts, date = machine(), datetime.now(UTC).strftime("%Y-%m-%d")
     parts: list[Part] = []
     samples: dict[str, list[float]] = {}
+    fresh: dict[str, str] = {}
+    failed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="cb-bench-") as work:
         for part in args.parts or PARTS:
             sys.stderr.write(f"measuring {part} …\n")
-            new_parts, new_samples = import_module(PARTS[part]).measure(Path(work), args.rounds)
-            parts += new_parts
-            samples |= new_samples
-    text = markdown(parts, facts, datetime.now(UTC).strftime("%Y-%m-%d"))
+            when = f"on {date}, at a load of {load()} before"
+            try:
+                found, values = import_module(PARTS[part]).measure(Path(work), args.rounds)
+            except KeyboardInterrupt:
+                failed.append(part)
+                break
+            except Exception:  # the others are worth no less
+                traceback.print_exc()
+                failed.append(part)
+                continue
+            parts += found
+            samples |= values
+            fresh[part] = told(found, when)
     save(OUT, parts, samples, facts)
-    print(text, end="")
-    if args.write:
-        PAGE.write_text(PAGE.read_text().partition(MARK)[0] + MARK + "\n" + text)
-    return 0
+    head = markdown([fact for fact in facts if fact[0] != "load before"])
+    print("\n".join([head, *fresh.values()]), end="")
+    if args.write and fresh:
+        PAGE.write_text(merged(PAGE.read_text(), head, fresh, tuple(PARTS)))
+    if failed:
+        sys.stderr.write(f"failed: {', '.join(failed)}; the page has their old figures\n")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

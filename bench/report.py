@@ -44,7 +44,7 @@ def machine() -> list[tuple[str, str]]:
         ("CPU", f"{_cpu()}, {_count('processor')} logical"),
         ("Python", f"{platform.python_implementation()} {platform.python_version()}"),
         ("QEMU", _first_line("qemu-system-x86_64", "--version")),
-        ("load before", _load()),
+        ("load before", load()),
     ]
 
 
@@ -64,7 +64,8 @@ def _cpuinfo() -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def _load() -> str:
+def load() -> str:
+    """How many programs wanted a CPU in the last minute."""
     path = Path("/proc/loadavg")
     return path.read_text().split()[0] if path.exists() else "unknown"
 
@@ -76,17 +77,24 @@ def _first_line(*argv: str) -> str:
     return (done.stdout.splitlines() or ["unknown"])[0]
 
 
-def markdown(parts: Sequence[Part], facts: Sequence[tuple[str, str]], date: str) -> str:
-    """The whole report. Level-two headings, so that it can stand in docs/performance.md."""
-    lines = [f"Measured on {date}.", "", "| machine | |", "| --- | --- |"]
-    lines += [f"| {name} | {value} |" for name, value in facts]
+def markdown(facts: Sequence[tuple[str, str]]) -> str:
+    """What is said of the machine."""
+    return (
+        "\n".join(["| machine | |", "| --- | --- |", *(f"| {k} | {v} |" for k, v in facts)]) + "\n"
+    )
+
+
+def told(parts: Sequence[Part], when: str) -> str:
+    """Measurements. Level-two headings, so that they can stand in docs/performance.md."""
+    lines: list[str] = []
     for part in parts:
-        lines += ["", f"## {part.title}", "", part.how]
+        lines += [f"## {part.title}", "", f"{part.how} Measured {when}."]
         if part.rows:
             lines += ["", *_table(part.rows)]
         for note in part.notes:
             lines += ["", note]
-    return "\n".join(lines) + "\n"
+        lines.append("")
+    return "\n".join(lines)
 
 
 def _table(rows: Sequence[Row]) -> list[str]:
