@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from broker.proxy.gate import ConnectionRefused, Gate, Peer
 from broker.proxy.leg import HELLO_BYTES, Leg, LegClosed
 from broker.proxy.limits import Limits
+from broker.proxy.stage import Stage
 from broker.proxy.tls import TlsServer
 from broker.spice.constants import MAGIC
 
@@ -174,7 +175,7 @@ class Listener:
         """Bring TLS up; on a plain viewer, return what it said instead."""
         if not door.secured:
             return b""
-        async with asyncio.timeout(self._limits.tls_seconds):
+        async with Stage(None, self._limits.tls_seconds):
             first = await leg.receive_raw(HELLO_BYTES)
             if MAGIC.startswith(first[: len(MAGIC)]):
                 return first

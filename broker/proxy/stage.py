@@ -1,7 +1,7 @@
 """A stretch of a connection's life that may be broken off.
 
 The same as an `asyncio.timeout` that the end of a session sets off too, without its cost: a
-channel passes four of these while it is linked.
+channel passes seven of these while it is linked.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from broker.proxy.session import Session, SessionOver
 class Stage:
     """`async with`: the body is cancelled when the session ends, or takes too long.
 
+    Args:
+        session: None where there is none yet: then only time counts.
+
     Raises:
         SessionOver: The session ended.
         TimeoutError: It took longer than `seconds`.
@@ -22,7 +25,7 @@ class Stage:
 
     __slots__ = ("_broken_off", "_cancelling", "_handle", "_seconds", "_session", "_task")
 
-    def __init__(self, session: Session, seconds: float | None = None) -> None:
+    def __init__(self, session: Session | None, seconds: float | None = None) -> None:
         self._session = session
         self._seconds = seconds
         self._task: asyncio.Task[object] | None = None
@@ -32,7 +35,8 @@ class Stage:
 
     async def __aenter__(self) -> None:
         """Begin."""
-        self._session.tell_of_end(self._cut)
+        if self._session is not None:
+            self._session.tell_of_end(self._cut)
         self._task = asyncio.current_task()
         assert self._task is not None
         self._cancelling = self._task.cancelling()
@@ -47,7 +51,9 @@ class Stage:
         traceback: TracebackType | None,
     ) -> None:
         """Translate a cancellation that was ours; all others pass."""
-        self._session.tell_no_more(self._cut)
+        session = self._session
+        if session is not None:
+            session.tell_no_more(self._cut)
         if self._handle is not None:
             self._handle.cancel()
         if self._broken_off:
@@ -55,11 +61,16 @@ class Stage:
             ours = self._task.uncancel() <= self._cancelling
             if not (ours and kind is asyncio.CancelledError):
                 return
-            if not self._session.end_reason:
+            if session is None or not session.end_reason:
                 raise TimeoutError from problem
-        elif kind is None or not issubclass(kind, TimeoutError) or not self._session.end_reason:
+        elif (
+            kind is None
+            or session is None
+            or not issubclass(kind, TimeoutError)
+            or not session.end_reason
+        ):
             return
-        raise SessionOver(self._session.end_reason) from problem
+        raise SessionOver(session.end_reason) from problem
 
     def _cut(self, _reason: str) -> None:
         """Not at once: who ends the session may be the body itself, about to leave."""

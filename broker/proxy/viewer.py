@@ -7,6 +7,7 @@ import contextlib
 
 from broker.proxy.gate import Peer
 from broker.proxy.leg import Leg, LegClosed
+from broker.proxy.stage import Stage
 from broker.spice.constants import LinkError
 from broker.spice.server_link import LinkRequested, ServerEvent, ServerLink, TicketReceived
 from broker.spice.ticket import TicketKey
@@ -135,7 +136,7 @@ class Viewer:
 
     async def _next_event(self, what: str) -> ServerEvent:
         try:
-            async with asyncio.timeout(self._seconds):
+            async with Stage(None, self._seconds):
                 while not self._pending:
                     data, self._early = self._early, b""
                     data = data or await self.leg.receive(self._link.bytes_wanted)
