@@ -158,7 +158,7 @@ class LaterChannel:
             admitted()
         else:
             await self._steps.present(session, backend, LinkError.ERROR)
-            await viewer.accept()
+            viewer.accept_and_go_on()
             admitted()
         if first:
             async with self._steps.stage(session):

@@ -136,6 +136,25 @@ class Leg:
                 raise LegClosed(self, "tls", str(exc)) from exc
         self._send_raw(data)
 
+    def hold(self, data: bytes) -> None:
+        """Have it sent in front of what is written next, or by `send_held`.
+
+        Raises:
+            LegClosed: The peer is gone.
+        """
+        if self.engine is None:
+            self.write(data)
+            return
+        try:
+            self.engine.write(data)
+        except TlsFailed as exc:
+            raise LegClosed(self, "tls", str(exc)) from exc
+
+    def send_held(self) -> None:
+        """Send what is held still, if anything; raises as `write` does."""
+        if self.engine is not None:
+            self._send_raw(self.engine.take())
+
     def _send_raw(self, data: bytes | memoryview) -> None:
         self._asked = True
         if self.unsent:

@@ -45,6 +45,19 @@ class Pump:
         self.sample: Callable[[float], None] | None = None
         """Told how many seconds the next run takes, from being woken to having written; once."""
 
+    def begin(self) -> None:
+        """Read for the first time, and send what the sink holds, if that did not."""
+        self.resume()
+        if self.paused:
+            return
+        try:
+            self._sink.send_held()
+        except LegClosed as closed:
+            self._ended(closed)
+            return
+        if self._sink.unsent:
+            self._wait()
+
     def resume(self) -> None:
         """Read again; also at once, for what TLS holds in memory does not wake a loop."""
         self.paused = False

@@ -61,11 +61,11 @@ class Relay:
         """
         for leg in (self._client, self._backend):
             leg.hand_over(watched_on=True)
-        self.settle()
         try:
             for pump in self._pumps:
                 if not self._done.done():
-                    pump.resume()
+                    pump.begin()
+            self.settle()
             return await self._done
         finally:
             self._let_go()

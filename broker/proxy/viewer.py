@@ -98,6 +98,18 @@ class Viewer:
         self._link.accept()
         await self._say()
 
+    def accept_and_go_on(self) -> None:
+        """Its ticket is good; it is told together with what the relay says first.
+
+        Raises:
+            TurnedAway: It closed.
+        """
+        self._link.accept()
+        try:
+            self.leg.hold(self._link.data_to_send())
+        except LegClosed as exc:
+            raise self._lost(exc, "answer") from exc
+
     async def refuse(self, error: LinkError) -> None:
         """Say no in the form this step has; never raises."""
         self._link.refuse(error)

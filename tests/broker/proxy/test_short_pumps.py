@@ -266,3 +266,22 @@ async def test_bulk_arrives_whole_also_where_the_kernel_promised_too_much(
     assert await secured.hears(len(data)) == data
     await saying
     assert len(secured.wire.client.unsent) == 0
+
+
+@pytest.mark.parametrize("first", [b"", message(2), message(1, bytes(20_000))])
+async def test_what_a_leg_holds_goes_in_front_of_the_first_message_or_alone(
+    server: tuple[TlsServer, pki.Identity], first: bytes
+) -> None:
+    with contextlib.closing(Wire()) as wire:
+        viewer = wire.secure(*server)
+        async with asyncio.timeout(SECONDS):
+            await asyncio.gather(viewer.handshake(), wire.client.handshake())
+        wire.client.hold(b"held")
+        saying = asyncio.ensure_future(asyncio.get_running_loop().sock_sendall(wire.server, first))
+        await asyncio.sleep(0)
+        secured = Secured(wire, viewer)
+        assert await secured.hears(4 + len(first)) == b"held" + first
+        await saying
+        wire.relay.stop("the test is over")
+        await secured.running
+        viewer.hand_over()
