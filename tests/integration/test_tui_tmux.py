@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import stat
@@ -249,3 +250,68 @@ def test_from_the_list_onto_the_screen_and_the_serial_port_and_off(
     terminal.wait("○ off")
     terminal.press("q")
     terminal.wait("left with 0")
+
+
+def moved(shown: str) -> list[str]:
+    """How much a live view's session has moved, and moves, as its row says."""
+    row = re.search(r"live view .*", shown)
+    return re.findall(r"[\d.]+ [kM]?B", row[0]) if row else []
+
+
+@pytest.mark.timeout(240)
+def test_who_comes_second_is_asked_watches_and_takes_over_and_sees_what_the_first_moves(
+    open_terminal: Callable[..., Terminal],
+) -> None:
+    first = open_terminal("tui --demo", (140, 30))
+    first.wait("● running")
+    first.wait("● proxy")
+    first.type("/dem")
+    first.press("Enter")
+    first.wait("1 of 1")
+    first.press("l")
+    first.wait("keyboard: guest")
+    first.wait("CONSOLE BROKER DEMO READY")
+
+    second = open_terminal("tui", (140, 40))
+    second.wait("● running")
+    second.press("2")
+    second.wait("live view")
+    second.wait(lambda shown: re.search(r"live view .*\d ms", shown) is not None)
+    before = moved(second.wait(lambda shown: bool(moved(shown))))
+    for key in "ab" * 8:  # each of them paints a large block
+        first.press(key)
+    second.wait(lambda shown: moved(shown) not in ([], before))
+    second.press("1")
+    second.wait("down ")
+    second.wait(lambda shown: re.search(r"down +[▁-█]+ ", shown) is not None)
+
+    second.press("l")
+    second.wait("demo is in use")
+    second.press("Escape")
+    second.wait("demo is in use", gone=True)
+    assert "keyboard: guest" in first.screen()
+    second.press("l")
+    second.wait("demo is in use")
+    second.press("w")
+    second.wait("view only")
+    second.wait("CONSOLE BROKER DEMO READY")
+    assert "monitor" in second.screen()
+    assert "keyboard: guest" in first.screen()
+    second.press("q")
+    second.wait("1 Consoles")
+    second.press("l")
+    second.wait("demo is in use")
+    second.press("t")
+    second.wait("keyboard: guest")
+    second.wait("CONSOLE BROKER DEMO READY")
+    first.wait("1 Consoles")
+    first.wait("keyboard: guest", gone=True)
+
+    second.press("C-]")
+    second.wait("Send a real Ctrl-]")
+    second.press(".")
+    second.wait("1 Consoles")
+    second.press("p")
+    second.wait("Power: demo")
+    second.press("d")
+    second.wait("○ off")
