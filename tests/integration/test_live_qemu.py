@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -114,6 +116,27 @@ async def test_through_the_proxy_it_is_a_session_and_nobody_is_thrown_out(
                 await shown(taken, says_ready)
                 with pytest.raises(Unreachable):
                     await to_the_end(view)
+    finally:
+        await service.kill(machine.key)
+
+
+@pytest.mark.parametrize("way", [Way.WATCH, Way.USE], ids=["monitor", "spice"])
+async def test_a_qemu_that_is_killed_ends_the_view_with_a_reason(
+    service: Service, image: Path, way: Way
+) -> None:
+    machine = await started(service, image)
+    try:
+        if way is Way.USE:
+            await service.host_proxy()
+        async with service.view(machine.key, way) as view:
+            await shown(view, says_ready)
+            assert machine.pid is not None
+            os.kill(machine.pid, signal.SIGKILL)
+            with pytest.raises(Unreachable) as gone:
+                await to_the_end(view)
+            assert gone.value.what
+            with pytest.raises(Unreachable):
+                await view.key("a", down=True)
     finally:
         await service.kill(machine.key)
 

@@ -61,6 +61,24 @@ async def test_only_what_is_on_the_page_is_looked_at(drive: Drive, many: FakeSer
         await until(pilot, lambda: many.watching == 0)
 
 
+async def test_no_picture_is_asked_for_that_cannot_be_seen(drive: Drive, many: FakeService) -> None:
+    async with drive(many, size=(80, 26)) as pilot:
+        await pilot.press("w")
+        await until(pilot, lambda: many.watching == 4)
+        asked = [what[1] for what in many.asked if what[0] == "view"]
+        assert asked == [many.named(f"vm-{number}").machine.key for number in range(4)]
+        await pilot.press("question_mark")
+        await until(pilot, lambda: many.watching == 0)
+        frames = many.guests.screen.frames
+        for text in ("unseen", "unseen too"):
+            many.guests.screen.show(page_frame([text]))
+            await settle(pilot)
+        assert many.guests.screen.frames == frames
+        await pilot.press("escape")
+        await until(pilot, lambda: many.watching == 4)
+        await until(pilot, lambda: "unseen too" in text_of(pilot))
+
+
 async def test_the_marked_ones_alone_when_there_are_marks(drive: Drive, many: FakeService) -> None:
     async with drive(many, size=(100, 30)) as pilot:
         await pilot.press("space", "space", "w")
