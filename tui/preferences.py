@@ -168,14 +168,14 @@ def _plain(shown: list[str], titles: Sequence[str]) -> tuple[str, ...] | None:
     return None if shown == list(titles) else tuple(shown)
 
 
-def explained(row: Choice, keys_file: str) -> str:
+def explained(row: Choice) -> str:
     """What can be done about it."""
     if row.kind == KEY:
         act = keys.BY_ID[row.name]
         usual = " ".join(display(key) for key in act.key.split(","))
         where = [name for name, acts in keys.SCREENS.items() if act in acts]
         there = ", ".join(where) if where else "every page"
-        return f"{act.help}. On: {there}. It comes with: {usual}. Others go into {keys_file}."
+        return f"{act.help}. On: {there}. It comes with: {usual}. Others go into keys.yaml."
     if row.kind == COLUMN:
         return "Enter shows or hides it, J and K move it. A narrow terminal leaves some out."
     if row.kind == GLYPHS:

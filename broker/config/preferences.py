@@ -22,11 +22,6 @@ class PersonsFiles:
         self._locations = locations
         self.sources = SourcesEditor(locations.sources_yaml)
 
-    @property
-    def keys_file(self) -> str:
-        """Where keys are."""
-        return str(self._locations.keys_yaml)
-
     def settings(self) -> Loaded:
         """What broker.yaml and the environment say now.
 

@@ -58,7 +58,6 @@ class Preferences:
         columns: Titles of the columns of the list, in order; None shows all there is room for.
         keys: Keys by id, for those that are not as they come.
         origins: Where each of the others comes from: `default`, a file, an environment variable.
-        keys_file: Where keys are written to.
     """
 
     theme: str
@@ -66,7 +65,6 @@ class Preferences:
     columns: tuple[str, ...] | None
     keys: Mapping[str, str]
     origins: Mapping[str, str]
-    keys_file: str
 
 
 class Configuring(Protocol):

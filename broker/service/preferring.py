@@ -42,5 +42,4 @@ class PreferringVerbs:
                 for name, origin in loaded.provenance.items()
                 if name.startswith(lead)
             },
-            keys_file=self._files.keys_file,
         )

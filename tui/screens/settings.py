@@ -79,8 +79,7 @@ class SettingsScreen(ListPage[tuple[str, str], Choice]):
 
     def changed(self) -> None:
         """Explain the selected one."""
-        row, file = self.selected, self._wanted.keys_file if self._wanted else "keys.yaml"
-        text = preferences.explained(row, file) if row is not None else ""
+        text = preferences.explained(self.selected) if self.selected is not None else ""
         self.query_one("#advice Static", Static).update(text)
 
     def dimmed(self, act: keys.Act) -> bool:
