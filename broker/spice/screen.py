@@ -79,12 +79,13 @@ class Surface:
         self.box = Rect(0, 0, height, width)
         self.stride = width * PIXEL_BYTES
         self.data = bytearray(self.stride * height)
+        self._view = memoryview(self.data)
 
     def rows(self, area: Rect) -> Iterator[slice]:
         """Where the rows of an area of it lie."""
-        for top in range(area.top, area.bottom):
-            start = top * self.stride + area.left * PIXEL_BYTES
-            yield slice(start, start + area.width * PIXEL_BYTES)
+        start, size = area.top * self.stride + area.left * PIXEL_BYTES, area.width * PIXEL_BYTES
+        for at in range(start, start + area.height * self.stride, self.stride):
+            yield slice(at, at + size)
 
     def pixels(self, area: Rect | None = None) -> Pixels:
         """A copy of an area of it, or of all."""
@@ -95,14 +96,17 @@ class Surface:
 
     def put(self, area: Rect, source: Pixels, left: int, top: int) -> None:
         """Copy the part of `source` at `left`, `top`, which has to lie inside of it."""
-        stride = source.width * PIXEL_BYTES
+        # Views on both sides: a bytearray first copies what is put into it.
+        stride, to, given = source.width * PIXEL_BYTES, self._view, memoryview(source.data)
         if stride == self.stride == area.width * PIXEL_BYTES:
-            to, size = area.top * stride, area.height * stride
-            self.data[to : to + size] = source.data[top * stride : top * stride + size]
+            start, size = area.top * stride, area.height * stride
+            to[start : start + size] = given[top * stride : top * stride + size]
             return
         at = top * stride + left * PIXEL_BYTES
-        for row in self.rows(area):
-            self.data[row] = source.data[at : at + row.stop - row.start]
+        start, size = area.top * self.stride + area.left * PIXEL_BYTES, area.width * PIXEL_BYTES
+        for _ in range(area.height):
+            to[start : start + size] = given[at : at + size]
+            start += self.stride
             at += stride
 
     def fill(self, area: Rect, colour: int) -> None:

@@ -7,6 +7,7 @@ are quick to compare, and a whole row of them is compared in one go.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final
@@ -131,6 +132,10 @@ def difference(
     return "".join(parts), len(new)
 
 
+def _colours(cell: int) -> int:
+    return cell & 0xFFFFFFFFFFFF
+
+
 @lru_cache(maxsize=4096)
 def _style(colours: int) -> Style:
     return Style(color=f"#{colours >> COLOUR:06x}", bgcolor=f"#{colours & _MASK:06x}")
@@ -151,9 +156,10 @@ class CellStrip(Strip):
     @property
     def _segments(self) -> list[Segment]:
         if self._cut is None:
+            # One for each run of a colour: Textual says the colours of each piece anew.
             self._cut = [
-                Segment(self._palette.char(cell), _style(cell & 0xFFFFFFFFFFFF))
-                for cell in self._row
+                Segment("".join(map(self._palette.char, run)), _style(colours))
+                for colours, run in itertools.groupby(self._row, _colours)
             ]
         return self._cut
 

@@ -27,6 +27,8 @@ ASK: Final = "\x1b[2;{}H\x1b[6n\x1b8"
 Of the second line, since in the first it would look like F3 with modifiers.
 """
 _BUTTONS: Final = {1: 1, 2: 2, 3: 4}
+MOST_COVERED: Final = 4
+"""How many frames' bytes a repaint may have that Textual does."""
 _CELL_BYTES: Final = 26
 """What a cell costs in a picture that changes everywhere."""
 
@@ -92,6 +94,15 @@ class FrameView(Widget):
             self._shown = [blank] * height
             self.refresh()
 
+    def veil(self) -> None:
+        """Something is about to lie over it: on a slow line show nothing meanwhile.
+
+        Textual repaints all of what is behind, which would keep such a line busy for seconds.
+        """
+        if self._short:
+            blank: Row = [BLANK] * self.size.width
+            self._shown = [blank] * self.size.height
+
     def send(self, budget: int, number: int = NUMBERS[0]) -> int:
         """Send what differs, at most about `budget` bytes of it, each time going on where it was.
 
@@ -104,7 +115,8 @@ class FrameView(Widget):
         if not self._wanted or len(self._wanted) != len(self._shown):
             return 0
         if not self._may_write():
-            self._repaint()
+            if not self._too_much(budget):
+                self._repaint()
             return 0
         parts = self._some(budget) if self._short else self._in_order(budget)
         if not parts:
@@ -188,6 +200,17 @@ class FrameView(Widget):
         if not event.shift:
             at = (int(event.x), int(event.y))
             self.post_message(self.Pointed(*at, self._held, wheel, ctrl=event.ctrl))
+
+    def _too_much(self, budget: int) -> bool:
+        """Whether a line that is slow would be kept busy by whole rows, which Textual sends.
+
+        What lies over the picture, such as the menu, is what a person waits for then.
+        """
+        driver = self.app._driver
+        if not self._direct or driver is None or driver.is_headless:
+            return False
+        rows = sum(not _same(old, new) for old, new in zip(self._shown, self._wanted, strict=True))
+        return rows * self.size.width * _CELL_BYTES > MOST_COVERED * budget
 
     def _repaint(self) -> None:
         """Have Textual show it."""

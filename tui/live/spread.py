@@ -14,7 +14,7 @@ from tui.live.cells import Row
 
 TILE: Final = 10
 """Cells of a row that go together."""
-_MEMORY: Final = 0.9
+_MEMORY: Final = 0.8
 """How much of what was seen of a tile counts still one frame later."""
 _RESTLESS: Final = 0.7
 """A tile that changes with so large a share of the frames is part of a video."""

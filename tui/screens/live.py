@@ -246,6 +246,7 @@ class LiveScreen(Screen[BrokerError | None]):
         if not self._host.readonly and (self._way is not Way.WATCH or by_monitor):
             offered.add("control")
         name = human.one_line(self._info.machine.name)
+        self.query_one(FrameView).veil()
         self.app.push_screen(LeaderScreen(name, frozenset(offered)), self._chosen)
 
     def _chosen(self, what: str | None) -> None:
