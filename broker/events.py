@@ -17,6 +17,7 @@ class Kind(StrEnum):
     SESSION_OPENED = "session.opened"
     SESSION_CLOSED = "session.closed"
     SESSION_REFUSED = "session.refused"
+    SESSION_MESSAGE = "session.message"
     CHANNEL_OPENED = "channel.opened"
     CHANNEL_CLOSED = "channel.closed"
     CHANNEL_REFUSED = "channel.refused"

@@ -97,7 +97,7 @@ class Worker:
                     tasks = [
                         group.create_task(proxy.run(ready), name="proxy"),
                         group.create_task(
-                            self._gate.watch_ends(proxy.end_session),
+                            self._gate.watch_ends(proxy.end_session, proxy.say),
                             name="sessions to end",
                         ),
                         group.create_task(self._watch_supervisor(proxy), name="supervisor"),

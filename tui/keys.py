@@ -270,6 +270,14 @@ DISCONNECT: Final = Act(
     "End the selected or the marked sessions; z undoes",
     needs=True,
 )
+MESSAGE: Final = Act(
+    "session.message",
+    "message",
+    "m",
+    "Message",
+    "Send a line to the selected or the marked sessions; most viewers only log it",
+    needs=True,
+)
 SESSION_CONSOLE: Final = Act(
     "session.console",
     "console",
@@ -366,7 +374,7 @@ CONSOLES: Final = (
     OPEN, LIVE, SERIAL, EXPORT, START, POWER, LOG, NEW, FIND, DETAIL, DOCTOR_LOOK, DEMO, ADOPT,
     CONSOLE_ADD, WALL, SERIAL_BELOW, SORT, REFRESH, BACK,
 )  # fmt: skip
-SESSIONS: Final = (SESSION_CONSOLE, DISCONNECT, FIND, SORT, REFRESH, BACK)
+SESSIONS: Final = (SESSION_CONSOLE, DISCONNECT, MESSAGE, FIND, SORT, REFRESH, BACK)
 SOURCES: Final = (
     SOURCE_CONSOLES, SOURCE_ADD, SOURCE_EDIT, SOURCE_PAUSE, SOURCE_RETRY, SOURCE_CHECK,
     SOURCE_REMOVE, FIND, SORT, REFRESH, BACK,

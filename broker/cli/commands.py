@@ -298,6 +298,7 @@ COMMANDS: tuple[Command, ...] = (
         ("--file", "--socket", "--take-over"),
         "console",
     ),
+    Command("message", "broker.cli.sessions:MESSAGE", "Say something to a session", (), "session"),
     Command("disconnect", "broker.cli.sessions:DISCONNECT", "End a session", (), "session"),
     Command(
         "revoke",

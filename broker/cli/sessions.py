@@ -84,6 +84,20 @@ def _disconnect(call: Call, args: Namespace) -> Exit:
     return Exit.DONE
 
 
+def _said(parser: Parser) -> None:
+    _session(parser)
+    parser.add_argument("text", metavar="TEXT", nargs="+", help="what to say, in one line")
+
+
+def _message(call: Call, args: Namespace) -> Exit:
+    call.ask(lambda service: service.message(SessionId(args.session), " ".join(args.text)))
+    if call.out.json:
+        call.out.document({"session": args.session, "sent": True})
+    else:
+        call.talk.note(f"session {args.session} is being told; most viewers only log it")
+    return Exit.DONE
+
+
 SESSIONS = Verb(
     _which,
     _list,
@@ -91,3 +105,9 @@ SESSIONS = Verb(
     "next drawing; both as median/95th percentile. With --json, an array in either case.",
 )
 DISCONNECT = Verb(_session, _disconnect)
+MESSAGE = Verb(
+    _said,
+    _message,
+    "The proxy sends it as SPICE's NOTIFY. What becomes of it is the viewer's: remote-viewer and\n"
+    "virt-viewer write it to their debug log and show nothing. It is in the audit log once sent.",
+)

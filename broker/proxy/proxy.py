@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Sequence
 from typing import Final
 
@@ -13,12 +14,16 @@ from broker.proxy.channel import Channels
 from broker.proxy.desk import open_desk
 from broker.proxy.gate import Dialer, Gate, NoSpares, Spares, Traffic
 from broker.proxy.judging import judged
+from broker.proxy.leg import LegClosed
 from broker.proxy.limits import Limits
 from broker.proxy.listener import Door, Listener
 from broker.proxy.neighbours import Place, Seats, connection_id
 from broker.proxy.session import Sessions
 from broker.proxy.steps import Steps
 from broker.proxy.tls import TlsServer
+from broker.spice.constants import Base
+from broker.spice.errors import RemoteProtocolError
+from broker.spice.notify import to_people
 from broker.spice.ticket import TicketKey
 
 log = logging.getLogger(__name__)
@@ -65,6 +70,7 @@ class Proxy:
         self._sessions = Sessions(lambda: connection_id(number))
         self._seats = Seats(self._sessions, gate, place, self._limits.link_seconds)
         self._listener: Listener | None = None
+        self._steps: Steps | None = None
         self._channels: Channels | None = None
         self._idle = asyncio.Event()
         self._idle.set()
@@ -74,6 +80,7 @@ class Proxy:
         """Serve; returns only when cancelled, after ending every session in the safe order."""
         key = await asyncio.to_thread(TicketKey.generate)
         steps = Steps(self._seats, self._dialer, self._spares, self._limits, self._sessions)
+        self._steps = steps
         channels = self._channels = Channels(steps, self._seats, key)
         async with contextlib.AsyncExitStack() as held, asyncio.TaskGroup() as group:
 
@@ -151,6 +158,20 @@ class Proxy:
                 each.end(reason)
                 return True
         return False
+
+    def say(self, session: SessionId, text: str) -> bool:
+        """Say something to the person in a session; whether it went on its way.
+
+        What its viewer does with it is the viewer's: see `broker.spice.notify`.
+        """
+        relay = self._steps.relays.get((session, "main")) if self._steps is not None else None
+        if relay is None:
+            return False
+        try:
+            relay.say_to_client(Base.NOTIFY, to_people(text, time.monotonic_ns()))
+        except (LegClosed, RemoteProtocolError):
+            return False  # it is about to end, or does not read
+        return True
 
     def end_all(self, reason: str) -> None:
         """Begin to end every session."""

@@ -305,13 +305,18 @@ class StoreGate:
         live = self._live.get(session)
         return live.snapshot() if live else None
 
-    async def watch_ends(self, end: Callable[[SessionId, str], object]) -> None:
+    async def watch_ends(
+        self,
+        end: Callable[[SessionId, str], object],
+        say: Callable[[SessionId, str], bool] = lambda _session, _text: False,
+    ) -> None:
         """Call `end` for every session that somebody asked to end or whose time is up.
 
         Until cancelled.
 
         Args:
             end: Starts the ending, with the reason; called again while the session lives.
+            say: Says something to the person in a session; whether it could.
         """
         version = -1
         while True:
@@ -327,12 +332,19 @@ class StoreGate:
                 if now == version:
                     continue
                 asked = await asyncio.to_thread(self._store.end_requests, self._worker)
+                await self._pass_on(say)
                 version = now
             except BrokerError as problem:
                 log.warning("cannot see which sessions are to end: %s", problem)
                 continue
             for session, reason in asked.items():
                 end(session, reason)
+
+    async def _pass_on(self, say: Callable[[SessionId, str], bool]) -> None:
+        for session, text in await asyncio.to_thread(self._store.take_messages, self._worker):
+            if (live := self._live.get(session)) is not None and say(session, text):
+                told = f"{live.session.client} at {live.session.key.source}/{live.session.console}"
+                self._tell(Kind.SESSION_MESSAGE, f"{told} was sent: {text}", live)
 
     def _outlived(self) -> list[SessionId]:
         """Sessions that have lasted as long as their token allows."""

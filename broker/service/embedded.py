@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from broker import human
 from broker.driver import (
     Driver,
     LogKeeper,
@@ -34,7 +35,15 @@ from broker.service.defining import DefiningVerbs
 from broker.service.doctor import DiagnosingVerbs, PathProbes
 from broker.service.drafting import DraftingVerbs
 from broker.service.guests import guest_of
-from broker.service.port import VIEWER_LABEL, ConsoleInfo, Exported, ExportRequest, Opened, Service
+from broker.service.port import (
+    MOST_SAID,
+    VIEWER_LABEL,
+    ConsoleInfo,
+    Exported,
+    ExportRequest,
+    Opened,
+    Service,
+)
 from broker.service.power import PowerVerbs, Reconciler
 from broker.service.preferring import PreferringVerbs
 from broker.service.redeeming import redeem
@@ -225,6 +234,16 @@ class EmbeddedService(
             return sessions
         await asyncio.to_thread(self._store.end_orphans, self._worker_alive, self._clock.now())
         return await asyncio.to_thread(self._store.sessions)
+
+    async def message(self, session: SessionId, text: str) -> None:
+        line = human.one_line(text.strip())
+        if not line or len(line) > MOST_SAID:
+            raise UsageError(
+                f"A message of {len(line)} characters cannot be sent",
+                fix=f"Say something of at most {MOST_SAID} characters",
+            )
+        found = await asyncio.to_thread(self._store.session, session)
+        await asyncio.to_thread(self._store.put_message, found.id, line, self._clock.now())
 
     async def disconnect(self, session: SessionId) -> None:
         found = await asyncio.to_thread(self._store.session, session)

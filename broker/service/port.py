@@ -32,6 +32,8 @@ from broker.service.configuring import Configuring
 from broker.service.definitions import Definitions
 from broker.view import CALM_SECONDS, View, Way
 
+MOST_SAID = 400
+"""Characters of a message to a session."""
 LIVE_LABEL = "live view"
 """Whom a token is for that a live view uses."""
 VIEWER_LABEL = "viewer"
@@ -284,6 +286,15 @@ class Service(Configuring, Definitions, Protocol):
     # -- sessions
     async def sessions(self) -> Sequence[Session]:
         """Live sessions, oldest first."""
+        ...
+
+    async def message(self, session: SessionId, text: str) -> None:
+        """Send a line to the person in a session, through the proxy. Most viewers only log it.
+
+        Raises:
+            NotFound: No live session has that id.
+            UsageError: There is no text, or too much of it.
+        """
         ...
 
     async def disconnect(self, session: SessionId) -> None:

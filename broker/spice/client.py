@@ -31,6 +31,7 @@ from broker.spice.constants import (
     caps_of,
 )
 from broker.spice.errors import LocalProtocolError, RemoteProtocolError
+from broker.spice.notify import Notify
 from broker.spice.screen import Painted, Screen
 from broker.spice.stream import ByteStream, Steps
 from broker.spice.ticket import seal
@@ -108,6 +109,13 @@ class MouseMode:
 
 
 @dataclass(frozen=True, slots=True)
+class Notified:
+    """The server has something to say to the person."""
+
+    notify: Notify
+
+
+@dataclass(frozen=True, slots=True)
 class MessageReceived:
     """Any other message that is not answered here; drawing without a `Screen`, for one."""
 
@@ -125,6 +133,7 @@ Event = (
     | Copied
     | MouseMode
     | Pinged
+    | Notified
     | MessageReceived
     | LinkRefused
 )
@@ -328,6 +337,8 @@ class ChannelClient:
                 return MouseMode(int.from_bytes(body[2:], "little"))
             case ChannelType.DISPLAY, Display.SURFACE_CREATE if len(body) == SurfaceCreate.SIZE:
                 return SurfaceCreated(SurfaceCreate.decode(body))
+            case _, Base.NOTIFY:
+                return Notified(Notify.decode(body))
             case _:
                 return MessageReceived(header.type, header.size)
 

@@ -43,6 +43,7 @@ WANTED = table(tables.WantedRow)
 TOKEN = table(tables.TokenRow)
 SESSION = table(tables.SessionRow)
 CHANNEL = table(tables.ChannelRow)
+MESSAGE = table(tables.MessageRow)
 COUNTER = table(tables.CounterRow)
 EVENT = table(tables.EventRow)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-SCHEMA: Final = 5
+SCHEMA: Final = 6
 """Kept in SQLite's `user_version`; the last migration's revision is this number."""
 
 TABLES: Final = (
@@ -15,6 +15,7 @@ TABLES: Final = (
     "token",
     "session",
     "channel",
+    "session_message",
     "counter",
     "event",
 )

@@ -25,7 +25,7 @@ from broker.model import (
     SourceStatus,
     Token,
 )
-from broker.store import inventory, queries, rows, sessions
+from broker.store import inventory, messages, queries, rows, sessions
 from broker.store.connection import Database, ServerDatabase, SqliteDatabase
 from broker.store.faces import Faces
 from broker.store.rows import StoredMachine
@@ -305,6 +305,20 @@ class Store:
         """Live sessions of that worker process which somebody asked to end, and the reason."""
         with self._database.reading() as db:
             return sessions.end_requests(db, worker)
+
+    def put_message(self, session: SessionId, text: str, at: datetime) -> None:
+        """Have whoever holds the session say that to its person; NotFound when it has ended."""
+        with self._database.writing() as db:
+            messages.put_message(db, session, text, at)
+
+    def take_messages(self, worker: int) -> list[tuple[SessionId, str]]:
+        """What that worker process is to say, the oldest first; each is given once."""
+        with self._database.reading() as db:
+            found = messages.waiting(db, worker)
+        if not found:
+            return []
+        with self._database.writing() as db:
+            return [(key, text) for number, key, text in found if messages.forget(db, number)]
 
     def end_orphans(self, is_alive: Callable[[int], bool], at: datetime) -> list[Session]:
         """Close the sessions whose worker process died, with reason `worker-died`."""

@@ -128,6 +128,18 @@ class ChannelRow(SQLModel, table=True):
     measured: str = "{}"
 
 
+class MessageRow(SQLModel, table=True):
+    """Something said to the person in a session, until it is passed on."""
+
+    __tablename__ = "session_message"
+    __table_args__ = (ForeignKeyConstraint(["session"], ["session.id"], ondelete="CASCADE"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    session: str
+    text: str
+    at: float
+
+
 class CounterRow(SQLModel, table=True):
     """Something that all relay workers have counted, ever."""
 

@@ -443,6 +443,9 @@ class FakeService(FakeConfiguring):
     async def sessions(self) -> Sequence[Session]:
         return list(self.live)
 
+    async def message(self, session: SessionId, text: str) -> None:
+        await self._ask("message", session, text)
+
     async def disconnect(self, session: SessionId) -> None:
         await self._ask("disconnect", session)
         self.live = [one for one in self.live if one.id != session]

@@ -14,6 +14,7 @@ import pytest
 from broker import pki
 from broker.clock import SystemClock
 from broker.config.locations import Locations
+from broker.events import Event, Kind
 from broker.model import LinkPolicy, ProxyStatus
 from broker.model import Session as StoredSession
 from broker.runtime import open_service
@@ -122,6 +123,10 @@ class House:
                 if any(event.reason == reason for event in await self.service.events()):
                     return
                 await asyncio.sleep(0.05)
+
+    async def said(self) -> list[Event]:
+        """What the audit log has of messages to people."""
+        return [e for e in await self.service.events() if e.kind is Kind.SESSION_MESSAGE]
 
     async def ended(self) -> None:
         """Until no session is left."""

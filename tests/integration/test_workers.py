@@ -8,11 +8,14 @@ import signal
 
 import pytest
 
-from broker.model import LinkPolicy, WhenOccupied
-from broker.spice.client import MainReady
+from broker.errors import NotFound, UsageError
+from broker.model import LinkPolicy, SessionId, WhenOccupied
+from broker.spice.client import MainReady, Notified
 from broker.spice.constants import ChannelType
+from broker.spice.notify import Severity
 from tests.adversary.link import Link
 from tests.adversary.plays import BEGIN
+from tests.broker.proxy.rig import SECONDS
 from tests.integration.house import House, house, inodes, reasons, stopped
 from tests.integration.test_serving import until
 
@@ -71,6 +74,36 @@ async def test_a_worker_that_is_told_to_stop_ends_its_sessions_in_the_safe_order
 
 
 # --- somebody is there already --------------------------------------------------------------------
+
+
+def of_ours(said: Notified) -> bool:
+    """QEMU has something to say too: that keys go over plain TCP."""
+    return said.notify.severity == Severity.INFO
+
+
+async def test_what_is_said_reaches_the_viewer_and_its_session_goes_on(house: House) -> None:
+    viewer = await house.viewer()
+    (session,) = await house.live()
+    await house.service.message(session.id, "Back at five\n\x1b[31m")
+    said = (await viewer.main.until(Notified, of_ours)).notify
+    assert said.text.startswith("Back at five")
+    assert said.text.isprintable()
+    await viewer.inputs.press(0x1E)
+    await house.qemu.says(b"K1\n")
+    await house.service.message(session.id, "and ünder")
+    assert (await viewer.main.until(Notified, of_ours)).notify.text == "and ünder"
+    async with asyncio.timeout(SECONDS):
+        while len(told := await house.said()) < 2:  # noqa: ASYNC110 - another process writes it
+            await asyncio.sleep(0.05)
+    assert [event.key for event in told] == [session.key] * 2
+    assert told[1].text.endswith("lab/vm was sent: and ünder")
+    with pytest.raises(NotFound):
+        await house.service.message(SessionId("f" * 12), "anybody?")
+    with pytest.raises(UsageError):
+        await house.service.message(session.id, "x" * 401)
+    await viewer.main.close()
+    await house.ended()
+    await house.fresh_viewer()
 
 
 async def test_a_second_viewer_is_refused_before_the_machine_hears_of_it(house: House) -> None:

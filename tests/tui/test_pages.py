@@ -56,6 +56,26 @@ async def test_a_session_that_ended_meanwhile_is_a_toast(drive: Drive, busy: Fak
         assert "There is no session k3f9a0b1c2d1" in text_of(pilot)
 
 
+async def test_a_message_goes_to_the_session_it_was_typed_for(
+    drive: Drive, busy: FakeService
+) -> None:
+    async with drive(busy, undo_seconds=60) as pilot:
+        await pilot.press("2", "j", "m", "enter")
+        await settle(pilot)
+        assert "1 to 400 characters" in text_of(pilot)
+        busy.live.reverse()
+        busy.changed()
+        await pilot.press(*"Back at 5", "enter")
+        await settle(pilot)
+        assert "Telling 192.0.2.11:40100 from web-01" in text_of(pilot)
+        assert not [what for what in busy.asked if what[0] == "message"]
+        await pilot.press("m", *"Back at 5", "enter")
+        await settle(pilot)
+    assert [what for what in busy.asked if what[0] == "message"] == [
+        ("message", "k3f9a0b1c2d2", "Back at 5")
+    ]
+
+
 async def test_enter_on_a_session_selects_its_console(drive: Drive, busy: FakeService) -> None:
     async with drive(busy) as pilot:
         await pilot.press("slash", *"printer", "enter", "2", "j", "enter")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -11,9 +12,10 @@ from textual.binding import BindingType
 from broker import human
 from broker.errors import NotFound
 from broker.model import Session, SessionId
-from broker.service.port import Service
+from broker.service.port import MOST_SAID, Service
 from tui import keys
 from tui.rows import Column, counted, session_columns
+from tui.screens.ask_line import AskLineScreen
 from tui.screens.list_page import ListPage
 from tui.snapshot import Snapshot
 
@@ -35,28 +37,49 @@ class SessionsScreen(ListPage[SessionId, Session]):
         return [(session.id, session) for session in snapshot.sessions]
 
     def dimmed(self, act: keys.Act) -> bool:
-        """Both verbs need a session."""
-        return act in (keys.DISCONNECT, keys.SESSION_CONSOLE) and self.selected is None
+        """What is done to a session needs one."""
+        return act.needs and self.selected is None
+
+    def _whom(self, sessions: Sequence[Session]) -> str:
+        if len(sessions) > 1:
+            return counted(len(sessions), "session")
+        one = sessions[0]
+        return f"{human.one_line(one.client)} from {human.one_line(one.console)}"
+
+    def action_message(self) -> None:
+        """Say something to the selected or the marked sessions, in a moment; their ids are held."""
+        sessions = [self.rows[id_] for id_ in self.chosen()]
+        if not sessions or not self.host.may_change():
+            return
+        whom, held = self._whom(sessions), [session.id for session in sessions]
+
+        async def say(text: str, service: Service) -> None:
+            for id_ in held:
+                with _unless_gone(len(held)):
+                    await service.message(id_, text)
+
+        def said(_: None) -> None:
+            self.app.notify("Sent; most viewers only log it", title=whom, markup=False)
+
+        def typed(text: str | None) -> None:
+            if text:
+                label = f"Telling {whom}"
+                self.host.later(label, lambda: self.host.ask(label, partial(say, text), said))
+
+        hint = "Most viewers write it to their log and show nothing."
+        self.app.push_screen(AskLineScreen(f"Say to {whom}", "", hint, _wrong), typed)
 
     def action_disconnect(self) -> None:
         """End the selected or the marked sessions, in a moment; their ids are held."""
         sessions = [self.rows[id_] for id_ in self.chosen()]
         if not sessions or not self.host.may_change():
             return
-        if len(sessions) == 1:
-            one = sessions[0]
-            whom = f"{human.one_line(one.client)} from {human.one_line(one.console)}"
-        else:
-            whom = counted(len(sessions), "session")
-        label = f"Disconnecting {whom}"
+        label = f"Disconnecting {self._whom(sessions)}"
         held = [session.id for session in sessions]
 
         async def disconnect(service: Service) -> None:
-            if len(held) == 1:
-                await service.disconnect(held[0])
-                return
             for id_ in held:
-                with contextlib.suppress(NotFound):  # it has left by itself meanwhile
+                with _unless_gone(len(held)):
                     await service.disconnect(id_)
 
         def disconnected(_: None) -> None:
@@ -64,3 +87,12 @@ class SessionsScreen(ListPage[SessionId, Session]):
 
         self.host.later(label, lambda: self.host.ask(label, disconnect, disconnected))
         self.table.unmark()
+
+
+def _unless_gone(of: int) -> contextlib.AbstractContextManager[None]:
+    """Of several, one that has left by itself meanwhile is no failure."""
+    return contextlib.suppress(NotFound) if of > 1 else contextlib.nullcontext()
+
+
+def _wrong(text: str) -> str:
+    return "" if 0 < len(text) <= MOST_SAID else f"1 to {MOST_SAID} characters"

@@ -248,6 +248,20 @@ def test_a_session_that_is_not_live_cannot_be_asked_to_end(store: Store) -> None
         store.ask_end(SessionId("nobody"))
 
 
+def test_what_is_said_is_given_once_to_the_worker_that_holds_the_session(store: Store) -> None:
+    open_one(store, "mine")
+    open_one(store, "theirs", worker=200)
+    open_one(store, "left")
+    for name, text in (("mine", "one"), ("theirs", "two"), ("mine", "three"), ("left", "four")):
+        store.put_message(SessionId(name), text, NOW)
+    store.close_session(SessionId("left"), "disconnected", NOW)
+    assert store.take_messages(100) == [("mine", "one"), ("mine", "three")]
+    assert store.take_messages(100) == []
+    assert store.take_messages(200) == [("theirs", "two")]
+    with pytest.raises(NotFound, match="broker sessions"):
+        store.put_message(SessionId("left"), "five", NOW)
+
+
 def test_sessions_of_a_dead_worker_are_closed(store: Store) -> None:
     open_one(store, "lost", worker=1, channels=(channel(),))
     open_one(store, "held", worker=2)
