@@ -99,4 +99,14 @@ def display(key: str) -> str:
         return f"^{key.removeprefix('ctrl+')}"
     if key[:1] == "f" and key[1:].isdecimal():
         return key.upper()
-    return _NAMES.get(key, key)
+    return _spelt.get(key) or _NAMES.get(key, key)
+
+
+_spelt: dict[str, str] = {}
+
+
+def spell(*, out: bool) -> None:
+    """Whether keys that have a sign are written as words: where only ASCII can be drawn."""
+    _spelt.clear()
+    if out:
+        _spelt.update({"enter": "Enter", "up": "Up", "down": "Down"})

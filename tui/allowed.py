@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from broker import human
 from broker.model import Ability, Protocol, State
 from broker.service.port import ConsoleInfo
 from tui.rows import state_word
@@ -14,7 +15,14 @@ _LIVE: Final = frozenset({State.RUNNING, State.PAUSED, State.SUSPENDED, State.ST
 
 
 def why_not(verb: str, info: ConsoleInfo) -> str:
-    """A sentence for the person who tries, or the empty string when nothing speaks against it."""
+    """A line for the person who tries, or the empty string when nothing speaks against it.
+
+    Names in it are made safe for a terminal: whoever names a machine must not write to ours.
+    """
+    return human.one_line(_why_not(verb, info))
+
+
+def _why_not(verb: str, info: ConsoleInfo) -> str:
     machine = info.machine
     if verb == "doctor":
         return ""

@@ -22,6 +22,7 @@ from textual.binding import BindingType
 from textual.command import CommandPalette
 from textual.driver import Driver
 from textual.events import Event
+from textual.filter import LineFilter
 from textual.reactive import var
 from textual.screen import Screen
 from textual.theme import Theme
@@ -31,16 +32,18 @@ from broker.errors import BrokerError
 from broker.model import LinkPolicy, MachineKey, MachineSpec
 from broker.service.port import ConsoleInfo, Service
 from tui import keymap, keys, pages, themes
+from tui.act import spell
 from tui.acting import Acting
 from tui.catalog import Catalog
 from tui.checkup import Checkups, Verdict
 from tui.commands import Commands, everywhere
 from tui.driver import GuestKey
-from tui.glyphs import UNICODE, Glyphs
+from tui.glyphs import ASCII, UNICODE, Glyphs
 from tui.host import Captor
 from tui.jobs import Jobs
 from tui.jumping import Place, places_of
 from tui.life import Leave, Life, OpenService, have_running
+from tui.plain import Plain
 from tui.pressed import serving
 from tui.rows import counted
 from tui.screens.consoles import ConsolesScreen
@@ -114,6 +117,8 @@ class BrokerApp(Acting):
         super().__init__(driver_class=driver_class)
         self.now = now
         self.glyphs = glyphs
+        self._plain = Plain()
+        spell(out=glyphs is ASCII)
         self.demo = demo
         self.log_path = log_path
         self.catalog = Catalog()
@@ -156,6 +161,11 @@ class BrokerApp(Acting):
         """The themes whose every state was looked at."""
         ours = {theme.name: theme for theme in themes.ALL}
         return ours if self.theme in ours else super().available_themes
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Draw with ASCII where marks are ASCII."""
+        filters = super().get_line_filters()
+        return [*filters, self._plain] if self.glyphs is ASCII else filters
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """State colours for themes that know none."""
