@@ -70,6 +70,32 @@ async def test_no_name_gets_out_of_its_cell_on_any_page(drive: Drive, name: str)
         assert pilot.app.is_running
 
 
+@pytest.mark.parametrize(
+    ("before", "burst", "done"),
+    [
+        (("p", "k"), "yyy", ["kill"]),
+        (("p",), "ddd", ["stop"]),
+        (("p",), "kk", []),
+        (("S",), "nnn", []),
+        (("full_stop",), "ddd", ["stop"]),
+        (("q",), "kk", ["leave_proxy"]),
+    ],
+    ids="".join,
+)
+async def test_a_letter_typed_again_and_again_answers_once(
+    drive: Drive, service: FakeService, before: tuple[str, ...], burst: str, done: list[str]
+) -> None:
+    service.live = [session(service.named("demo"), "k1", "192.0.2.10:1")]
+    async with drive(service) as pilot:
+        await pilot.press("j", "j", *before)
+        await settle(pilot)
+        for letter in burst:
+            pilot.app.post_message(events.Key(letter, letter))
+        await settle(pilot)
+        seen = [verb for verb, *_ in service.asked if verb in ("kill", "stop", "leave_proxy")]
+        assert seen == done
+
+
 async def paste(pilot: Pilot[None], text: str) -> Input:
     """What a terminal hands over in one piece."""
     field = pilot.app.focused

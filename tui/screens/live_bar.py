@@ -29,4 +29,8 @@ class LiveBar(Line):
         left += [Piece(f" {word} ", "dim", keep=5 - at) for at, word in enumerate(self._said)]
         tone = "ok" if self._keyboard.endswith("guest") else "warn"
         right = [Piece(f" {self._keyboard} ", tone, keep=8)] if self._keyboard else []
-        return left, [*right, Piece(" ^] ", "key", "screen.leader", 9), Piece("Menu ", keep=9)]
+        return left, [
+            *right,
+            Piece(" ^] ", "key", "screen.leader", 9),
+            Piece("Menu ", "text", "screen.leader", 9),
+        ]

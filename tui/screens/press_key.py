@@ -36,6 +36,9 @@ class PressKeyScreen(ModalScreen[str]):
 
     def on_key(self, event: events.Key) -> None:
         """Take it, unless it means something else where this can be done."""
+        if not self.is_current:
+            event.stop()  # pressed behind the key that answered
+            return
         event.stop()
         event.prevent_default()
         if event.key == "escape":

@@ -49,7 +49,9 @@ class SortScreen(ModalScreen[tuple[str, bool]]):
     def on_key(self, event: events.Key) -> None:
         """A column's letter."""
         letter = event.character or ""
-        if letter == _AS_GIVEN:
+        if not self.is_current:
+            event.stop()  # typed behind the letter that answered
+        elif letter == _AS_GIVEN:
             event.stop()
             self.dismiss(("", False))
         elif letter.lower() in self._letters:
