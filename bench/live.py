@@ -181,8 +181,10 @@ def _live(seen: Terminal, name: str) -> None:
 
 
 def _children(pid: int) -> list[int]:
+    """Those of its children, too: the proxy's workers have a supervisor."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [int(word) for task in tasks for word in (task / "children").read_text().split()]
+    own = [int(word) for task in tasks for word in (task / "children").read_text().split()]
+    return own + [far for child in own for far in _children(child)]
 
 
 def _cpu(pid: int) -> float:
