@@ -22,7 +22,8 @@ from tests.virtd import NOBODY
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 SEPARATION = Path("/run/sshd")
-"""Where a privileged sshd locks its other half in; the system makes it for its own."""
+"""Where a privileged sshd locks its other half in; the system makes it for its own. It stays, for
+another test's may be in it."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,11 @@ def running_sshd(environment: Mapping[str, str]) -> Iterator[Sshd]:
     """One until the body ends, whose commands have that environment."""
     assert SSHD is not None
     root = Path(tempfile.mkdtemp(prefix="sd"))
-    made = False
     try:
         port = free_port()
         _prepare(root, port, environment)
-        if os.getuid() == 0 and not SEPARATION.exists():
-            SEPARATION.mkdir(mode=0o755)
-            made = True
+        if os.getuid() == 0:
+            SEPARATION.mkdir(mode=0o755, exist_ok=True)
         process = subprocess.Popen(
             [SSHD, "-D", "-e", "-f", str(root / "sshd_config")],
             stdin=subprocess.DEVNULL,
@@ -84,8 +83,6 @@ def running_sshd(environment: Mapping[str, str]) -> Iterator[Sshd]:
             process.terminate()
             process.communicate()
     finally:
-        if made:
-            SEPARATION.rmdir()
         shutil.rmtree(root, ignore_errors=True)
 
 
