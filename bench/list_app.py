@@ -148,13 +148,17 @@ def ours(count: int, rate: int) -> None:
 
 
 def stock(count: int, rate: int) -> None:
-    """DataTable over what is stored."""
-    from broker import runtime
+    """DataTable over what is stored, read on the quick path; what that checks first is left out."""
+    from broker.config.locations import Locations
+    from broker.service.consoles import info_of
+    from broker.store.hot import open_hot
 
-    stored = runtime.quick_list(count)
-    assert stored is not None
-    assert len(stored) == count
-    Stock(list(stored), rate).run()
+    store = open_hot(Locations.from_env().database)
+    if store is None:
+        raise RuntimeError("the store cannot be read on the quick path")
+    stored = [info_of(found) for found in store.first_machines(count)]
+    store.close()
+    Stock(stored, rate).run()
 
 
 class Stock(App[None]):
