@@ -231,9 +231,11 @@ SHOTS: Final = {
     "palette": Shot(("colon", *"kill web"), "Kill here/web-02"),
     "palette-begins": Shot((*DEMO, "colon"), "Reset demo", alone=True),
     "palette-marked": Shot(("asterisk", "colon", *"stop"), "Shut down 8 marked", alone=True),
-    "ansi": Shot((*DEMO, "space", *"/e"), "demo", options={"theme": "broker-ansi"}),
-    "ansi-kill": Shot((*DEMO, "p", "k"), "Kill demo?", options={"theme": "broker-ansi"}),
-    "ansi-light": Shot((*DEMO, "p"), "Power:", options={"theme": "broker-ansi-light"}),
+    "ansi": Shot((*DEMO, "space", *"/e"), "demo", options={"theme": "broker-ansi"}, alone=True),
+    "ansi-kill": Shot(
+        (*DEMO, "p", "k"), "Kill demo?", options={"theme": "broker-ansi"}, alone=True
+    ),
+    "ansi-light": Shot((*DEMO, "p"), "Power:", options={"theme": "broker-ansi-light"}, alone=True),
     "contrast": Shot((*DEMO, "p"), "Power:", options={"theme": "broker-contrast"}),
     "jump": Shot((*DEMO, "ctrl+o"), "k  db-01"),
     "jump-form": Shot(("6", "n", "ctrl+o"), "New VM", wide=("nothing, until",)),
