@@ -7,9 +7,10 @@ the last key told the one way and the first told the other, so none is taken for
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Final, cast
+from typing import Any, ClassVar, Final, TextIO, cast
 
 from textual import events
 from textual._keyboard_protocol import FUNCTIONAL_KEYS
@@ -137,6 +138,36 @@ def _text(codes: str) -> str:
 linux_driver.XTermParser = ConsoleParser  # type: ignore[attr-defined]  # what it makes by that name
 
 
+class Lasting:
+    """A terminal to write to that may go away meanwhile: what is written then goes nowhere.
+
+    Textual's thread that writes would end with the first error, and whoever writes after it, to
+    put the terminal back in order, would wait for that thread for ever.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        """Write it, or not."""
+        with contextlib.suppress(OSError):
+            self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Send on what was written, or not."""
+        with contextlib.suppress(OSError):
+            self._file.flush()
+
+    def fileno(self) -> int:
+        """The terminal's descriptor."""
+        return self._file.fileno()
+
+    def isatty(self) -> bool:
+        """Whether it is still one."""
+        return self._file.isatty()
+
+
 class ConsoleDriver(LinuxDriver):
     """See the module. Of one class per terminal: `driver_for`."""
 
@@ -151,6 +182,7 @@ class ConsoleDriver(LinuxDriver):
         size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
+        self._file = cast(Any, Lasting(cast(TextIO, self._file)))
         self._everything = False
         ConsoleParser.typed = self.answers.typed.decode("utf-8", "replace")
 
