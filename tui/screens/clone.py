@@ -9,13 +9,13 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Static
 
 from broker import human
 from broker.model import Machine, MachineKey
 from broker.service.port import Service
 from tui.host import Host
+from tui.screens.form_screen import FormScreen
 from tui.widgets.choice import Choice
 from tui.widgets.field import Field
 
@@ -29,7 +29,7 @@ _SAYS = {
 }
 
 
-class CloneScreen(ModalScreen[MachineKey]):
+class CloneScreen(FormScreen[MachineKey]):
     """Dismissed with the new machine's key; Esc leaves a copy that runs to run on."""
 
     CSS_PATH = "../styles/dialogs.tcss"
@@ -75,12 +75,6 @@ class CloneScreen(ModalScreen[MachineKey]):
         self.query_one("#means", Static).update(
             says.format(name=human.one_line(self._machine.name))
         )
-
-    def action_step(self, by: int) -> None:
-        """To another field, at once."""
-        chain = self.focus_chain
-        here = chain.index(self.focused) if self.focused in chain else -by
-        self.set_focus(chain[(here + by) % len(chain)])
 
     def action_enter(self) -> None:
         """Do it, or close."""

@@ -14,7 +14,6 @@ from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import Button, Static
 
@@ -25,6 +24,7 @@ from broker.service.configuring import Draft
 from broker.service.port import Service
 from tui.forms import Filled, Kind, Spec, filled, options_of
 from tui.host import Host
+from tui.screens.form_screen import FormScreen
 from tui.screens.steps import StepsScreen
 from tui.widgets.form_row import FormRow
 
@@ -35,7 +35,7 @@ UNTRIED: Final = ("static", "local")
 """Types of source that have nothing to log in to."""
 
 
-class EntryForm(ModalScreen[Draft]):
+class EntryForm(FormScreen[Draft]):
     """Dismissed with the draft once it is written."""
 
     CSS_PATH = "../styles/form.tcss"
@@ -99,19 +99,6 @@ class EntryForm(ModalScreen[Draft]):
     def _explain(self) -> None:
         row = next((row for row in self.query(FormRow) if row.has_focus_within), None)
         self.query_one("#help", Static).update(row.spec.help if row is not None else "")
-
-    def action_step(self, by: int) -> None:
-        """To another field, at once."""
-        chain = self.focus_chain
-        here = chain.index(self.focused) if self.focused in chain else -by
-        self.set_focus(chain[(here + by) % len(chain)])
-
-    def action_enter(self) -> None:
-        """Press the button, or go to the next field."""
-        if isinstance(self.focused, Button):
-            self.focused.press()
-        else:
-            self.action_step(1)
 
     # -- what is wrong -----------------------------------------------------------------------
 

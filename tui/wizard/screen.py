@@ -16,7 +16,6 @@ from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import Button, Input, Label, Static, TextArea
 
@@ -28,6 +27,7 @@ from broker.provisioning import VmDraft
 from broker.service.port import Service
 from tui.host import Host
 from tui.screens.confirm import ConfirmScreen, Question
+from tui.screens.form_screen import FormScreen
 from tui.widgets.choice import Choice
 from tui.wizard.form import GroupForm
 from tui.wizard.items import FIRST_DISK, GROUP_OF, GROUPS, ITEMS
@@ -40,7 +40,7 @@ JUDGE_SECONDS: Final = 0.15
 YAML, PREVIEW = "YAML", "Preview"
 
 
-class WizardScreen(ModalScreen[MachineKey]):
+class WizardScreen(FormScreen[MachineKey]):
     """Dismissed with the machine's key once the service has it.
 
     Args:
@@ -247,19 +247,6 @@ class WizardScreen(ModalScreen[MachineKey]):
             return False
         writing = isinstance(self.focused, TextArea)
         return not (writing and action in ("enter", "step") and parameters != ("tab",))
-
-    def action_step(self, by: int) -> None:
-        """To another field, at once."""
-        chain = self.focus_chain
-        here = chain.index(self.focused) if self.focused in chain else -by
-        self.set_focus(chain[(here + by) % len(chain)])
-
-    def action_enter(self) -> None:
-        """Press the button, or go to the next field."""
-        if isinstance(self.focused, Button):
-            self.focused.press()
-        else:
-            self.action_step(1)
 
     def action_turn(self, by: int) -> None:
         """To another page."""
