@@ -42,6 +42,7 @@ from tui.glyphs import ASCII, UNICODE, Glyphs
 from tui.host import Captor
 from tui.jobs import Jobs
 from tui.jumping import Place, places_of
+from tui.keeping import Themes
 from tui.life import Leave, Life, OpenService, have_running
 from tui.plain import Plain
 from tui.pressed import serving
@@ -357,6 +358,10 @@ class BrokerApp(Acting):
         """Letters on all places of this screen."""
         if places := places_of(self.screen):
             self.push_screen(JumpScreen(places), _go)
+
+    def search_themes(self) -> None:
+        """Colours by name; the one that is taken is kept."""
+        self.push_screen(CommandPalette(providers=[Themes], placeholder="dark, light, contrast"))
 
     def action_command_palette(self) -> None:
         """Everything there is to do, by name."""

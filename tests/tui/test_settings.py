@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual.command import CommandList
 from textual.pilot import Pilot
 
 from broker.config.locations import Locations
@@ -64,6 +65,35 @@ async def test_a_theme_that_a_variable_overrides_says_so(
         await pilot.press("enter")
         await until(pilot, "counts again at the next start")
     assert "theme: light" in said(files, "broker.yaml")
+
+
+async def only_offer(pilot: Pilot[None], text: str) -> None:
+    """Wait until the palette offers that and nothing else, and would take it."""
+    for _ in range(600):
+        await pilot.pause(0.05)
+        offers = pilot.app.screen.query(CommandList)
+        if offers and offers.first().option_count == 1 and offers.first().highlighted == 0:
+            break
+    assert text in text_of(pilot)
+
+
+async def test_a_theme_of_the_palette_is_kept_as_one_of_the_settings(
+    drive: Drive, service: FakeService, files: Path
+) -> None:
+    async with drive(service, size=(80, 24)) as pilot:
+        await pilot.press("colon", *"theme")
+        await only_offer(pilot, "Choose colours")
+        await pilot.press("enter")
+        await until(pilot, "ansi-light")
+        await pilot.press(*"contrast")
+        await only_offer(pilot, "contrast")
+        await pilot.press("enter")
+        for _ in range(600):
+            if "theme: contrast" in said(files, "broker.yaml"):
+                break
+            await pilot.pause(0.05)
+        assert pilot.app.theme == "broker-contrast"
+    assert said(files, "broker.yaml").endswith("# not 5920\ntui:\n  theme: contrast\n")
 
 
 async def test_columns_are_hidden_and_moved(

@@ -13,16 +13,13 @@ from textual.widgets import Static
 
 from broker.service.configuring import Preferences
 from tui import keymap, keys, preferences
-from tui.preferences import COLUMN, GLYPHS, KEY, THEME, Choice
+from tui.keeping import LEAD, keep, keep_theme
+from tui.preferences import COLUMN, GLYPHS, KEY, Choice
 from tui.rows import Column, console_columns
 from tui.screens.list_page import ListPage
 from tui.screens.press_key import PressKeyScreen
 from tui.snapshot import Snapshot
 from tui.widgets.table import VirtualTable
-
-LEAD = "broker-"
-"""What names of themes begin with in Textual, but not in broker.yaml."""
-
 
 READING: Final = "Reading settings"
 
@@ -97,10 +94,9 @@ class SettingsScreen(ListPage[tuple[str, str], Choice]):
         self.settle()
         match self.selected:
             case Choice(kind="theme", name=name):
-                self.app.theme = f"{LEAD}{name}"
-                self._keep(THEME, name)
+                keep_theme(self.app, self.host, name, self._look)
             case Choice(kind="glyphs", name=name):
-                self._keep(GLYPHS, name)
+                keep(self.app, self.host, GLYPHS, name, self._look)
             case Choice(kind="column", name=title):
                 self._show_columns(preferences.toggled(title, self._titles, self.host.columns))
             case Choice(kind="key", name=id_):
@@ -124,10 +120,9 @@ class SettingsScreen(ListPage[tuple[str, str], Choice]):
         self.settle()
         match self.selected:
             case Choice(kind="theme"):
-                self.app.theme = f"{LEAD}dark"
-                self._keep(THEME, None)
+                keep_theme(self.app, self.host, None, self._look)
             case Choice(kind="glyphs"):
-                self._keep(GLYPHS, None)
+                keep(self.app, self.host, GLYPHS, None, self._look)
             case Choice(kind="column"):
                 self._show_columns(None)
             case Choice(kind="key", name=id_):
@@ -138,16 +133,8 @@ class SettingsScreen(ListPage[tuple[str, str], Choice]):
             self.notify("One column must stay", severity="warning")
             return
         self.host.columns = columns
-        self._keep("columns", columns)
+        keep(self.app, self.host, "columns", columns, self._look)
         self._redraw()
-
-    def _keep(self, name: str, value: str | tuple[str, ...] | None) -> None:
-        def kept(odd: str) -> None:
-            if odd:
-                self.notify(odd, severity="warning", markup=False)
-            self._look()
-
-        self.host.ask(f"Keeping {name}", lambda service: service.prefer(name, value), kept)
 
     # -- keys --------------------------------------------------------------------------------
 
