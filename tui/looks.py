@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from textual.app import App
 
 from broker import human
 from broker.errors import BrokerError
+from broker.model import MachineKey, Session
 from broker.service.port import ConsoleInfo
 from broker.view import Way
 from tui.host import Host
+
+if TYPE_CHECKING:
+    from tui.screens.live import LiveScreen
 
 _ENTRY: Final = "from broker.cli.main import entry; entry()"
 SERIAL: Final = (sys.executable, "-c", _ENTRY, "vm", "serial")
@@ -25,6 +29,8 @@ class Looks:
     def __init__(self, app: App[Any], host: Host) -> None:
         self._app = app
         self._host = host
+        self._left: dict[MachineKey, LiveScreen] = {}
+        """Views that were left here, the last one of each machine."""
 
     # -- the screen
 
@@ -32,16 +38,36 @@ class Looks:
         """Show its screen; when somebody is there, ask first."""
         if self._host.readonly:
             self._show(info, Way.WATCH)
-        elif info.sessions:
+        elif info.sessions and not self._only_ours(info):
             self._ask(info)
         else:
             self._show(info, Way.USE)
 
+    def _only_ours(self, info: ConsoleInfo) -> bool:
+        """Whether who is listed there is only ourselves, by a view that was left here just now.
+
+        A machine serves one viewer, so whoever is there since before we left is we. The list is
+        behind by a moment; the service has the last word, and tells when it is somebody else.
+        """
+        if (left := self._left.get(info.machine.key)) is None:
+            return False
+        at = left.closed_at
+        return at is None or all(one.started_at <= at for one in self._there(info))
+
+    def _there(self, info: ConsoleInfo) -> list[Session]:
+        return [one for one in self._host.snapshot.sessions if one.key == info.machine.key]
+
     def _show(self, info: ConsoleInfo, way: Way) -> None:
         from tui.screens.live import LiveScreen
 
+        key = info.machine.key
+        before = self._left.pop(key, None)
+        screen = LiveScreen(self._host, info, way, before.closed if before else None)
+
         def left(problem: BrokerError | None) -> None:
             if problem is None:
+                if way is not Way.WATCH:
+                    self._left[key] = screen
                 return
             if problem.code == "occupied" and way is Way.USE:
                 self._ask(info)  # somebody came between the list and us
@@ -55,20 +81,18 @@ class Looks:
                 markup=False,
             )
 
-        self._app.push_screen(LiveScreen(self._host, info, way), left)
+        self._app.push_screen(screen, left)
 
     def _ask(self, info: ConsoleInfo) -> None:
         from tui.screens.occupied import OccupiedScreen
-
-        machine = info.machine
-        there = [one for one in self._host.snapshot.sessions if one.key == machine.key]
 
         def answered(way: Way | None) -> None:
             if way is not None:
                 self._show(info, way)
 
         self._app.push_screen(
-            OccupiedScreen(machine.name, there, can_watch=info.watchable), answered
+            OccupiedScreen(info.machine.name, self._there(info), can_watch=info.watchable),
+            answered,
         )
 
     # -- the serial port

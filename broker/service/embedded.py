@@ -35,6 +35,7 @@ from broker.service.defining import DefiningVerbs
 from broker.service.doctor import DiagnosingVerbs, PathProbes
 from broker.service.drafting import DraftingVerbs
 from broker.service.guests import guest_of
+from broker.service.leaving import Leaving
 from broker.service.port import (
     MOST_SAID,
     VIEWER_LABEL,
@@ -171,7 +172,8 @@ class EmbeddedService(
         DiagnosingVerbs.__init__(self, clock, lambda key: probes(self, key))
         DraftingVerbs.__init__(self, files.sources, make_driver, inventory)
         PreferringVerbs.__init__(self, files)
-        ViewingVerbs.__init__(self, self, open_view)
+        self._leaving = Leaving(store.token, self.sessions)
+        ViewingVerbs.__init__(self, self, open_view, self._leaving)
         self.notes = notes
 
     # -- consoles
@@ -200,6 +202,7 @@ class EmbeddedService(
         machine = await asyncio.to_thread(self._store.machine, key)
         await asyncio.to_thread(self._viewers.check, machine.name, machine.protocol)
         request = request or ExportRequest(label=VIEWER_LABEL)
+        await self._leaving.over(key)
         if request.policy.occupied is WhenOccupied.REFUSE:
             see_that_it_is_free(machine, await self.sessions())
         exported = await self._round.door(machine, request) or await self.export_vv(key, request)

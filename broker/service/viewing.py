@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
+from broker import vv
 from broker.errors import NoConsole, Occupied, Unreachable
 from broker.model import LinkPolicy, MachineKey, Protocol, WhenOccupied
+from broker.service.leaving import Leaving
 from broker.service.port import LIVE_LABEL, ConsoleInfo, ExportRequest
 from broker.service.viewer import see_that_it_is_free
 from broker.view import CALM_SECONDS, View, Way
@@ -25,9 +27,10 @@ TTL_SECONDS = 30.0
 class ViewingVerbs:
     """The port's verb for it; see `broker.service.port.Service`."""
 
-    def __init__(self, service: Service, open_view: OpenView) -> None:
+    def __init__(self, service: Service, open_view: OpenView, leaving: Leaving) -> None:
         self._viewing_service = service
         self._open_view = open_view
+        self._leaving = leaving
 
     @contextlib.asynccontextmanager
     async def view(
@@ -36,6 +39,7 @@ class ViewingVerbs:
         """A screen, open until the block ends."""
         service = self._viewing_service
         info = await service.find(f"{key.source}/{key.uuid}")
+        await self._leaving.over(key)
         there = [each for each in await service.sessions() if each.key == key]
         if way is Way.USE:
             see_that_it_is_free(info.machine, there)
@@ -54,8 +58,12 @@ class ViewingVerbs:
         if not (await service.proxy_status()).serving:
             raise Unreachable("No proxy is serving", fix="Start one: broker serve")
         exported = await service.export_vv(key, _request(way))
-        async with self._open_view(exported.text) as view:
-            yield view
+        token = vv.parse(exported.text).password
+        try:
+            async with self._open_view(exported.text) as view:
+                yield view
+        finally:
+            self._leaving.left(key, token)
 
     async def _is_proxied(self, info: ConsoleInfo) -> bool:
         serving = (await self._viewing_service.proxy_status()).serving

@@ -120,6 +120,19 @@ async def test_through_the_proxy_it_is_a_session_and_nobody_is_thrown_out(
         await service.kill(machine.key)
 
 
+async def test_who_comes_back_at_once_does_not_meet_themselves(
+    service: Service, image: Path
+) -> None:
+    machine = await started(service, image)
+    await service.host_proxy()
+    try:
+        for _ in range(3):
+            async with service.view(machine.key) as view:
+                await shown(view, says_ready)
+    finally:
+        await service.kill(machine.key)
+
+
 @pytest.mark.parametrize("way", [Way.WATCH, Way.USE], ids=["monitor", "spice"])
 async def test_a_qemu_that_is_killed_ends_the_view_with_a_reason(
     service: Service, image: Path, way: Way

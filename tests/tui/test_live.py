@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
 
 from broker.errors import Refused, Unreachable
+from broker.model import MachineKey, SessionId
+from broker.service.port import ExportRequest, Opened
 from broker.view import Frame, Pointer, Way
 from tests.fakes.service import NOW, FakeService, few, session
 from tests.tui.conftest import Drive, settle, text_of
@@ -121,6 +125,55 @@ async def test_it_asks_before_it_takes_somebody_s_place(drive: Drive, key: str, 
         )
         said = "view only" if way is Way.WATCH else "keyboard: guest"
         await until(pilot, lambda: said in text_of(pilot))
+
+
+async def leave(pilot: Pilot[None], letter: str = "full_stop") -> None:
+    """Out of the live view, by the leader."""
+    await pilot.press("ctrl+right_square_bracket")
+    await until(pilot, lambda: isinstance(pilot.app.screen, LeaderScreen))
+    await pilot.press(letter)
+    await until(pilot, lambda: isinstance(pilot.app.screen, ConsolesScreen))
+
+
+async def test_who_just_left_is_not_told_that_they_are_there(
+    drive: Drive, service: FakeService
+) -> None:
+    mine = session(service.named("demo"), "s1", "127.0.0.1:5000")
+    async with drive(service) as pilot:
+        await live(pilot, service)
+        service.rows, service.live = few({"demo": 1}), [mine]
+        service.changed()
+        app = pilot.app
+        assert isinstance(app, BrokerApp)
+        await until(pilot, lambda: app.snapshot.sessions)
+        await leave(pilot)
+        await pilot.press("l")
+        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        await until(pilot, lambda: "keyboard: guest" in text_of(pilot))
+        opened = [what[2] for what in service.asked if what[0] == "view"]
+        assert opened == [Way.USE, Way.USE]
+        await leave(pilot)
+        service.live = [replace(mine, id=SessionId("s2"), started_at=NOW + timedelta(minutes=1))]
+        service.changed()
+        await until(pilot, lambda: [one.id for one in app.snapshot.sessions] == ["s2"])
+        await pilot.press("l")
+        await until(pilot, lambda: "demo is in use" in text_of(pilot))
+
+
+async def test_a_viewer_is_opened_when_the_live_view_is_closed(drive: Drive) -> None:
+    class Counting(FakeService):
+        async def open_viewer(
+            self, key: MachineKey, request: ExportRequest | None = None
+        ) -> Opened:
+            self.asked.append(("views open", self.watching))
+            return await super().open_viewer(key, request)
+
+    service = Counting()
+    async with drive(service) as pilot:
+        await live(pilot, service)
+        await leave(pilot, "o")
+        await until(pilot, lambda: service.asked[-1][0] == "open_viewer")
+    assert ("views open", 0) in service.asked
 
 
 async def test_escape_leaves_somebody_s_session_alone(drive: Drive) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
@@ -49,8 +51,22 @@ class LiveScreen(Screen[BrokerError | None]):
     BINDINGS: ClassVar[list[BindingType]] = []
     ALLOW_SELECT = False
 
-    def __init__(self, host: Host, info: ConsoleInfo, way: Way) -> None:
+    def __init__(
+        self, host: Host, info: ConsoleInfo, way: Way, before: asyncio.Event | None = None
+    ) -> None:
+        """Nothing is opened yet.
+
+        Args:
+            before: Waited for: the view that was left here before this one is closed then.
+        """
         super().__init__()
+        self.closed = asyncio.Event()
+        """Nothing is open, or no longer: closing takes a moment longer than the screen is shown."""
+        self.closed.set()
+        self.closed_at: datetime | None = None
+        """When it was closed."""
+        self._before = before
+        self._then: Callable[[], None] | None = None
         self._host = host
         self._info = info
         self._way = way
@@ -89,8 +105,11 @@ class LiveScreen(Screen[BrokerError | None]):
 
     @work(exit_on_error=False, name="live")
     async def _live(self) -> None:
+        self.closed.clear()
         try:
             service = await self._host.served()
+            if self._before is not None:
+                await self._before.wait()
             async with service.view(self._info.machine.key, self._way) as view:
                 self._view = view
                 await self._player.play(view)
@@ -99,6 +118,11 @@ class LiveScreen(Screen[BrokerError | None]):
         except Exception:  # whatever it is, the screen must not just stand still
             log.exception("the live view broke")
             self._gone(BrokerError("The live view broke", fix="The log has the cause"))
+        finally:
+            self.closed_at = self._host.now()
+            self.closed.set()
+            if self._then is not None:
+                self._then()
 
     def _gone(self, problem: BrokerError) -> None:
         """Close, with whatever is open over it."""
@@ -338,5 +362,5 @@ class LiveScreen(Screen[BrokerError | None]):
         self._say()
 
     def _do_viewer(self) -> None:
+        self._then = partial(self._host.do, "open", self._info.machine.key)  # two would be too many
         self.dismiss(None)
-        self._host.do("open", self._info.machine.key)
