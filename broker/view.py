@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, runtime_checkable
 
 CALM_SECONDS: Final = 0.5
 """How often a picture that nobody tells about is looked at while it does not change."""
@@ -118,5 +118,17 @@ class View(Protocol):
 
         Raises:
             Refused: The machine knows no pointer that can be told its place.
+        """
+        ...
+
+
+@runtime_checkable
+class Spoken(Protocol):
+    """What a view is besides, when whoever looks can be spoken to: a session through the proxy."""
+
+    async def said(self) -> str:
+        """The next message to the person, as it came: of any length, with whatever signs.
+
+        Of many that nobody took only the newest few are kept.
         """
         ...

@@ -109,5 +109,6 @@ MESSAGE = Verb(
     _said,
     _message,
     "The proxy sends it as SPICE's NOTIFY. What becomes of it is the viewer's: remote-viewer and\n"
-    "virt-viewer write it to their debug log and show nothing. It is in the audit log once sent.",
+    "virt-viewer write it to their debug log and show nothing; the live view of broker shows\n"
+    "it. It is in the audit log once sent.",
 )

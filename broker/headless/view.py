@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
@@ -14,16 +15,18 @@ from broker.headless.pointer import Pointer as Mouse
 from broker.headless.session import MOUSE_CLIENT, Heard, Session, opened
 from broker.headless.typist import chord_for, keys_for
 from broker.headless.wire import dialer, target_of
-from broker.spice.client import SurfaceCreated
+from broker.spice.client import Notified, SurfaceCreated
 from broker.spice.screen import Painted, Rect
 from broker.view import Frame, Pointer
 
 _BUTTONS: Final = {1: Button.LEFT, 2: Button.MIDDLE, 4: Button.RIGHT}
 _WHEEL: Final = {-1: Button.UP, 1: Button.DOWN}
+MOST_SAID: Final = 4
+"""Messages to the person that wait to be taken; a server may send any number."""
 
 
 class SessionView:
-    """See `broker.view.View`. Made by `viewed`."""
+    """See `broker.view.View` and `broker.view.Spoken`. Made by `viewed`."""
 
     via: Final = "spice"
 
@@ -36,6 +39,8 @@ class SessionView:
         self._news = asyncio.Event()
         self._news.set()
         self._buttons = 0
+        self._said: deque[str] = deque(maxlen=MOST_SAID)
+        self._speech = asyncio.Event()
         session.ended.add_done_callback(lambda _: self._news.set())
 
     @property
@@ -44,8 +49,11 @@ class SessionView:
         return not self._session.screen.undrawn
 
     def heard(self, heard: Heard) -> None:
-        """Take note of what was drawn where."""
+        """Take note of what was drawn where, and of what was said."""
         event = heard.event
+        if isinstance(event, Notified) and event.notify.for_people:
+            self._said.append(event.notify.text)
+            self._speech.set()
         if isinstance(event, SurfaceCreated):
             self._all = True
         elif isinstance(event, Painted) and event.surface == self._session.screen.primary:
@@ -74,6 +82,13 @@ class SessionView:
             if dirty and not everything:
                 box = (dirty.left, dirty.top, dirty.right, dirty.bottom)
             return Frame(picture.width, picture.height, "BGRX", bytes(picture.data), box)
+
+    async def said(self) -> str:
+        """The next message to the person."""
+        while not self._said:
+            self._speech.clear()
+            await self._speech.wait()
+        return self._said.popleft()
 
     async def press(self, chords: Sequence[str]) -> None:
         """Press combinations of keys."""

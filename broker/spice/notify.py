@@ -15,6 +15,13 @@ MOST_BYTES = 2000
 """Of text; a line for a person, not a document."""
 
 
+OF_ITS_OWN_LEG = "keyboard channel is insecure"
+"""What spice-server says on MAIN when INPUTS comes without TLS. Behind a proxy that is the proxy's
+leg: a hand-over on this host, or one that its administrator chose. A person cannot mend it."""
+VISIBILITY_HIGH = 2
+"""Meant for the person, not for a log."""
+
+
 class Severity(IntEnum):
     """How bad it is."""
 
@@ -31,6 +38,11 @@ class Notify(NamedTuple):
     visibility: int
     what: int
     text: str
+
+    @property
+    def for_people(self) -> bool:
+        """Whether it is worth a person's attention."""
+        return self.visibility == VISIBILITY_HIGH and self.text != OF_ITS_OWN_LEG
 
     @classmethod
     def decode(cls, body: bytes) -> "Notify":
@@ -60,4 +72,4 @@ def to_people(text: str, time: int) -> bytes:
     Args:
         time: Nanoseconds of a monotonic clock.
     """
-    return Notify(time, Severity.INFO, 2, 0, text).encode()
+    return Notify(time, Severity.INFO, VISIBILITY_HIGH, 0, text).encode()

@@ -65,6 +65,8 @@ class FakeView:
     frames: int = 0
     """How many were asked for, by all who look."""
     news: list[asyncio.Event] = field(default_factory=list)
+    speech: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
+    """What was said and nobody took yet."""
 
     def show(self, frame: Frame) -> None:
         """Have another picture."""
@@ -75,6 +77,10 @@ class FakeView:
         """Be gone."""
         self.ended = why
         self._tell()
+
+    def say(self, text: str) -> None:
+        """Say something to whoever looks."""
+        self.speech.put_nowait(text)
 
     def _tell(self) -> None:
         for each in self.news:
@@ -92,7 +98,7 @@ class FakeView:
 
 
 class FakeLook:
-    """Satisfies `View`: one look at a fake screen."""
+    """Satisfies `View` and `Spoken`: one look at a fake screen."""
 
     def __init__(self, screen: FakeView) -> None:
         self._screen = screen
@@ -118,6 +124,9 @@ class FakeLook:
             raise screen.ended
         self._given = screen.showing
         return screen.showing
+
+    async def said(self) -> str:
+        return await self._screen.speech.get()
 
     async def press(self, chords: Sequence[str]) -> None:
         self._screen.ask("press", *chords)

@@ -15,7 +15,7 @@ from broker.errors import Occupied, Unreachable
 from broker.model import Machine, MachineId
 from broker.runtime import open_service
 from broker.service.port import Service
-from broker.view import View, Way
+from broker.view import Spoken, View, Way
 from tests.guests import needs_qemu
 from tui.live.letters import CP437, Page, Reader
 
@@ -116,6 +116,23 @@ async def test_through_the_proxy_it_is_a_session_and_nobody_is_thrown_out(
                 await shown(taken, says_ready)
                 with pytest.raises(Unreachable):
                     await to_the_end(view)
+    finally:
+        await service.kill(machine.key)
+
+
+async def test_what_is_said_to_a_session_is_the_first_its_view_hears(
+    service: Service, image: Path
+) -> None:
+    machine = await started(service, image)
+    await service.host_proxy()
+    try:
+        async with service.view(machine.key) as view, asyncio.timeout(PATIENCE):
+            assert isinstance(view, Spoken)
+            await shown(view, says_ready)
+            while not (there := await service.sessions()):  # noqa: ASYNC110 - the store tells nobody
+                await asyncio.sleep(0.05)
+            await service.message(there[0].id, "Back at five")
+            assert await view.said() == "Back at five"
     finally:
         await service.kill(machine.key)
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from textual.events import Paste
 from textual.pilot import Pilot
 
 from broker.errors import Refused, Unreachable
@@ -18,6 +19,7 @@ from tests.fakes.service import NOW, FakeService, few, session
 from tests.tui.conftest import Drive, settle, text_of
 from tests.tui.letters import page_frame, teach
 from tui.app import BrokerApp
+from tui.live import notices, player
 from tui.live.frame_view import FrameView
 from tui.screens.consoles import ConsolesScreen
 from tui.screens.leader import LeaderScreen
@@ -239,9 +241,28 @@ async def test_a_mouse_says_the_guest_s_pixels(drive: Drive, service: FakeServic
         assert ("point", Pointer(101, 58, 1)) in asked
 
 
-async def test_pasted_megabytes_are_not_typed(drive: Drive, service: FakeService) -> None:
-    from textual.events import Paste
+async def test_what_is_said_is_shown_safely_one_at_a_time_and_outlasts_a_hint(
+    drive: Drive, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(player, "BETWEEN_MESSAGES", 3600.0)
+    monkeypatch.setattr(notices, "HINT_SECONDS", 3600.0)
+    monkeypatch.setattr(notices, "MESSAGE_LASTS", timedelta(hours=1))
+    screen = service.guests.screen
+    async with drive(service, size=(120, 30)) as pilot:
+        await live(pilot, service)
+        screen.say("\x1b[2J[b]Save\nyour work\u202e " + "very " * 200)
+        screen.say("Second thoughts")
+        await until(pilot, lambda: "�[2J[b]Save�your work� very" in text_of(pilot))
+        assert "Message to you" in text_of(pilot)
+        assert text_of(pilot).count("very") == 75
+        pilot.app.post_message(Paste("x" * 2_000_000))
+        await until(pilot, lambda: "too many to type" in text_of(pilot))
+        assert text_of(pilot).count("very") == 75
+        assert "Second thoughts" not in text_of(pilot)
+        assert screen.speech.qsize() == 1
 
+
+async def test_pasted_megabytes_are_not_typed(drive: Drive, service: FakeService) -> None:
     async with drive(service, size=(120, 30)) as pilot:
         await live(pilot, service)
         pilot.app.post_message(Paste("x" * 2_000_000))

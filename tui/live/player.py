@@ -14,7 +14,7 @@ from typing import Final
 
 from broker.errors import BrokerError, Refused, UsageError
 from broker.unwrap import unwrapped
-from broker.view import Frame, Pointer, View
+from broker.view import Frame, Pointer, Spoken, View
 from tui.live.cells import Row
 from tui.live.frame_view import FrameView
 from tui.live.keyboard import Move
@@ -27,6 +27,8 @@ from tui.live.zoom import Zoom
 LETTING_GO_SECONDS: Final = 2.0
 """How long leaving may take over keys that are still held down."""
 Act = Typed | Move | Pointer
+BETWEEN_MESSAGES: Final = 5.0
+"""Seconds from one message to the next: whoever sends them must not hide the guest's screen."""
 MOST_WAITING: Final = 512
 """Keys and clicks that may wait; a guest that takes none for so long is told of."""
 
@@ -50,6 +52,7 @@ class Player:
     Args:
         told: Called with what a person must know of a key that was not taken.
         drawn: Called after each picture.
+        said: Called with a message to the person, as it came, no more often than is calm.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Player:
         *,
         told: Callable[[BrokerError], None],
         drawn: Callable[[Shown], None],
+        said: Callable[[str], None],
     ) -> None:
         self.zoom = Zoom()
         self.layout = "us"
@@ -70,6 +74,7 @@ class Player:
         self._pace = pace
         self._told = told
         self._drawn = drawn
+        self._said = said
         self._reader = Reader()
         self._shrinker = Shrinker()
         self._lock = asyncio.Lock()
@@ -86,6 +91,8 @@ class Player:
                 group.create_task(self._read(view), name="live picture")
                 group.create_task(self._send(), name="live terminal")
                 group.create_task(self._act(view), name="live keys")
+                if isinstance(view, Spoken):
+                    group.create_task(self._listen(view), name="live messages")
         finally:
             await self._let_go(view)
 
@@ -128,6 +135,11 @@ class Player:
         else:
             port = fit(frame.width, frame.height, columns, lines)
         return Shown(frame, port), self._shrinker.rows(frame, port)
+
+    async def _listen(self, view: Spoken) -> None:
+        while True:
+            self._said(await view.said())
+            await asyncio.sleep(BETWEEN_MESSAGES)
 
     # -- to the terminal
 

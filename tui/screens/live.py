@@ -27,6 +27,7 @@ from tui.live import still
 from tui.live.cells import Palette, depth_of
 from tui.live.frame_view import FrameView
 from tui.live.keyboard import Keyboard, is_leader
+from tui.live.notices import Notices
 from tui.live.pace import Pace
 from tui.live.player import Player, Shown
 from tui.live.typed import Typed, typed
@@ -75,6 +76,7 @@ class LiveScreen(Screen[BrokerError | None]):
         self._keyboard = Keyboard()
         self._view: View | None = None
         self._counted = (0, 0)
+        self._notices = Notices(self, host.now)
         self._player: Player
 
     def compose(self) -> ComposeResult:
@@ -85,7 +87,13 @@ class LiveScreen(Screen[BrokerError | None]):
     def on_mount(self) -> None:
         """Open it."""
         pace = Pace(multiplexed=bool(os.environ.get("TMUX") or os.environ.get("STY")))
-        self._player = Player(self.query_one(FrameView), pace, told=self._told, drawn=self._drawn)
+        self._player = Player(
+            self.query_one(FrameView),
+            pace,
+            told=self._told,
+            drawn=self._drawn,
+            said=self._notices.said,
+        )
         self._host.captor = self
         self._tell_everything(self._controls)
         self.set_interval(SECOND, self._count)
@@ -252,8 +260,7 @@ class LiveScreen(Screen[BrokerError | None]):
         self._hint(str(problem))
 
     def _hint(self, text: str) -> None:
-        self.app.clear_notifications()
-        self.notify(human.one_line(text), severity="warning", markup=False, timeout=3)
+        self._notices.hint(text)
 
     # -- the menu
 
