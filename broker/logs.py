@@ -24,6 +24,8 @@ _AUTHORIZATION = re.compile(
 _BEARER = re.compile(
     r"(?P<name>\b(?:bearer|basic|pveapitoken)[ =])\s*(?P<value>\S+)", re.IGNORECASE
 )
+_SUSPECT = re.compile(r"[=: ]|.{32}", re.DOTALL)
+"""All of the patterns here need that much; most fields of a line are short words."""
 _TOKEN = re.compile(r"\b(?=[A-Za-z0-9]*\d)(?=[A-Za-z0-9]*[A-Za-z])[A-Za-z0-9]{32,}\b")
 
 FIELDS: Final = (
@@ -40,6 +42,8 @@ LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
 def redact(text: str) -> str:
     """A text without its secrets: named values go whole, bare tokens keep four characters."""
+    if _SUSPECT.search(text) is None:
+        return text
     for pattern in (_AUTHORIZATION, _BEARER, _NAMED):
         text = pattern.sub(lambda match: f"{match['name']}[redacted]", text)
     return _TOKEN.sub(lambda match: f"{match[0][:4]}…", text)

@@ -33,6 +33,9 @@ COURTESY_SECONDS: Final = 0.001
 RELAYS_PER_STEP: Final = 20
 """So many channels more make it wait that long once more."""
 
+NEIGHBOURS_SECONDS: Final = 1.0
+"""Between two looks who else is on this port: each reads a directory."""
+
 
 class Proxy:
     """Relays viewers to machines until it is cancelled.
@@ -75,6 +78,8 @@ class Proxy:
         self._idle = asyncio.Event()
         self._idle.set()
         self._connections = 0
+        self._neighbours = False
+        self._look_round_at = 0.0
 
     async def run(self, ready: asyncio.Event) -> None:
         """Serve; returns only when cancelled, after ending every session in the safe order."""
@@ -92,7 +97,7 @@ class Proxy:
             def courtesy() -> float:
                 """A handshake holds up what we relay: whoever relays less may be first."""
                 relayed = len(steps.relays)
-                if not relayed or self._place is None or not self._place.has_neighbours():
+                if not relayed or not self._has_neighbours():
                     return 0.0
                 return COURTESY_SECONDS * (1 + min(relayed // RELAYS_PER_STEP, 4))
 
@@ -184,6 +189,13 @@ class Proxy:
         await self._idle.wait()
 
     # -- inside
+
+    def _has_neighbours(self) -> bool:
+        """Whether others are on this port; they come and go so seldom that they are counted so."""
+        if self._place is not None and (now := time.monotonic()) >= self._look_round_at:
+            self._look_round_at = now + NEIGHBOURS_SECONDS
+            self._neighbours = self._place.has_neighbours()
+        return self._neighbours
 
     async def _live(self, connection: Awaitable[None]) -> None:
         try:

@@ -31,6 +31,9 @@ WRITE_SOON = 0.05
 RETRY_AFTER = 2.0
 """Seconds until a writing that failed is tried again."""
 
+AT_ONCE = 200
+"""Rows in one transaction: a storm of viewers is written in few, and nobody waits for long."""
+
 EVENTS_MAX = 10_000
 """Audit rows that wait for a store which cannot be written; the oldest go first."""
 
@@ -129,14 +132,12 @@ class Ledger:
         now = self._clock.now()
         if snapshots:
             self._store.put_counters(snapshots)
-        while due.closed:
-            session, reason = due.closed[0]
-            self._store.put_counters([session])
-            self._store.close_session(session.id, reason, now)
-            due.closed.pop(0)
-        while due.events:
-            self._store.add_event(due.events[0])
-            due.events.pop(0)
+        while ended := due.closed[:AT_ONCE]:
+            self._store.close_sessions(ended, now)
+            del due.closed[:AT_ONCE]
+        while told := due.events[:AT_ONCE]:
+            self._store.add_events(told)
+            del due.events[:AT_ONCE]
         if due.counts:
             self._store.add_counts(due.counts)
             due.counts = {}

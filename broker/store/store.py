@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Self
 
@@ -25,13 +23,11 @@ from broker.model import (
     SourceStatus,
     Token,
 )
-from broker.store import inventory, messages, queries, rows, sessions
+from broker.store import audit, inventory, messages, queries, sessions
 from broker.store.connection import Database, ServerDatabase, SqliteDatabase
 from broker.store.faces import Faces
 from broker.store.rows import StoredMachine
 from broker.store.sealing import Sealer
-
-log = logging.getLogger(__name__)
 
 
 class Store:
@@ -269,6 +265,13 @@ class Store:
         with self._database.writing() as db:
             return sessions.close_session(db, session, reason, at)
 
+    def close_sessions(self, ended: Sequence[tuple[Session, str]], at: datetime) -> None:
+        """Sessions as they ended, and why, all or none; unknown ones are passed over."""
+        with self._database.writing() as db:
+            sessions.put_counters(db, [session for session, _ in ended])
+            for session, reason in ended:
+                sessions.close_session(db, session.id, reason, at)
+
     def put_counters(self, live: Iterable[Session]) -> None:
         """Bytes and channels of live sessions, in one transaction; unknown ones are passed over."""
         changed = tuple(live)
@@ -353,22 +356,21 @@ class Store:
     def add_event(self, event: Event) -> Event:
         """Write one line of the audit log; returns it with its number."""
         with self._database.writing() as db:
-            number = db.execute(queries.ADD_EVENT, rows.from_event(event)).inserted_primary_key
-        assert number is not None
-        log.info("%s", event.text, extra=_fields_of(event))
-        return replace(event, id=number[0])
+            written = audit.add(db, event)
+        audit.tell(written)
+        return written
+
+    def add_events(self, events: Sequence[Event]) -> None:
+        """Write several lines, all or none."""
+        with self._database.writing() as db:
+            audit.add_all(db, events)
+        for event in events:
+            audit.tell(event)
 
     def events(self, *, limit: int = 200, after: int = 0) -> list[Event]:
         """The newest `limit` events with a number above `after`, oldest first."""
-        newest = (
-            select(queries.EVENT)
-            .where(queries.EVENT.c.id > after)
-            .order_by(queries.EVENT.c.id.desc())
-            .limit(limit)
-        )
         with self._database.reading() as db:
-            found = [rows.to_event(row) for row in db.execute(newest).mappings()]
-        return found[::-1]
+            return audit.events(db, limit=limit, after=after)
 
     def prune(self, before: datetime) -> int:
         """Forget events, ended sessions and dead tokens from before then; returns how many."""
@@ -377,17 +379,3 @@ class Store:
             return (
                 sessions.prune(db, before) + db.execute(delete(queries.EVENT).where(old)).rowcount
             )
-
-
-def _fields_of(event: Event) -> dict[str, str]:
-    """The same for the log."""
-    return {
-        "event": event.kind.value,
-        "session": event.session or "",
-        "channel": event.channel,
-        "client": event.client,
-        "console": event.console,
-        "label": event.label,
-        "verdict": event.verdict,
-        "reason": event.reason,
-    }

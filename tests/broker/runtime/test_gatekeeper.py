@@ -1,7 +1,7 @@
 """What the proxy reports ends up in the store, whatever the store is doing just then."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -371,9 +371,6 @@ class Stubborn:
             raise StoreError("the database is locked")
         self._store.put_counters(sessions)
 
-    def add_event(self, event: Event) -> Event:
-        return self._store.add_event(event)
-
 
 async def test_a_store_that_is_locked_for_a_while_loses_nothing(
     store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
@@ -393,6 +390,46 @@ async def test_a_store_that_is_locked_for_a_while_loses_nothing(
     (session,) = store.sessions()
     assert session.bytes_to_client == 10
     assert [event.kind for event in store.events()].count(Kind.CHANNEL_OPENED) == 1
+
+
+class FullOnce:
+    """A store that takes one handful of rows, and has no room for the second at first."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.handfuls: list[int] = []
+        self.all_taken = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def add_events(self, events: Sequence[Event]) -> None:
+        self.handfuls.append(len(events))
+        if len(self.handfuls) == 2:
+            raise StoreError("the disk is full")
+        self._store.add_events(events)
+        if len(self.handfuls) == 3:
+            self._loop.call_soon_threadsafe(self.all_taken.set)
+
+
+async def test_a_storm_is_written_in_handfuls_each_once_and_in_order(
+    store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "RETRY_AFTER", 0.0)
+    monkeypatch.setattr(ledger, "WRITE_SOON", 0.0)
+    full = FullOnce(store)
+    gate = gate_over(full, clock)
+    admission = await admitted(gate, store, clock)
+    channels = [f"inputs.{number}" for number in range(2 * ledger.AT_ONCE)]
+    async with writing(gate):
+        for channel in channels:
+            gate.record(ChannelOpened(admission.session, channel, PEER))
+        async with asyncio.timeout(30):
+            await full.all_taken.wait()
+    assert full.handfuls == [ledger.AT_ONCE] * 3
+    opened = [e.channel for e in store.events(limit=9999) if e.kind is Kind.CHANNEL_OPENED]
+    assert opened == channels
 
 
 async def test_a_session_somebody_asked_to_end_is_ended(

@@ -159,6 +159,19 @@ def test_a_closed_session_keeps_its_story_and_leaves_the_list(store: Store) -> N
     assert store.sessions(live=False) == [session(ended_at=at, end_reason="disconnected")]
 
 
+def test_several_that_ended_keep_their_last_counters_and_their_own_reasons(store: Store) -> None:
+    open_one(store, "one", channels=(channel(),))
+    open_one(store, "two")
+    open_one(store, "three")
+    ended = [(session("one", bytes_to_client=7), "left"), (session("two"), "disconnected")]
+    store.close_sessions([*ended, (session("unknown"), "left")], NOW)
+    assert [one.id for one in store.sessions()] == ["three"]
+    found = {str(one.id): one for one in store.sessions(live=False)}
+    assert found["one"] == session("one", bytes_to_client=7, ended_at=NOW, end_reason="left")
+    assert found["two"].end_reason == "disconnected"
+    assert "unknown" not in found
+
+
 def test_closing_twice_keeps_the_first_reason(store: Store) -> None:
     open_one(store)
     store.close_session(session().id, "first", NOW)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -38,6 +39,15 @@ def test_an_event_comes_back_as_it_was_written_with_its_number(store: Store) -> 
 def test_an_event_may_be_about_nothing_in_particular(store: Store) -> None:
     written = store.add_event(Event(at=NOW, kind=Kind.PROXY_STARTED, text="up"))
     assert store.events() == [written]
+
+
+def test_events_written_together_keep_their_order_and_have_numbers(store: Store) -> None:
+    first = store.add_event(event())
+    told = [event(text=str(number), at=NOW - timedelta(seconds=number)) for number in range(3)]
+    store.add_events(told)
+    found = store.events(after=first.id)
+    assert [replace(each, id=told[0].id) for each in found] == told
+    assert first.id < found[0].id < found[1].id < found[2].id
 
 
 def test_events_come_oldest_first_the_newest_of_them(store: Store) -> None:
