@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from textual.app import App
+
+HOW_SECONDS: Final = 15.0
+"""How long the way to copy stays: it is done while one reads it."""
 
 
 def copy(app: App[Any], text: str) -> None:
@@ -14,6 +17,7 @@ def copy(app: App[Any], text: str) -> None:
             "In a browser, select the text with the mouse and Shift held, and copy that",
             title="Not copied",
             severity="warning",
+            timeout=HOW_SECONDS,
         )
         return
     app.copy_to_clipboard(text)

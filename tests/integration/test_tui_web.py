@@ -15,8 +15,8 @@ from broker.runtime import open_service
 from tests.guests import logged, needs_qemu
 from tui.web import Guarded, listen
 
-pytestmark = [pytest.mark.qemu, needs_qemu, pytest.mark.timeout(240)]
-PATIENCE = 45.0
+pytestmark = [pytest.mark.qemu, needs_qemu, pytest.mark.timeout(600)]
+PATIENCE = 90.0
 SIZE = (100, 30)
 LEADER = "\x1d"
 KEYBOARD_OR_CLIPBOARD = re.compile(rb"\x1b\[[<>=][\d;]*u|\x1b\]52")

@@ -96,6 +96,21 @@ async def test_the_leader_s_letters_do_what_they_say(drive: Drive, service: Fake
         assert service.asked[-1] != ("press",)
 
 
+async def test_what_is_copied_is_what_stood_there_when_the_menu_was_opened(
+    drive: Drive, service: FakeService
+) -> None:
+    service.guests.screen.show(frame_of("web login: _"))
+    async with drive(service) as pilot:
+        await live(pilot, service)
+        await until(pilot, lambda: "web login:" in text_of(pilot))
+        await pilot.press("ctrl+right_square_bracket")
+        await until(pilot, lambda: "Copy the screen's text" in text_of(pilot))
+        service.guests.screen.show(Frame(64, 64, "BGRX", bytes(range(256)) * 64))
+        await until(pilot, lambda: "web login:" not in text_of(pilot))
+        await pilot.press("c")
+        await until(pilot, lambda: pilot.app.clipboard.startswith("web login: _"))
+
+
 async def test_a_screenshot_is_a_private_png(
     drive: Drive, service: FakeService, here: Path
 ) -> None:

@@ -77,6 +77,7 @@ class LiveScreen(Screen[BrokerError | None]):
         self._view: View | None = None
         self._counted = (0, 0)
         self._notices = Notices(self, host.now)
+        self._text = ""
         self._player: Player
 
     def compose(self) -> ComposeResult:
@@ -273,6 +274,7 @@ class LiveScreen(Screen[BrokerError | None]):
             offered |= {"bracket", "delete", "function", "paste", "layout", "mouse"}
         if self._player.shown is not None and self._player.shown.page is not None:
             offered.add("copy")
+            self._text = self._player.shown.page.text
         by_monitor = self._view is not None and self._view.via == "monitor"
         if not self._host.readonly and (self._way is not Way.WATCH or by_monitor):
             offered.add("control")
@@ -320,8 +322,7 @@ class LiveScreen(Screen[BrokerError | None]):
         self.app.push_screen(ask, answered)
 
     def _do_copy(self) -> None:
-        if self._player.shown is not None and self._player.shown.page is not None:
-            copy(self.app, self._player.shown.page.text)
+        copy(self.app, self._text)  # what stood there when the menu was opened, which is meant
 
     def _do_shot(self) -> None:
         if self._player.shown is None:
