@@ -35,6 +35,11 @@ def age(seconds: float) -> str:
     return f"{secs}s"
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 session`, `3 sessions`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def utc(moment: datetime) -> str:
     """An aware time as RFC 3339 in UTC, whole seconds: `2026-11-21T08:15:00Z`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -15,7 +15,7 @@ from broker.dialing import DialPolicy
 from broker.driver import DriverContext
 from broker.errors import BrokerError, ConfigError, NotFound, RightMissing, UsageError
 from broker.findings import Finding, Mark, Step, broken, fine, odd
-from broker.human import one_line
+from broker.human import counted, one_line
 from broker.model import POWER, Ability, Machine, MachineId, MachineKey, SourceName, State
 from sources._http import ANSWER_SECONDS, Http
 from sources.options import CaSource, Reader, Secret, SourceOptions, Text, options_schema
@@ -150,7 +150,7 @@ class RemoteDriver(abc.ABC, Generic[O]):
         found = await self.machines()
         if not found:
             return odd("no machine is shown to us", "See that our account may see some")
-        return fine(f"{len(found)} machines")
+        return fine(counted(len(found), "machine"))
 
     async def _secret(self, secret: Secret) -> str:
         """A secret, read now, and kept out of every error."""

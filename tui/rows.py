@@ -261,7 +261,7 @@ _HEALTH: Final = {
 def health_cell(status: SourceStatus, glyphs: Glyphs = UNICODE) -> Cell:
     """How a source does, as mark and word; warnings count as less than well."""
     if status.health is Health.OK and status.warnings:
-        return Cell(f"{glyphs.half} ok, {_many(len(status.warnings), 'warning')}", "warn")
+        return Cell(f"{glyphs.half} ok, {human.counted(len(status.warnings), 'warning')}", "warn")
     tone = _HEALTH[status.health]
     mark = {"ok": glyphs.on, "warn": glyphs.half, "bad": glyphs.bad, "busy": glyphs.busy}[tone]
     return Cell(f"{mark} {status.health.value}", tone)
@@ -328,10 +328,6 @@ def minutes(seconds: float) -> str:
     return f"{int(seconds) // 60}m" if seconds < 3600 else human.age(seconds)
 
 
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def counted(count: int, noun: str) -> str:
     """`1 session`, `3 sessions`."""
-    return _many(count, noun)
+    return human.counted(count, noun)

@@ -12,7 +12,7 @@ from broker.cli.call import Call
 from broker.cli.diagnostics import Exit
 from broker.errors import UsageError
 from broker.findings import Mark
-from broker.human import utc
+from broker.human import counted, utc
 from broker.model import Health, SourceName, SourceStatus
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ def _one(call: Call, name: str) -> Exit:
     if call.out.json:
         call.out.document(jsonable.source(status))
     else:
-        call.out.text(f"{status.name}: {status.health.value}, {status.machines} machines")
+        machines = counted(status.machines, "machine")
+        call.out.text(f"{status.name}: {status.health.value}, {machines}")
     return Exit.DONE
 
 

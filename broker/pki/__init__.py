@@ -178,6 +178,13 @@ def subject_of(certificate_der: bytes) -> str:
     return subjects.subject_of(certificate_der)
 
 
+def facts_of(certificate_der: bytes) -> CertificateFacts:
+    """What a certificate says of itself; ValueError when it cannot be read."""
+    from broker.pki import subjects
+
+    return subjects.facts_of(certificate_der)
+
+
 def subject_matches(certificate_der: bytes, host_subject: str) -> bool:
     """Whether a certificate's subject is `host_subject`: every attribute, same values and order."""
     from broker.pki import subjects

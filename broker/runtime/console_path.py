@@ -1,38 +1,30 @@
 """Walks from a console's name to its picture for `broker doctor NAME`, harming nothing on the way.
 
-Nobody is thrown off the screen, and no VM is put at risk: the link stage is left before its
-ticket, and the ticket is tried on a channel of a session that does not exist (spice.md, section 0).
+Nobody is thrown off the screen, and no VM is put at risk: see `knocking`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from typing import TYPE_CHECKING
 
 from broker import vv
 from broker.driver import AskedEachTime, Driver, ForOneViewer, SelfExamining
-from broker.errors import BrokerError, NoConsole, Unreachable, ViewerMissing
+from broker.errors import BrokerError, NoConsole, ViewerMissing
 from broker.findings import Finding, broken, fine, odd
 from broker.model import GivenTarget, HandOverTarget, Health, Protocol, State, TcpTarget, UnixTarget
 from broker.proxy.dial import TargetDialer, secured
-from broker.proxy.leg import Leg, LegClosed
+from broker.runtime.knocking import DIAL_SECONDS, Knock
 from broker.service.port import ConsoleInfo, ExportRequest
 from broker.service.viewer import find_viewer, from_elsewhere, has_display
-from broker.spice.client_link import ClientEvent, ClientLink, LinkOffered, LinkRefused
-from broker.spice.constants import COMMON_CAPS, ChannelType, LinkError
-from broker.spice.ticket import seal
-from broker.spice.wire import LinkMess
+from broker.spice.constants import ChannelType
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Sequence
 
     from broker.service.consoles import Certificate
     from broker.service.port import Service
 
-DIAL_SECONDS = 5.0
-_READ_BYTES = 4096
 NOT_HERE = "not of this host, so not looked at"
 
 
@@ -127,7 +119,7 @@ class ConsolePath:
         """Something accepts a connection there."""
         if self._machine.target is None:
             return odd("cannot be tried from here", "Open it: a viewer tells more")
-        (await self._dial()).close()
+        await self._knock.reach()
         return fine("accepted")
 
     async def certificate(self) -> Finding:
@@ -135,14 +127,14 @@ class ConsolePath:
         target = self._machine.target
         if not isinstance(target, TcpTarget) or not target.tls_port:
             return fine("no TLS on this leg, so none to check")
-        (await self._leg()).close()
+        (await self._knock.leg()).close()
         return fine(f"verified{f': {target.host_subject}' if target.host_subject else ''}")
 
     async def link(self) -> Finding:
         """It speaks SPICE."""
         if self._machine.target is None:
             return odd("cannot be tried from here", "Open it: a viewer tells more")
-        leg, _, _ = await self._offered(ChannelType.MAIN)
+        leg, _, _ = await self._knock.offered(ChannelType.MAIN)
         leg.close()
         return fine("it answers as a SPICE server")
 
@@ -158,15 +150,7 @@ class ConsolePath:
             direct = await self._service.export_vv(self._machine.key, ExportRequest(direct=True))
         except NoConsole:
             return odd("it is asked of the source by the proxy", "Open it: a viewer tells more")
-        password = vv.parse(direct.text).password
-        leg, link, key = await self._offered(ChannelType.INPUTS)
-        try:
-            link.present(seal(password.encode(), key))
-            await leg.send(link.data_to_send())
-            answer = await _event(leg, link)
-        finally:
-            leg.close()
-        if isinstance(answer, LinkRefused) and answer.error == LinkError.PERMISSION_DENIED:
+        if not await self._knock.takes(vv.parse(direct.text).password):
             return broken(
                 "the SPICE server refuses our ticket",
                 f"Correct `ticket` of {self._machine.name} in its source, or set it anew in QEMU",
@@ -231,79 +215,10 @@ class ConsolePath:
 
     # -- the connection
 
-    async def _dial(self) -> socket.socket:
-        target = self._machine.target
-        assert target is not None
-        async with asyncio.timeout(DIAL_SECONDS):
-            return (await TargetDialer(_HandOver()).dial(target)).sock
-
-    async def _leg(self) -> Leg:
-        target = self._machine.target
-        assert target is not None
-        try:
-            async with asyncio.timeout(DIAL_SECONDS):
-                return await secured(await TargetDialer(_HandOver()).dial(target))
-        except TimeoutError as exc:
-            raise Unreachable(
-                f"It does not answer within {DIAL_SECONDS:g} seconds",
-                fix="Check its address and the firewalls between",
-            ) from exc
-
-    async def _offered(self, channel: ChannelType) -> tuple[Leg, ClientLink, bytes]:
-        """A link that waits for its ticket; leaving it there harms nobody."""
-        session = 0 if channel is ChannelType.MAIN else secrets.randbits(31) | 1
-        link = ClientLink(LinkMess(session, channel, 0, COMMON_CAPS, 0))
-        leg = await self._leg()
-        try:
-            await leg.send(link.data_to_send())
-            offered = await _event(leg, link)
-            if not isinstance(offered, LinkOffered):
-                raise _refusal(offered)
-        except BaseException:
-            leg.close()
-            raise
-        return leg, link, offered.reply.public_key
-
-
-class _HandOver:
-    async def hand_over(self, control_path: str) -> socket.socket:
-        from broker.vm.handover import hand_over
-
-        return await hand_over(control_path)
-
-
-async def _event(leg: Leg, link: ClientLink) -> ClientEvent:
-    """The next thing that a server says in the link stage."""
-    try:
-        async with asyncio.timeout(DIAL_SECONDS):
-            while True:
-                data = await leg.receive(_READ_BYTES)
-                events = link.receive_data(data)
-                if link.failure is not None:
-                    raise BrokerError(
-                        f"It does not speak SPICE ({link.failure})", fix="Check the console's port"
-                    )
-                if events:
-                    return events[0]
-    except TimeoutError as exc:
-        raise Unreachable(
-            f"It accepts connections but says nothing for {DIAL_SECONDS:g} seconds",
-            fix="Check that this port is the machine's SPICE port",
-        ) from exc
-    except LegClosed as exc:
-        raise Unreachable(
-            "It closes the connection without an answer",
-            fix="Check that this port is the machine's SPICE port",
-        ) from exc
-
-
-def _refusal(event: ClientEvent) -> Unreachable:
-    error = event.error if isinstance(event, LinkRefused) else LinkError.ERROR
-    if error == LinkError.NEED_SECURED:
-        return Unreachable(
-            "It wants TLS on this port", fix="Set secure_port and ca_cert of the console"
-        )
-    return Unreachable(f"It refuses to link (error {error})", fix="Look at the machine's own log")
+    @property
+    def _knock(self) -> Knock:
+        assert self._machine.target is not None
+        return Knock(self._machine.target)
 
 
 def _port(target: TcpTarget) -> int | None:

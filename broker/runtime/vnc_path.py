@@ -7,7 +7,8 @@ from typing import Final
 
 from broker.findings import Finding, broken, fine
 from broker.proxy.leg import LegClosed
-from broker.runtime.console_path import DIAL_SECONDS, ConsolePath
+from broker.runtime.console_path import ConsolePath
+from broker.runtime.knocking import DIAL_SECONDS
 
 GREETING: Final = b"RFB "
 """What every VNC server says first. Source: RFC 6143, 7.1.1."""
@@ -23,7 +24,7 @@ class VncPath(ConsolePath):
 
     async def link(self) -> Finding:
         """It greets as a VNC server does; nobody who is at it is disturbed by hanging up then."""
-        leg = await self._leg()
+        leg = await self._knock.leg()
         try:
             async with asyncio.timeout(DIAL_SECONDS):
                 said = await leg.receive(len(GREETING))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
@@ -18,7 +18,8 @@ from broker.config.settings import Settings
 from broker.config.sources_file import SourceEntry, fingerprint, read_sources
 from broker.driver import Driver, DriverContext
 from broker.errors import BrokerError
-from broker.model import Health, MachineKey, Protocol, ProxyStatus
+from broker.findings import Step
+from broker.model import Console, Health, MachineKey, Protocol, ProxyStatus
 from broker.pki import Identity
 from broker.plugins import driver_class
 from broker.reconcile.inventory import Inventory
@@ -167,6 +168,7 @@ async def open_service(
             make_driver=lambda entry: make_driver(
                 entry, driver_context(house.locations, house.settings, house.clock)
             ),
+            look_at=_look_at,
             notes=(*house.store.notes, *house.loaded.warnings),
             certificate=lambda: pki.server_facts(house.locations.pki_dir),
         )
@@ -186,6 +188,13 @@ def _view(file: str) -> AbstractAsyncContextManager[View]:
     from broker.headless.view import viewed
 
     return viewed(file)
+
+
+async def _look_at(console: Console, clock: Clock) -> Sequence[Step]:
+    """What answers where a console is said to be; what is needed for it is imported then."""
+    from broker.runtime.knocking import look_at
+
+    return await look_at(console, clock)
 
 
 async def _probes(house: House, service: Service, key: MachineKey) -> PathProbes:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from broker.driver import Driver
 from broker.errors import BrokerError, ConfigError
 from broker.findings import Step, broken
 from broker.hypervisor import Described, Vetting
-from broker.model import SourceName
+from broker.model import Console, SourceName
 from broker.service.configuring import Draft, SourceType
 from broker.service.source_verbs import look_into
 
@@ -40,6 +40,7 @@ class DraftingVerbs:
     Args:
         editor: Of sources.yaml.
         make_driver: The driver of an entry; ConfigError when it is wrong.
+        look_at: What answers where a console is said to be; never an error.
     """
 
     _clock: Clock
@@ -49,10 +50,12 @@ class DraftingVerbs:
         editor: SourcesEditor,
         make_driver: Callable[[SourceEntry], Driver],
         sources: ReadAgain,
+        look_at: Callable[[Console, Clock], Awaitable[Sequence[Step]]],
     ) -> None:
         self._editor = editor
         self._make_driver = make_driver
         self._reading = sources
+        self._look_at = look_at
 
     async def source_types(self) -> Sequence[SourceType]:
         """Those that can be loaded."""
@@ -72,16 +75,22 @@ class DraftingVerbs:
         return await asyncio.to_thread(self._problems, draft)
 
     async def try_draft(self, draft: Draft) -> Sequence[Step]:
-        """With a driver of its own."""
+        """With a driver of its own; a console is looked at where it is."""
         try:
             entry = await asyncio.to_thread(self._entry, draft)
             driver = await asyncio.to_thread(self._make_driver, entry)
         except BrokerError as problem:
-            return [Step("entry", broken(problem.what, problem.fix or "Correct the entry"), 0.0)]
+            return [_wrong(problem)]
         try:
-            return await look_into(driver, self._clock)
+            if draft.console is None:
+                return await look_into(driver, self._clock)
+            (machine,) = await driver.machines()
+            console = await driver.console(machine.key.uuid)
+        except BrokerError as problem:
+            return [_wrong(problem)]
         finally:
             await driver.aclose()
+        return await self._look_at(console, self._clock)
 
     async def save_draft(self, draft: Draft) -> None:
         """Checked, written, taken up."""
@@ -196,6 +205,10 @@ def _known(type_name: str, *, of_console: bool) -> Mapping[str, Mapping[str, obj
     for step in way:
         schema = schema.get(step) if isinstance(schema, Mapping) else None
     return schema if isinstance(schema, Mapping) else {}
+
+
+def _wrong(problem: BrokerError) -> Step:
+    return Step("entry", broken(problem.what, problem.fix or "Correct the entry"), 0.0)
 
 
 def _without_file(problem: BrokerError, source: str) -> str:

@@ -7,7 +7,7 @@ rooms it must not know (drivers' reconcilers, the proxy's host) come in as small
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from broker import human
@@ -17,9 +17,10 @@ from broker.driver import (
 )
 from broker.errors import NotFound, UsageError
 from broker.events import Event, Kind
-from broker.findings import CertificateFacts
+from broker.findings import CertificateFacts, Step
 from broker.guest import Guest
 from broker.model import (
+    Console,
     MachineKey,
     ProxyStatus,
     Session,
@@ -129,6 +130,7 @@ class EmbeddedService(
         open_view: The screen that a .vv file leads to.
         files: The person's own, to be written for them.
         make_driver: The driver of an entry of sources.yaml; ConfigError when it is wrong.
+        look_at: What answers where a console is said to be.
         poll_every: Seconds between looks at the store's change counter.
         notes: What was odd about opening the store; said once by a face.
         certificate: What the proxy's certificate says of itself.
@@ -150,6 +152,7 @@ class EmbeddedService(
         open_view: OpenView,
         files: PersonsFiles,
         make_driver: Callable[[SourceEntry], Driver],
+        look_at: Callable[[Console, Clock], Awaitable[Sequence[Step]]],
         poll_every: float = 0.25,
         notes: tuple[str, ...] = (),
         certificate: Callable[[], CertificateFacts | None] = lambda: None,
@@ -170,7 +173,7 @@ class EmbeddedService(
         AdoptingVerbs.__init__(self, Adopting(store, inventory, self._tell, self._local_source))
         DefiningVerbs.__init__(self, inventory, self._local_source)
         DiagnosingVerbs.__init__(self, clock, lambda key: probes(self, key))
-        DraftingVerbs.__init__(self, files.sources, make_driver, inventory)
+        DraftingVerbs.__init__(self, files.sources, make_driver, inventory, look_at)
         PreferringVerbs.__init__(self, files)
         self._leaving = Leaving(store.token, self.sessions)
         ViewingVerbs.__init__(self, self, open_view, self._leaving)

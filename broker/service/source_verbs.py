@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from broker import human
 from broker.driver import Driver
 from broker.errors import BrokerError
 from broker.findings import Step, broken, fine
@@ -75,7 +76,7 @@ async def look_into(driver: Driver, clock: Clock) -> Sequence[Step]:
         async with asyncio.timeout(CHECK_SECONDS):
             if isinstance(driver, Checkable):
                 return await driver.check()
-            found = fine(f"{len(await driver.machines())} machines")
+            found = fine(human.counted(len(await driver.machines()), "machine"))
     except TimeoutError:
         found = broken(f"it did not answer within {CHECK_SECONDS:g} s", "Check the way to it")
     except BrokerError as problem:

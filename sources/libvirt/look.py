@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from broker import findings
+from broker import findings, human
 from broker.errors import BrokerError, NotFound
 from broker.findings import Step
 from broker.model import Machine
@@ -30,7 +30,7 @@ async def look_into(
         version = await connection.call(lambda c: (c.getLibVersion(), c.getType()))
         done("connect", findings.fine(f"{version[1]}, libvirt {_dotted(version[0])}"))
         found = await machines()
-        done("list", findings.fine(f"{len(found)} machines"))
+        done("list", findings.fine(human.counted(len(found), "machine")))
     except BrokerError as problem:
         done("list" if steps else "connect", findings.broken(problem.what, problem.fix))
         return steps

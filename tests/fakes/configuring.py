@@ -12,6 +12,7 @@ from broker.config.settings import Settings
 from broker.config.sources_file import read_sources
 from broker.findings import Step
 from broker.model import Health, SourceName, SourceStatus
+from broker.runtime.knocking import look_at
 from broker.runtime.wiring import driver_context, make_driver
 from broker.service.configuring import Draft
 from broker.service.drafting import DraftingVerbs
@@ -30,7 +31,9 @@ class FakeConfiguring(DraftingVerbs, PreferringVerbs):
         self._locations = Locations.from_env()
         context = driver_context(self._locations, Settings(), self._clock)
         files = PersonsFiles(self._locations)
-        DraftingVerbs.__init__(self, files.sources, lambda entry: make_driver(entry, context), self)
+        DraftingVerbs.__init__(
+            self, files.sources, lambda entry: make_driver(entry, context), self, look_at
+        )
         PreferringVerbs.__init__(self, files)
 
     async def _ask(self, verb: str, *what: object) -> None:

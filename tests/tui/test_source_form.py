@@ -109,6 +109,28 @@ async def test_a_console_is_written_down_from_the_form(
     assert ("refresh_source", "debug") in service.asked
 
 
+async def test_a_console_is_looked_at_when_asked_and_written_down_all_the_same(
+    drive: Drive, service: FakeService, path: Path
+) -> None:
+    service.trial = [Step("port 5911", broken("Connection refused", "Start it"), 0.1)]
+    async with drive(service, size=(80, 24)) as pilot:
+        await to_source(pilot)
+        await pilot.press("A")
+        await until(pilot, "Where do consoles come from?")
+        await pilot.press("enter")
+        await until(pilot, "New console", "Check  ^t")
+        await pilot.press(*"box", "down", *"192.0.2.9", "down", *"5911", "down", "down", *"pw")
+        await pilot.press("ctrl+t")
+        await until(pilot, "box does not work as it is", "Connection refused")
+        assert said(path) == FILE
+        await pilot.press("escape")
+        await until(pilot, "New console", gone=("does not work",))
+        service.trial = None
+        await pilot.press("ctrl+s")
+        await until(pilot, "box is written down", gone=("New console",))
+    assert len([what for what in service.asked if what[0] == "try_draft"]) == 1
+
+
 async def test_mistakes_are_told_while_one_types_and_nothing_is_written(
     drive: Drive, service: FakeService, path: Path
 ) -> None:
@@ -272,7 +294,7 @@ async def test_libvirt_is_added_for_real(drive: Drive, service: FakeService, pat
         await pilot.press("down", "enter")
         await until(pilot, "New source of type libvirt")
         await pilot.press(*"test:///default", "ctrl+t")
-        await until(pilot, "libvirt answers", "1 machines")
+        await until(pilot, "libvirt answers", "1 machine")
         await pilot.press("escape")
         await until(pilot, "New source of type libvirt", gone=("libvirt answers",))
         await pilot.press("ctrl+s")

@@ -1,7 +1,8 @@
 """The form for an entry of sources.yaml: a hypervisor, this host, or a console written down.
 
 It is made from what the driver says of its options. Mistakes stand beside their fields as one
-types; a hypervisor is logged in to and listed before its entry is written.
+types; a hypervisor is logged in to and listed before its entry is written. A console may be looked
+at where it is, but is written down all the same: its machine may be off today.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from tui.widgets.form_row import FormRow
 REST_SECONDS: Final = 0.15
 """What is typed is looked at when typing rests that long."""
 SOURCE: Final = Spec("source", Kind.TEXT, "What this source is called here.", needed=True)
-UNTRIED: Final = ("static", "local")
-"""Types of source that have nothing to log in to."""
+LOCAL: Final = "local"
+"""The type of source that has nothing to be tried."""
 
 
 class EntryForm(FormScreen[Draft]):
@@ -64,7 +65,11 @@ class EntryForm(FormScreen[Draft]):
 
     @property
     def _can_try(self) -> bool:
-        return self._draft.type not in UNTRIED
+        return self._draft.type != LOCAL
+
+    @property
+    def _must_try(self) -> bool:
+        return self._can_try and self._draft.console is None
 
     def compose(self) -> ComposeResult:
         """A line per field, and what the one with the focus is for."""
@@ -165,7 +170,7 @@ class EntryForm(FormScreen[Draft]):
         return replace(self._draft, source=source, options=options, kept=kept)
 
     def action_try(self) -> None:
-        """Log in and list, and say how that went; nothing is written."""
+        """Log in and list, or knock at a console, and say how that went; nothing is written."""
         if self._can_try:
             self._ask(write=False)
 
@@ -176,13 +181,14 @@ class EntryForm(FormScreen[Draft]):
 
     def _ask(self, *, write: bool) -> None:
         draft, app = self._now(), self.app
+        tries = self._must_try if write else self._can_try
         self._asked_for = True
         self._hold_back()
         self._say(f"Checking{self._host.glyphs.dots}")
 
         async def look(service: Service) -> tuple[Mapping[str, str], Sequence[Step]]:
             problems = await service.vet(draft)
-            if problems or not draft.source or not self._can_try:
+            if problems or not draft.source or not tries:
                 return problems, ()
             return {}, await service.try_draft(draft)
 
@@ -198,7 +204,8 @@ class EntryForm(FormScreen[Draft]):
             if write and not bad:
                 self._write(draft)
             else:
-                screen = StepsScreen(draft.source, steps, self._host.glyphs, anyway=write and bad)
+                name = draft.source if draft.console is None else str(draft.options["name"])
+                screen = StepsScreen(name, steps, self._host.glyphs, anyway=write and bad)
                 app.push_screen(screen, lambda yes: self._write(draft) if yes else None)
 
         self._host.ask(f"Checking {draft.source or 'the form'}", look, looked, self._say)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 
 import pytest
@@ -106,9 +107,6 @@ async def test_a_draft_is_tried_before_it_is_written(
     assert steps[-1].finding.mark is Mark.FAIL  # nothing listens there
     steps = await service.try_draft(replace(lab, options={}))
     assert [step.name for step in steps] == ["entry"]
-    one = await service.draft_of(DEBUG, "aaaa")
-    steps = await service.try_draft(one)
-    assert "1 machines" in str(steps[-1].finding)
     assert locations.sources_yaml.read_text() == FILE
     assert SECRET not in str(steps)
 
@@ -126,3 +124,18 @@ async def test_what_is_removed_is_gone_and_nothing_else(
     await service.remove_draft(await service.draft_of(LAB))
     text = locations.sources_yaml.read_text()
     assert text == "- source: debug\n  type: static\n  consoles: []\n"
+
+
+async def test_a_console_is_tried_where_it_is(service: FakeService) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        options = {"name": "one", "hypervisor": "h", "hypervisor_ip": "127.0.0.1", "ticket": SECRET}
+        draft = Draft(DEBUG, "static", {**options, "insecure_port": port}, console="")
+        (step,) = await service.try_draft(draft)
+        assert (step.name, step.finding.mark) == (f"port {port}", Mark.FAIL)
+        assert "Connection refused" in step.finding.words
+        missing = replace(draft, options={**draft.options, "ca_cert": "none.pem"})
+        (step,) = await service.try_draft(missing)
+        assert (step.name, step.finding.mark) == ("entry", Mark.FAIL)
+        assert SECRET not in str(step)
