@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Self
 
+from broker.spice.blit import Canvas
 from broker.spice.constants import Base, Display
 from broker.spice.errors import RemoteProtocolError
 from broker.spice.pixels import (
@@ -78,8 +79,8 @@ class Surface:
     def __init__(self, width: int, height: int) -> None:
         self.box = Rect(0, 0, height, width)
         self.stride = width * PIXEL_BYTES
-        self.data = bytearray(self.stride * height)
-        self._view = memoryview(self.data)
+        self._canvas = Canvas(width, height)
+        self.data = self._canvas.data
 
     def rows(self, area: Rect) -> Iterator[slice]:
         """Where the rows of an area of it lie."""
@@ -96,18 +97,9 @@ class Surface:
 
     def put(self, area: Rect, source: Pixels, left: int, top: int) -> None:
         """Copy the part of `source` at `left`, `top`, which has to lie inside of it."""
-        # Views on both sides: a bytearray first copies what is put into it.
-        stride, to, given = source.width * PIXEL_BYTES, self._view, memoryview(source.data)
-        if stride == self.stride == area.width * PIXEL_BYTES:
-            start, size = area.top * stride, area.height * stride
-            to[start : start + size] = given[top * stride : top * stride + size]
-            return
-        at = top * stride + left * PIXEL_BYTES
-        start, size = area.top * self.stride + area.left * PIXEL_BYTES, area.width * PIXEL_BYTES
-        for _ in range(area.height):
-            to[start : start + size] = given[at : at + size]
-            start += self.stride
-            at += stride
+        stride = source.width * PIXEL_BYTES
+        part = memoryview(source.data)[top * stride + left * PIXEL_BYTES :]
+        self._canvas.put(area.left, area.top, (area.width, area.height), part, stride)
 
     def fill(self, area: Rect, colour: int) -> None:
         """Give all of an area one colour, 0x00RRGGBB."""
