@@ -21,6 +21,10 @@ HALF: Final = "▀"
 LETTER: Final = 48
 COLOUR: Final = 24
 _MASK: Final = 0xFFFFFF
+_LETTERS: Final = 1 << LETTER
+"""From here on there is a letter in a cell."""
+MOST_SAID: Final = 65536
+"""Colours whose words are kept: all that pictures have, which are of five bits each."""
 BLANK: Final = ord(" ") << LETTER
 BEHIND: Final = 0x200B
 """Instead of a letter: nothing, behind one that is two cells wide."""
@@ -50,23 +54,27 @@ class Palette:
 
     def __init__(self, depth: int = 24) -> None:
         self.depth = depth
-        self._said: dict[int, str] = {}
+        self._inks = _Said("\x1b[38;", depth)
+        self._papers = _Said("48;", depth)
 
-    def say(self, cell: int, before: int = -1) -> str:
-        """The sequence that sets a cell's colours when `before`'s are set; maybe none."""
+    def drawn(self, cells: Iterable[int], before: int = -1) -> str:
+        """What draws cells one after the other when the colours of `before` are set."""
         if not self.depth:
-            return ""
-        colours = cell & 0xFFFFFFFFFFFF
-        if before >= 0:
-            old = before & 0xFFFFFFFFFFFF
-            if old == colours:
-                return ""
-            if old >> COLOUR == colours >> COLOUR:
-                return f"\x1b[48;{self._colour(colours & _MASK)}m"
-            if old & _MASK == colours & _MASK:
-                return f"\x1b[38;{self._colour(colours >> COLOUR)}m"
-        back, front = self._colour(colours & _MASK), self._colour(colours >> COLOUR)
-        return f"\x1b[38;{front};48;{back}m"
+            return "".join(map(self.char, cells))
+        parts: list[str] = []
+        add, inks, papers = parts.append, self._inks, self._papers
+        ink, paper = (before >> COLOUR & _MASK, before & _MASK) if before >= 0 else (-1, -1)
+        for cell in cells:
+            char = HALF if cell < _LETTERS else self.char(cell)
+            front, back = cell >> COLOUR & _MASK, cell & _MASK
+            if front != ink:
+                add(f"{inks[front]}m" if back == paper else f"{inks[front]};{papers[back]}m")
+                ink, paper = front, back
+            elif back != paper:
+                add(f"\x1b[{papers[back]}m")
+                paper = back
+            add(char)
+        return "".join(parts)
 
     def char(self, cell: int) -> str:
         """What is written into a cell; shades of letters where there are no colours."""
@@ -75,16 +83,25 @@ class Palette:
             return "" if code == BEHIND else chr(code)
         return HALF if self.depth else _RAMP[_light(cell) * (len(_RAMP) - 1) // 255]
 
-    def _colour(self, rgb: int) -> str:
-        said = self._said.get(rgb)
-        if said is None:
-            red, green, blue = rgb >> 16, rgb >> 8 & 255, rgb & 255
-            if self.depth == 24:
-                said = f"2;{red};{green};{blue}"
-            else:
-                cube = (red * 5 + 127) // 255 * 36 + (green * 5 + 127) // 255 * 6
-                said = f"5;{16 + cube + (blue * 5 + 127) // 255}"
-            self._said[rgb] = said
+
+class _Said(dict[int, str]):
+    """How colours are said, by their numbers; made when they are asked for first."""
+
+    def __init__(self, what: str, depth: int) -> None:
+        super().__init__()
+        self._what = what
+        self._depth = depth
+
+    def __missing__(self, rgb: int) -> str:
+        red, green, blue = rgb >> 16, rgb >> 8 & 255, rgb & 255
+        if self._depth == 24:
+            said = f"{self._what}2;{red};{green};{blue}"
+        else:
+            cube = (red * 5 + 127) // 255 * 36 + (green * 5 + 127) // 255 * 6
+            said = f"{self._what}5;{16 + cube + (blue * 5 + 127) // 255}"
+        if len(self) >= MOST_SAID:
+            self.clear()
+        self[rgb] = said
         return said
 
 
@@ -97,11 +114,7 @@ def _light(cell: int) -> int:
 
 def written(row: Row, palette: Palette) -> str:
     """A whole row."""
-    parts, before = [], -1
-    for cell in row:
-        parts.append(palette.say(cell, before) + palette.char(cell))
-        before = cell
-    return "".join(parts) + "\x1b[0m"
+    return palette.drawn(row) + "\x1b[0m"
 
 
 def difference(
@@ -117,19 +130,30 @@ def difference(
     Returns:
         The bytes, and up to where the row is now the new one.
     """
+    changed = [at for at, (was, cell) in enumerate(zip(old, new, strict=True)) if was != cell]
+    upto = changed[most] if len(changed) > most else len(new)
     parts: list[str] = []
-    at, before = -2, -1
-    for place, cell in enumerate(new):
-        if cell == old[place]:
-            continue
-        if not most:
-            return "".join(parts), place
-        most -= 1
-        if place != at + 1:
-            parts.append(f"\x1b[{line};{column + place}H")
-        parts.append(palette.say(cell, before) + palette.char(cell))
-        at, before = place, cell
-    return "".join(parts), len(new)
+    before = -1
+    for begin, end in _runs(changed[:most]):
+        cells = new[begin:end]
+        parts.append(f"\x1b[{line};{column + begin}H{palette.drawn(cells, before)}")
+        before = cells[-1]
+    return "".join(parts), upto
+
+
+def _runs(places: list[int]) -> list[tuple[int, int]]:
+    """Places that follow each other, from the first to the one behind the last."""
+    if places and places[-1] - places[0] + 1 == len(places):
+        return [(places[0], places[-1] + 1)]
+    runs: list[tuple[int, int]] = []
+    begin = end = -1
+    for place in places:
+        if place != end:
+            if begin >= 0:
+                runs.append((begin, end))
+            begin = place
+        end = place + 1
+    return [*runs, (begin, end)] if begin >= 0 else runs
 
 
 def _colours(cell: int) -> int:

@@ -6,6 +6,7 @@ interpreter's lock while it works.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,7 @@ REDUCING_GAP: Final = 1.5
 """Pillow first throws whole pixels away down to that many times the size, then averages."""
 _FIVE_BITS: Final = [value & 0xF8 | value >> 5 for value in range(256)]
 """Colours cut to five bits: hard to see, and a quarter of a video's bytes less."""
+_NOTHING: Final = [0] * 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +82,7 @@ class Shrinker:
 
     def rows(self, frame: Frame, port: Port) -> list[Row]:
         """The cells of a frame, `port.columns` wide and `port.lines` high."""
-        small = self._shrunk(frame, port)
-        shown = small.point(_FIVE_BITS * len(small.getbands()))
-        if frame.form == "BGRX":
-            blue, green, red, _ = shown.split()
-            shown = _merged(red, green, blue)
-        data = shown.convert("RGBX").tobytes()
+        data = _pixels(self._shrunk(frame, port), frame.form)
         size = port.columns * 8
         if len(self._bytes) != port.lines:
             self._bytes, self._rows = [b""] * port.lines, [()] * port.lines
@@ -137,19 +134,20 @@ class Shrinker:
         small.paste(whole.resize(size, Image.Resampling.BOX, box, REDUCING_GAP), (left, top))
 
 
-def _merged(red: Image, green: Image, blue: Image) -> Image:
+def _pixels(small: Image, form: str) -> bytes:
+    """Its pixels, four bytes each: blue, green, red, zero."""
     from PIL import Image
 
-    return Image.merge("RGB", (red, green, blue))
+    if form == "RGB":
+        red, green, blue = small.point(_FIVE_BITS * 3).split()
+        small = Image.merge("RGBX", (blue, green, red, Image.new("L", small.size)))
+    else:
+        small = small.point(_FIVE_BITS * 3 + _NOTHING)
+    return small.tobytes()
 
 
 def _cells(both: bytes) -> Row:
-    """A row of cells from the bytes R, G, B, x of its upper and its lower pixels."""
-    half = len(both) // 2
-    upper, lower = both[:half], both[half:]
-    return [
-        (tr << 16 | tg << 8 | tb) << COLOUR | br << 16 | bg << 8 | bb
-        for tr, tg, tb, br, bg, bb in zip(
-            upper[::4], upper[1::4], upper[2::4], lower[::4], lower[1::4], lower[2::4], strict=True
-        )
-    ]
+    """A row of cells from the pixels of its upper half and those of its lower one."""
+    pixels = struct.unpack(f"<{len(both) // 4}I", both)
+    half = len(pixels) // 2
+    return [ink << COLOUR | paper for ink, paper in zip(pixels[:half], pixels[half:], strict=True)]

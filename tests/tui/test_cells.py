@@ -1,0 +1,59 @@
+"""What a terminal is sent is what it shall show."""
+
+from __future__ import annotations
+
+import pyte
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.view import Frame
+from tui.live.cells import COLOUR, HALF, Palette, Row, difference, letter, written
+from tui.live.shades import Shrinker, fit
+
+COLOURS = st.sampled_from([0x000000, 0xFFFFFF, 0x102030, 0xF8F8F8])
+HALVES = st.builds(lambda ink, paper: ink << COLOUR | paper, COLOURS, COLOURS)
+LETTERS = st.builds(letter, st.sampled_from("aZ ~"), COLOURS, COLOURS)
+PAIRS = st.lists(st.tuples(st.one_of(HALVES, LETTERS), st.one_of(HALVES, LETTERS)), max_size=30)
+MIXED = PAIRS.map(lambda pairs: [(a, a) if a & 1 << COLOUR else (a, b) for a, b in pairs])
+
+
+def shown(screen: pyte.Screen, line: int, columns: int) -> list[tuple[str, int, int]]:
+    """Letters and colours of the first cells of a line."""
+    cells = [screen.buffer[line][column] for column in range(columns)]
+    return [(cell.data, int(cell.fg, 16), int(cell.bg, 16)) for cell in cells]
+
+
+def meant(row: Row) -> list[tuple[str, int, int]]:
+    return [
+        (chr(cell >> 48) if cell >> 48 else HALF, cell >> COLOUR & 0xFFFFFF, cell & 0xFFFFFF)
+        for cell in row
+    ]
+
+
+@given(pairs=st.one_of(PAIRS, MIXED), most=st.integers(0, 40))
+def test_a_row_becomes_the_other_as_far_as_was_said(
+    pairs: list[tuple[int, int]], most: int
+) -> None:
+    old, new = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    screen = pyte.Screen(40, 3)
+    stream = pyte.Stream(screen)
+    stream.feed(f"\x1b[2;1H{written(old, Palette())}")
+
+    text, upto = difference(old, new, line=2, column=1, palette=Palette(), most=most)
+    stream.feed(text)
+
+    assert shown(screen, 1, len(pairs)) == meant([*new[:upto], *old[upto:]])
+    assert sum(a != b for a, b in zip(old[:upto], new[:upto], strict=True)) <= most
+    assert upto == len(new) or old[upto] != new[upto]
+
+
+@pytest.mark.parametrize("form", ["RGB", "BGRX"])
+def test_a_pixel_s_colours_are_the_same_in_either_order(form: str) -> None:
+    red, blue = 0xF80000, 0x0000F8
+    pixels = {"RGB": b"\xf8\0\0\0\0\xf8", "BGRX": b"\0\0\xf8\x55\xf8\0\0\xaa"}[form]
+    frame = Frame(1, 2, "RGB" if form == "RGB" else "BGRX", pixels)
+
+    (row,) = Shrinker().rows(frame, fit(1, 2, 1, 1))
+
+    assert [row[0] >> COLOUR, row[0] & 0xFFFFFF] == [red | 0x070000, blue | 0x07]
