@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from broker.errors import BrokerError, Refused, Unreachable
-from broker.headless.wire import READ_BYTES, Wire
+from broker.headless.inbox import Inbox
 from broker.spice.client import ChannelClient, Event
 from broker.spice.client_link import LinkRefused
 from broker.spice.constants import ChannelType, LinkError
@@ -28,7 +28,7 @@ class Channel:
     kind: ChannelType
     number: int
     client: ChannelClient
-    wire: Wire
+    wire: Inbox
     early: list[Event] = field(default_factory=list)
     """What came together with an event that was waited for, to be told by the next turn."""
 
@@ -40,8 +40,8 @@ class Channel:
     async def flush(self) -> None:
         """Send what waits; raises OSError and ssl.SSLError."""
         if data := self.client.data_to_send():
-            self.wire.writer.write(data)
-            await self.wire.writer.drain()
+            self.wire.write(data)
+            await self.wire.drain()
 
     async def turn(self) -> list[Event] | None:
         """Read once; what it completed, or None when the other side has closed.
@@ -54,7 +54,7 @@ class Channel:
             return events
         try:
             await self.flush()
-            data = await self.wire.reader.read(READ_BYTES)
+            data = await self.wire.read()
             if not data:
                 return None
             events = self.client.receive_data(data)

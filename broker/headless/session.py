@@ -240,7 +240,8 @@ class Session:
         self.offered = (await wait_for(main, ChannelsListed)).channels
         self.agent_connected = bool(init.agent_connected)
         self.mouse_mode = init.mouse_mode
-        self.tls = main.wire.tls
+        tls = main.wire.tls
+        self.tls = (tls.version() or "") if tls is not None else ""
         self._number = init.session_id
         if init.supported_mouse_modes & MOUSE_CLIENT:
             main.client.send(ClientMain.MOUSE_MODE_REQUEST, MOUSE_MODE.pack(MOUSE_CLIENT))

@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from broker.errors import Unreachable, UsageError
+from broker.headless.inbox import Inbox
 from broker.model import Target, TcpTarget, UnixTarget
 from broker.proxy.dial import TargetDialer, check_certificate
 from broker.proxy.gate import HandOver
 from broker.vv import VvFile
 
 DIAL_SECONDS: Final = 10.0
-READ_BYTES: Final = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Wire:
-    """One connection; `tls` is the version spoken, empty on a plain one."""
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    tls: str = ""
-
-    async def close(self) -> None:
-        """Close it; what the other side makes of that does not matter."""
-        self.writer.close()
-        with contextlib.suppress(OSError, ssl.SSLError, TimeoutError):
-            async with asyncio.timeout(1.0):
-                await self.writer.wait_closed()
-
-
-Dial = Callable[[], Awaitable[Wire]]
+Dial = Callable[[], Awaitable[Inbox]]
 """Makes one more connection to the same SPICE server.
 
 Raises:
@@ -67,7 +50,7 @@ def dialer(target: Target, hand_over: HandOver | None = None) -> Dial:
         target = replace(target, host=_dialable(target.host))
     ways = TargetDialer(hand_over)
 
-    async def dial() -> Wire:
+    async def dial() -> Inbox:
         try:
             async with asyncio.timeout(DIAL_SECONDS):
                 return await _dialed(ways, target)
@@ -80,17 +63,19 @@ def dialer(target: Target, hand_over: HandOver | None = None) -> Dial:
     return dial
 
 
-async def _dialed(ways: TargetDialer, target: Target) -> Wire:
+async def _dialed(ways: TargetDialer, target: Target) -> Inbox:
     dialed = await ways.dial(target)
     tls = dialed.tls
     if dialed.sock.family != socket.AF_UNIX:
         # asyncio does so only for sockets that were made with the protocol's number
         dialed.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    loop = asyncio.get_running_loop()
     try:
-        if tls is None:
-            return Wire(*await asyncio.open_connection(sock=dialed.sock, limit=READ_BYTES))
-        reader, writer = await asyncio.open_connection(
-            sock=dialed.sock, limit=READ_BYTES, ssl=tls.context, server_hostname=tls.host
+        _, wire = await loop.create_connection(
+            Inbox,
+            sock=dialed.sock,
+            ssl=None if tls is None else tls.context,
+            server_hostname=None if tls is None else tls.host,
         )
     except (OSError, ssl.SSLError) as exc:
         dialed.sock.close()
@@ -98,13 +83,14 @@ async def _dialed(ways: TargetDialer, target: Target) -> Wire:
     except BaseException:
         dialed.sock.close()
         raise
-    wire: ssl.SSLObject = writer.get_extra_info("ssl_object")
     try:
-        check_certificate(tls, wire.getpeercert(binary_form=True))
+        if tls is not None:
+            spoken = wire.tls
+            check_certificate(tls, spoken.getpeercert(binary_form=True) if spoken else None)
     except BaseException:
-        writer.close()
+        wire.abort()
         raise
-    return Wire(reader, writer, wire.version() or "")
+    return wire
 
 
 def _dialable(host: str) -> str:

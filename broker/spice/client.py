@@ -193,12 +193,12 @@ class ChannelClient:
         """The server has told its window: it has set the channel up, and may be left."""
         return self._window > 0
 
-    def receive_data(self, data: bytes) -> list[Event]:
+    def receive_data(self, data: bytes | memoryview) -> list[Event]:
         """Take bytes as they came; return what they completed, oldest first."""
         if self.failure is None and self.refusal is None:
             try:
                 if not self.linked:
-                    self._run_link(data)
+                    self._run_link(bytes(data))
                 else:
                     self._stream.feed(data)
                 if self.linked:

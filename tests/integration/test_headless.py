@@ -11,9 +11,10 @@ import pytest
 
 from broker import demo, vv
 from broker.errors import Refused, Unreachable, UsageError
+from broker.headless.inbox import Inbox
 from broker.headless.pointer import Button, Pointer
 from broker.headless.session import Heard, Session, opened
-from broker.headless.wire import Dial, Wire, dialer, target_of
+from broker.headless.wire import Dial, dialer, target_of
 from broker.model import HandOverTarget, TcpTarget, UnixTarget
 from broker.proxy.dial import TargetDialer
 from broker.spice.constants import ChannelType, ClientDisplay
@@ -179,9 +180,9 @@ class Leaving:
     def __init__(self, dial: Dial) -> None:
         self._dial = dial
 
-    async def __call__(self) -> Wire:
+    async def __call__(self) -> Inbox:
         wire = await self._dial()
-        task, write = asyncio.current_task(), wire.writer.write
+        task, write = asyncio.current_task(), wire.write
         assert task is not None
 
         def writes(data: bytes) -> None:
@@ -189,7 +190,7 @@ class Leaving:
             if INIT in data:
                 task.cancel()
 
-        wire.writer.write = writes  # type: ignore[method-assign,assignment]  # to see what is said
+        wire.write = writes  # type: ignore[method-assign]  # to see what is said
         return wire
 
 

@@ -16,9 +16,9 @@ import pytest
 from broker.errors import StoreError, UsageError
 from broker.headless.control import QUEUE_EVENTS, serving
 from broker.headless.control_socket import see_that_it_can_be
+from broker.headless.inbox import Inbox
 from broker.headless.session import Heard, Session
 from broker.headless.typist import keys_for
-from broker.headless.wire import Wire as ViewersWire
 from broker.spice.client import AgentChanged, Event, Pinged
 from broker.spice.constants import ChannelType
 from broker.spice.screen import Painted, Rect
@@ -31,7 +31,7 @@ class FakeSession(Session):
     """Open, with an agent; remembers the keys."""
 
     def __init__(self, group: asyncio.TaskGroup, stack: contextlib.AsyncExitStack) -> None:
-        async def dial() -> ViewersWire:
+        async def dial() -> Inbox:
             raise AssertionError
 
         super().__init__(dial, "", group, stack)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from broker.headless import digest
 from broker.headless.digest import Digest, parse, read, watch
+from broker.headless.inbox import Inbox
 from broker.headless.session import Heard, Session
-from broker.headless.wire import Wire
 from broker.spice.constants import ChannelType
 from broker.spice.pixels import Pixels
 from broker.spice.screen import Painted, Rect
@@ -121,7 +121,7 @@ class Watched(Session):
     looks = 0
 
     def __init__(self, group: asyncio.TaskGroup, stack: contextlib.AsyncExitStack) -> None:
-        async def dial() -> Wire:
+        async def dial() -> Inbox:
             raise AssertionError
 
         super().__init__(dial, "", group, stack)
