@@ -1,7 +1,7 @@
-"""A terminal that is given back though whoever had it was killed: a small process waits for that.
+"""What is put in order though whoever had to was killed: a terminal, say. A shell waits for that.
 
-It is a shell that reads one word and costs nothing meanwhile. The word is said when the terminal
-was given back as it should be; a pipe that ends without it means that nobody is left to do so.
+It reads one word and costs nothing meanwhile. The word is said when everything is as it should be;
+a pipe that ends without it means that nobody is left to see to that.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 RESETS: Final = (
@@ -21,7 +21,8 @@ RESETS: Final = (
 
 Source: XTerm Control Sequences; the kitty keyboard protocol."""
 SECONDS: Final = 5.0
-_HELPER: Final = 'read -r word; [ "$word" = left ] || { stty "$1" <&1; printf "$2"; }'
+_HELPER: Final = 'read -r word; if [ "$word" != left ]; then\n{deed}\nfi'
+_GIVE_BACK: Final = 'stty "$1" <&1; printf "$2"'
 
 
 @contextlib.contextmanager
@@ -34,19 +35,6 @@ def kept(fd: int, resets: str = RESETS) -> Iterator[None]:
         fd: Open on the terminal, before it is made raw.
         resets: What `printf` shall write to it then.
     """
-    helper = _started(fd, resets)
-    try:
-        yield
-    finally:
-        if helper is not None and helper.stdin is not None:
-            with contextlib.suppress(OSError):
-                helper.stdin.write(b"left\n")
-                helper.stdin.close()
-            helper.wait()
-
-
-def _started(fd: int, resets: str) -> subprocess.Popen[bytes] | None:
-    """A process of a session of its own, which neither Ctrl+C nor a hang-up reaches."""
     try:
         saved = subprocess.run(
             ["stty", "-g"],  # noqa: S607 - the PATH's, like every other program of ours
@@ -58,16 +46,61 @@ def _started(fd: int, resets: str) -> subprocess.Popen[bytes] | None:
         ).stdout.strip()
         terminal = os.open(os.ttyname(fd), os.O_RDWR | os.O_NOCTTY)
     except (OSError, subprocess.SubprocessError):
-        return None
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(if_killed(_GIVE_BACK, saved, resets, output=terminal))
+        finally:
+            os.close(terminal)
+        yield
+
+
+@contextlib.contextmanager
+def if_killed(
+    deed: str,
+    *arguments: str,
+    output: int = subprocess.DEVNULL,
+    env: Mapping[str, str] | None = None,
+) -> Iterator[None]:
+    """Have a shell do something if this process ends inside the block, and only then.
+
+    The shell is in a session of its own, which neither Ctrl+C nor a hang-up reaches. Where there
+    is none, the block runs without that.
+
+    Args:
+        deed: A command line for the shell; a constant of ours.
+        arguments: What stands for `$1`, `$2` and so on in it.
+        output: Where what it says goes.
+        env: Its environment; ours when None.
+    """
     try:
-        return subprocess.Popen(  # noqa: S603 - our own words, and those of stty
-            ["/bin/sh", "-c", _HELPER, "broker-terminal", saved, resets],
+        helper = subprocess.Popen(  # noqa: S603 - our own words
+            ["/bin/sh", "-c", _HELPER.format(deed=deed), "broker-waits", *arguments],
             stdin=subprocess.PIPE,
-            stdout=terminal,
+            stdout=output,
             stderr=subprocess.DEVNULL,
+            env=env,
             start_new_session=True,
         )
     except OSError:
-        return None
+        yield
+        return
+    try:
+        yield
     finally:
-        os.close(terminal)
+        assert helper.stdin is not None
+        with contextlib.suppress(OSError):
+            helper.stdin.write(b"left\n")
+            helper.stdin.close()
+        _awaited(helper)
+
+
+def _awaited(helper: subprocess.Popen[bytes]) -> None:
+    """See it end; one that does not must not keep a person from their shell."""
+    try:
+        helper.wait(SECONDS)
+    except subprocess.TimeoutExpired:
+        helper.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            helper.wait(SECONDS)

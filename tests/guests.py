@@ -26,7 +26,7 @@ needs_qemu = pytest.mark.skipif(QEMU is None, reason="QEMU is not installed")
 DEAF = (b"\xf4\xeb\xfd".ljust(510, b"\0") + b"\x55\xaa").ljust(demo.IMAGE_BYTES, b"\0")
 """The image of a guest that only halts: it never hears the power button."""
 
-TEST_PATIENCE = Patience(start=30, answer=5, end=5, gone=10, lock=30)
+TEST_PATIENCE = Patience(start=90, answer=10, end=30, gone=60, lock=90)
 """For machines that are busy with other tests."""
 
 
@@ -113,12 +113,12 @@ class Serial:
         self._reader = reader
         self._writer = writer
 
-    async def until(self, expected: bytes, *, timeout: float = 30) -> bytes:
+    async def until(self, expected: bytes, *, timeout: float = 60) -> bytes:
         """What the guest says up to and including `expected`."""
         async with asyncio.timeout(timeout):
             return await self._reader.readuntil(expected)
 
-    async def line(self, *, timeout: float = 30) -> bytes:
+    async def line(self, *, timeout: float = 60) -> bytes:
         """The next line, its end included; the demo guest's answers are lines."""
         return await self.until(b"\n", timeout=timeout)
 
@@ -157,7 +157,7 @@ async def running_guest(home: Home, spec: MachineSpec | None = None) -> AsyncIte
         await instance.kill()
 
 
-async def logged(path: Path, expected: bytes, *, timeout: float = 30) -> bytes:
+async def logged(path: Path, expected: bytes, *, timeout: float = 60) -> bytes:
     """Wait until a log holds `expected`; the whole log."""
     async with asyncio.timeout(timeout):
         while True:
@@ -185,7 +185,7 @@ def _read(path: Path) -> bytes:
 async def qmp(path: Path, command: str, arguments: dict[str, object] | None = None) -> object:
     """Ask a monitor one thing."""
     client = QMPClient("test")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await client.connect(str(path))
         try:
             return await client.execute(command, arguments)

@@ -19,7 +19,7 @@ BINARY = "qemu-system-x86_64"
 BARE = ("-machine", "none", "-nodefaults", "-display", "none")
 """No machine at all: up in a moment, and its monitor and SPICE server are real."""
 TICKET = "sesame-of-tests"
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 @dataclass(frozen=True)

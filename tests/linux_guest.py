@@ -107,7 +107,7 @@ async def running_linux(
         await instance.kill()
 
 
-async def run(guest: Guest, command: str, *, timeout: float = 30) -> str:
+async def run(guest: Guest, command: str, *, timeout: float = 60) -> str:
     """Type a command into the shell on COM1; what it printed."""
     mark = uuid.uuid4().hex
     # In two halves, so that the echo of the line is not taken for its end.

@@ -20,8 +20,9 @@ QUESTION: Final = b"\x1b[?u\x1b[c"
 """Its keyboard's flags, and then what every terminal answers: who it is (DA1).
 
 Source: the kitty keyboard protocol, "Detection of support for this protocol"."""
-ANSWER_SECONDS: Final = 0.2
-"""From the question on; a terminal that is slower is taken for one that can nothing more."""
+ANSWER_SECONDS: Final = 1.0
+"""From the question on, so that a long way to the terminal or a busy host is no matter; one that is
+slower is taken for one that can nothing more. All but the dumbest answer."""
 _MOST: Final = 4096
 _FLAGS: Final = re.compile(rb"\x1b\[\?\d+u")
 _WHO: Final = re.compile(rb"\x1b\[\?[\d;]*c")

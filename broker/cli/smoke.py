@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import tempfile
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +16,7 @@ from broker.cli.diagnostics import Exit
 from broker.cli.doctor import say, step_document
 from broker.cli.machine_options import add_machine, machine_fields
 from broker.cli.run import image_spec
+from broker.cli.smoke_home import fresh_home
 from broker.cli.smoke_seats import SEATS, needed
 from broker.clock import SystemClock
 from broker.errors import BrokerError, UsageError
@@ -177,27 +176,6 @@ def _directory(name: str | None) -> Path:
             f"{name or tempfile.gettempdir()} cannot hold the artefacts ({exc.strerror})",
             fix="Name another directory with --keep DIR",
         ) from exc
-
-
-@contextmanager
-def fresh_home() -> Iterator[Path]:
-    """A BROKER_HOME with nothing in it and a path short enough for sockets; removed at the end.
-
-    Settings in the environment are hidden, and the proxy takes a free port, so that a broker
-    which is in use on this host is left alone.
-    """
-    before = {name: value for name, value in os.environ.items() if name.startswith("BROKER_")}
-    home = Path(tempfile.mkdtemp(prefix="cb", dir="/tmp"))
-    for name in before:
-        del os.environ[name]
-    os.environ |= {"BROKER_HOME": str(home), "BROKER_PROXY_TLS_PORT": "0"}
-    try:
-        yield home
-    finally:
-        for name in ("BROKER_HOME", "BROKER_PROXY_TLS_PORT"):
-            del os.environ[name]
-        os.environ |= before
-        shutil.rmtree(home, ignore_errors=True)
 
 
 SMOKE = Verb(

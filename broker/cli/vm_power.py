@@ -18,7 +18,7 @@ from broker.cli.args import Parser, Verb, seconds_or_zero
 from broker.cli.call import Call
 from broker.cli.diagnostics import Exit, error_document, exit_for, is_terminal
 from broker.cli.vm import OFF, find_vm, say_machine
-from broker.errors import BrokerError, NotFound, UsageError
+from broker.errors import BrokerError, NotFound, StoreError, UsageError
 from broker.human import one_line
 
 if TYPE_CHECKING:
@@ -105,13 +105,20 @@ def _to_each(call: Call, args: Namespace, act: Callable[[Service], Act]) -> Exit
         )
 
     results = call.ask(ask)
-    if alone:
-        _, what = results[0]
-        if isinstance(what, BrokerError):
-            raise what
-        say_machine(call, what)
-        return Exit.DONE
-    return _say_all(call, results, jsonable.vm)
+    return _say_one(call, results) if alone else _say_all(call, results, jsonable.vm)
+
+
+def _say_one(call: Call, results: Sequence[Result]) -> Exit:
+    """What came of the only one.
+
+    Raises:
+        BrokerError: That did.
+    """
+    _, what = results[0]
+    if isinstance(what, BrokerError):
+        raise what
+    say_machine(call, what)
+    return Exit.DONE
 
 
 def _say_all(
@@ -174,6 +181,48 @@ def _stop(call: Call, args: Namespace) -> Exit:
         )
 
     return _to_each(call, args, lambda _: stop)
+
+
+# --- vm kill -----------------------------------------------------------------------------------
+
+
+def _kill(call: Call, args: Namespace) -> Exit:
+    """Kill them; a database that cannot be used is told of, and holds up nothing."""
+    try:
+        return _to_each(call, args, lambda _: lambda service, vm: _killed(call, service, vm))
+    except StoreError as problem:  # it cannot be opened at all
+        _say_unwritten(call, problem)
+    results = call.alone(lambda: _by_hand(args.vms))
+    if len(results) == 1 and not is_pattern(args.vms[0]):
+        return _say_one(call, results)
+    if not call.out.json:
+        for _, what in results:
+            if not isinstance(what, BrokerError):
+                say_machine(call, what)
+    return _say_all(call, results, jsonable.vm)
+
+
+async def _killed(call: Call, service: Service, machine: Machine) -> Machine:
+    try:
+        return await service.kill(machine.key)
+    except StoreError as problem:
+        ((_, what),) = await _by_hand([machine.key.uuid])
+        if isinstance(what, NotFound):  # a hypervisor's
+            raise
+        if isinstance(what, BrokerError):
+            raise what from problem
+        _say_unwritten(call, problem)
+        return what
+
+
+async def _by_hand(references: Sequence[str]) -> list[Result]:
+    from broker.runtime import emergency
+
+    return await emergency.kill(references)
+
+
+def _say_unwritten(call: Call, problem: StoreError) -> None:
+    call.talk.note(f"killing without the database, which cannot be told of it: {problem.what}")
 
 
 # --- vm delete ---------------------------------------------------------------------------------
@@ -263,7 +312,7 @@ def _is_sure(call: Call, machines: Sequence[Machine], args: Namespace) -> bool:
 
 START = Verb(_vms, _switching(lambda service, vm: service.start(vm.key)))
 STOP = Verb(_stop_arguments, _stop)
-KILL = Verb(_vms, _switching(lambda service, vm: service.kill(vm.key)))
+KILL = Verb(_vms, _kill)
 PAUSE = Verb(_vms, _switching(lambda service, vm: service.pause(vm.key)))
 RESUME = Verb(_vms, _switching(lambda service, vm: service.resume(vm.key)))
 RESET = Verb(_vms, _switching(lambda service, vm: service.reset(vm.key)))

@@ -20,8 +20,8 @@ from broker.model import ProxyStatus
 from broker.runtime import announce
 from broker.runtime.proxy_file import AlreadyServing, read_status
 
-START_SECONDS = 20.0
-"""How long a supervisor may take to serve: its imports, keys and first worker."""
+START_SECONDS = 60.0
+"""How long a supervisor may take to serve: imports, keys, first worker; on a busy machine."""
 
 END = b"end\n"
 """Said on the lease: end the sessions now."""

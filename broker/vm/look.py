@@ -23,11 +23,13 @@ from broker.vm.monitor import CommandRefused, MonitorGone, query_status
 from broker.vm.paths import VmPaths
 from broker.vm.process import Process
 
-LOOK_SECONDS: Final = 1.0
+LOOK_SECONDS: Final = 3.0
+"""A guest under TCG or a busy host makes QEMU slow to answer; that is no trouble yet."""
 STARTING_SECONDS: Final = 30.0
 """For how long a silent QEMU, of which nobody noted that it was up, counts as starting."""
-ENDING_SECONDS: Final = 0.5
-"""How long QEMU may take from closing its monitor to its end."""
+ENDING_SECONDS: Final = 3.0
+"""How long QEMU may take from closing its monitor to its end, and the shell that waits for it from
+there to its note of how; whoever waits is told when they have gone."""
 LOG_TAIL_BYTES: Final = 8192
 TAKEN: Final = "another program holds its monitor; a second one answers"
 BAD_CAUSES: Final = {

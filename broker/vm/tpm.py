@@ -22,7 +22,7 @@ from broker.vm.paths import VmPaths, cannot_use, make_private
 from broker.vm.process import Process
 
 SWTPM: Final = "swtpm"
-START_SECONDS: Final = 10.0
+START_SECONDS: Final = 30.0
 END_SECONDS: Final = 5.0
 LOG_NAME: Final = "tpm.log"
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 BROKER = (sys.executable, "-P", "-c", "from broker.cli.main import entry; entry()")
-SECONDS = 50.0
+SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -103,4 +103,4 @@ def a_display(program: str) -> Iterator[str]:
         number = numbers.readline().strip()
     yield f":{number}"
     screen.terminate()
-    screen.wait(20)
+    screen.wait(90)

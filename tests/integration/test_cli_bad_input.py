@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from broker.model import SourceName
 from broker.store.store import Store
 from tests.guests import needs_qemu
 from tests.integration.cli import broker, environment, running
+from tests.integration.test_serving import is_running
 
 
 def static(source: str, *, number: int = 1, port: object = 5999, more: str = "ticket: tick") -> str:
@@ -203,6 +205,24 @@ def test_a_locked_image_is_told_by_qemu_itself(tmp_path: Path) -> None:
         assert broker("vm", "kill", "one").code == 0
 
 
+@needs_qemu
+@pytest.mark.qemu
+@pytest.mark.parametrize("words", [("demo",), ("de*", "--json")], ids=["name", "pattern"])
+def test_a_vm_is_killed_though_the_database_cannot_be_opened(
+    words: tuple[str, ...], locations: Locations
+) -> None:
+    started = broker("run", "--demo", "--headless", "--json")
+    assert started.code == 0, started.err
+    with closing(sqlite3.connect(locations.database)) as later:
+        later.execute("PRAGMA user_version = 9999")
+    assert broker("vm", "pause", "demo").code == 1
+    said = broker("vm", "kill", *words)
+    assert (said.code, "killing without the database" in said.err) == (0, True)
+    assert "demo" in said.out
+    assert "stopped" in said.out
+    assert not is_running(int(str(started.document["pid"])))
+
+
 # --- this host -----------------------------------------------------------------------------------
 
 
@@ -267,6 +287,6 @@ def test_what_a_broker_was_killed_before_listing_is_listed_by_the_next(
 def test_two_brokers_at_once_lose_nothing(one_console: Locations) -> None:
     words = ("export-vv", "web", "-o", "-")
     with running(*words) as first, running(*words) as second:
-        said = [process.communicate(timeout=50) for process in (first, second)]
+        said = [process.communicate(timeout=120) for process in (first, second)]
     assert [(out.partition("\n")[0], err) for out, err in said] == [("[virt-viewer]", ANY)] * 2
     assert len(broker("events", "--json").rows) >= 2

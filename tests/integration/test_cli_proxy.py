@@ -25,7 +25,7 @@ def any_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BROKER_PROXY_TLS_PORT", "0")
 
 
-def until(holds: Callable[[], bool], seconds: float = 40.0) -> None:
+def until(holds: Callable[[], bool], seconds: float = 90.0) -> None:
     """Look again and again until something holds."""
     end = time.monotonic() + seconds
     while not holds():
@@ -37,7 +37,7 @@ def until(holds: Callable[[], bool], seconds: float = 40.0) -> None:
 def test_a_script_can_wait_for_the_proxy_and_end_it() -> None:
     assert broker("status", "--json").code == 4
     with running("serve", "--json") as serving:
-        waited = broker("status", "--wait", "40", "--json")
+        waited = broker("status", "--wait", "90", "--json")
         assert waited.code == 0
         seen = waited.document
         assert (seen["serving"], seen["pid"]) == (True, serving.pid)
@@ -50,7 +50,7 @@ def test_a_script_can_wait_for_the_proxy_and_end_it() -> None:
         second = broker("serve", "--json")
         assert (second.code, second.error["error"]) == (1, "already-serving")
         serving.send_signal(signal.SIGTERM)
-        assert serving.wait(40) == 0
+        assert serving.wait(90) == 0
     assert broker("status", "--json").document["serving"] is False
 
 
@@ -64,7 +64,7 @@ def test_ctrl_c_ends_what_goes_on_without_a_traceback(words: tuple[str, ...], co
         assert process.stdout is not None
         assert process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=40)
+        _, said = process.communicate(timeout=90)
     assert process.returncode == code
     assert "Traceback" not in said
 
@@ -72,7 +72,7 @@ def test_ctrl_c_ends_what_goes_on_without_a_traceback(words: tuple[str, ...], co
 @pytest.mark.usefixtures("any_port")
 def test_every_process_of_serve_logs_json_when_it_is_told_to() -> None:
     with running("serve", "--log-format", "json") as serving:
-        port = broker("status", "--wait", "40", "--json").document["tls_port"]
+        port = broker("status", "--wait", "90", "--json").document["tls_port"]
         assert isinstance(port, int)
         with socket.create_connection(("127.0.0.1", port)) as stranger:
             stranger.sendall(b"GET / HTTP/1.0\r\n\r\n")
@@ -80,7 +80,7 @@ def test_every_process_of_serve_logs_json_when_it_is_told_to() -> None:
                 pass
         until(lambda: len(broker("events", "--json").rows) >= 2)
         serving.send_signal(signal.SIGTERM)
-        _, said = serving.communicate(timeout=40)
+        _, said = serving.communicate(timeout=90)
     lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     (refused,) = [line for line in lines if line.get("event") == "session.refused"]
     assert (refused["verdict"], refused["level"]) == ("refused", "info")
@@ -131,7 +131,7 @@ def test_open_hosts_a_proxy_for_as_long_as_the_viewer_lives(
     finally:
         with contextlib.suppress(ProcessLookupError):  # it may have ended with its session
             os.kill(opened["pid"], signal.SIGTERM)
-    assert opening.wait(40) == 0
+    assert opening.wait(90) == 0
     opening.stdout.close()
     until(lambda: broker("status").code == 4)
     assert list((locations.runtime_dir / "viewer").glob("*.vv")) == []

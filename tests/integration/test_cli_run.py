@@ -33,7 +33,7 @@ def image(tmp_path: Path) -> Iterator[Path]:
         broker("vm", "kill", str(row["name"]))
 
 
-def said_on_serial(name: str, text: str, seconds: float = 40.0) -> bool:
+def said_on_serial(name: str, text: str, seconds: float = 90.0) -> bool:
     """Whether the guest says that before long."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -99,7 +99,7 @@ def terminal() -> Iterator[tuple[int, int]]:
     os.close(ours)
 
 
-def until_it_says(ours: int, expected: bytes, seconds: float = 60.0) -> bytes:
+def until_it_says(ours: int, expected: bytes, seconds: float = 90.0) -> bytes:
     """What a program says on a terminal, up to and beyond that."""
     said, end = b"", time.monotonic() + seconds
     while expected not in said:
@@ -129,7 +129,7 @@ def test_a_vm_of_the_moment_is_talked_to_and_forgotten_when_its_console_is_left(
         with contextlib.suppress(OSError):  # it has gone, and its end of the terminal with it
             while os.read(ours, 4096):
                 pass
-        assert process.wait(60) == 0
+        assert process.wait(90) == 0
     finally:
         process.kill()
         process.wait()
@@ -149,7 +149,7 @@ def test_a_vm_of_the_moment_is_stopped_by_ctrl_c(image: Path) -> None:
     directory = Path(os.environ["BROKER_HOME"]) / "data" / "vms" / "my-disk"
     assert (directory / "disk1.qcow2").exists()
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
+    assert process.wait(90) == 130
     process.stdout.close()
     assert broker("vm", "list", "--json").rows == []
     assert not Path(f"/proc/{started['pid']}").exists()

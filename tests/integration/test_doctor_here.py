@@ -24,7 +24,7 @@ from tests.hand import BARE, TICKET, ByHand, by_hand, certificates, short_direct
 from tests.integration.cli import broker
 from tests.stopping import hold
 
-pytestmark = [pytest.mark.qemu, needs_qemu, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.qemu, needs_qemu]
 
 
 @pytest.fixture

@@ -150,7 +150,6 @@ async def test_a_viewer_that_does_not_read_for_minutes_harms_nobody(tmp_path: Pa
         await Person.at(rig, *slow, "again")
 
 
-@pytest.mark.timeout(120)
 async def test_two_thousand_who_never_finish_leave_a_session_alone(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 4096 if hard == resource.RLIM_INFINITY else min(4096, hard)
@@ -165,7 +164,7 @@ async def test_two_thousand_who_never_finish_leave_a_session_alone(tmp_path: Pat
                 idler = socket.socket()
                 idlers.append(idler)
                 idler.setblocking(False)
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     await loop.sock_connect(idler, ("127.0.0.1", rig.port))
                 if number % 4 == 1:  # some begin, and say no more
                     with contextlib.suppress(OSError):

@@ -19,7 +19,7 @@ from broker.spice.constants import ChannelType
 from tests.guests import needs_qemu
 from tests.integration.cli import broker, running
 
-pytestmark = [needs_qemu, pytest.mark.qemu, pytest.mark.timeout(240)]
+pytestmark = [needs_qemu, pytest.mark.qemu]
 
 OPTIONAL = {ChannelType.RECORD, ChannelType.USBREDIR, ChannelType.PORT, ChannelType.WEBDAV}
 ANSWER = ANSWERS[1].decode()
@@ -30,7 +30,7 @@ FOLDERS = (
 )
 
 
-def until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
+def until(holds: Callable[[], bool], seconds: float = 90.0) -> None:
     """Look again and again until something holds."""
     end = time.monotonic() + seconds
     while not holds():
@@ -49,7 +49,7 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     assert made.code == 0, made.err
     try:
         with running("serve"):
-            assert broker("status", "--wait", "40").code == 0
+            assert broker("status", "--wait", "90").code == 0
             yield "demo"
     finally:
         broker("vm", "kill", "demo")

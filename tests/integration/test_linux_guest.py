@@ -29,7 +29,6 @@ from tests.linux_guest import (
 pytestmark = [
     pytest.mark.qemu,
     pytest.mark.slow,
-    pytest.mark.timeout(300),
     needs_qemu,
     needs_linux,
 ]

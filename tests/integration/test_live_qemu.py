@@ -21,7 +21,7 @@ from tui.live.letters import CP437, Page, Reader
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
 
-PATIENCE = 45.0
+PATIENCE = 60.0
 ALL_GLYPHS = bytes.fromhex("b80300cd10b401b90020cd10b800b88ec031ffb80007abfec075fbf4ebfd")
 """Boots, hides the cursor, and writes all 256 signs to the text screen, grey on black."""
 

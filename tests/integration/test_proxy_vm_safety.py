@@ -78,7 +78,6 @@ async def behind_the_proxy(
             yield qemu, rig, target, PASSWORD if spice else ""
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("who", ["display", "everything"])
 @pytest.mark.parametrize("backend", ["tcp", "hand-over"])
 async def test_a_display_may_vanish_at_every_byte(backend: str, who: str, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from broker.spice.constants import ChannelType
 from tests.guests import needs_qemu, qmp
 from tests.integration.cli import BROKER, a_display, broker, environment
 
-pytestmark = [needs_qemu, pytest.mark.qemu, pytest.mark.timeout(120)]
+pytestmark = [needs_qemu, pytest.mark.qemu]
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def white_pixels(display: str) -> int:
     return sum(shot[at : at + row].count(b"\xff" * 3 * 180) for at in range(0, len(shot), row))
 
 
-def until(holds: object, seconds: float = 60.0) -> None:
+def until(holds: object, seconds: float = 90.0) -> None:
     end = time.monotonic() + seconds
     assert callable(holds)
     while not holds():

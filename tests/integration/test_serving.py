@@ -42,7 +42,7 @@ async def hosted(
 
 async def until(condition: Callable[[], object]) -> None:
     """Files and processes of others tell nobody when they change, so this one looks."""
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - another process changes it
             await asyncio.sleep(0.02)  # nothing tells us
 
@@ -65,7 +65,7 @@ def tls_hello(status: ProxyStatus, locations: Locations) -> str:
     assert identity is not None
     context = ssl.create_default_context(cadata=identity.ca_pem)
     with (
-        socket.create_connection(("127.0.0.1", status.tls_port or 0), timeout=10) as raw,
+        socket.create_connection(("127.0.0.1", status.tls_port or 0), timeout=90) as raw,
         context.wrap_socket(raw, server_hostname="localhost") as secured,
     ):
         return secured.version() or ""

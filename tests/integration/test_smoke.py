@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,15 @@ from broker import demo
 from broker.cli.smoke_seats import needed
 from broker.errors import UsageError
 from tests.guests import DEAF, needs_qemu
-from tests.integration.cli import broker, environment
+from tests.integration.cli import BROKER, broker, environment
+from tests.integration.test_latency import until
 
 
 @needs_qemu
 @pytest.mark.qemu
 def test_every_step_holds_and_nothing_is_left_behind(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
-    said = broker("smoke", "--keep", str(kept), "--json")
+    said = broker("smoke", "--budget", "120", "--keep", str(kept), "--json", seconds=270)
     assert said.code == 0, said.out + said.err
     assert said.document["ok"] is True
     assert {step["mark"] for step in said.document["steps"]} <= {"ok", "warn"}  # type: ignore[attr-defined]  # a list of objects
@@ -39,7 +41,6 @@ def test_every_step_holds_and_nothing_is_left_behind(tmp_path: Path) -> None:
 @needs_qemu
 @pytest.mark.qemu
 @pytest.mark.viewer
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("client", ["ryll", "remote-viewer"])
 def test_another_viewer_does_it_too(client: str, tmp_path: Path) -> None:
     try:
@@ -47,8 +48,8 @@ def test_another_viewer_does_it_too(client: str, tmp_path: Path) -> None:
     except UsageError as exc:
         pytest.skip(str(exc))
     kept = tmp_path / "kept"
-    words = ("--client", client, "--budget", "90", "--keep", str(kept), "--json")
-    said = broker("smoke", *words, seconds=200)
+    words = ("--client", client, "--budget", "120", "--keep", str(kept), "--json")
+    said = broker("smoke", *words, seconds=270)
     assert said.code == 0, said.out + said.err
     assert (kept / "screen.png").read_bytes().startswith(b"\x89PNG")
     assert (kept / "viewer.log").exists()
@@ -56,21 +57,19 @@ def test_another_viewer_does_it_too(client: str, tmp_path: Path) -> None:
 
 @needs_qemu
 @pytest.mark.qemu
-@pytest.mark.timeout(240)
 def test_an_image_of_ones_own(tmp_path: Path) -> None:
     image, kept = tmp_path / "disk.img", tmp_path / "kept"
     image.write_bytes(demo.image_bytes())
     before = image.read_bytes()
     words = ("--format", "raw", "--banner", demo.BANNER.decode().strip(), "--accel", "tcg")
-    more = ("-m", "64M", "--budget", "90", "--keep", str(kept), "--json")
-    said = broker("smoke", "--image", str(image), *words, *more, seconds=200)
+    more = ("-m", "64M", "--budget", "120", "--keep", str(kept), "--json")
+    said = broker("smoke", "--image", str(image), *words, *more, seconds=270)
     assert said.code == 0, said.out + said.err
     assert image.read_bytes() == before
 
 
 @needs_qemu
 @pytest.mark.qemu
-@pytest.mark.timeout(240)
 def test_a_guest_that_never_says_it_is_up_and_a_viewer_without_time_are_said(
     tmp_path: Path,
 ) -> None:
@@ -82,6 +81,38 @@ def test_a_guest_that_never_says_it_is_up_and_a_viewer_without_time_are_said(
     late = broker("smoke", "--budget", "0.001", "--keep", str(tmp_path), "--json")
     assert (late.code, late.document["failed"]) == (1, "connect")
     assert "--budget" in late.error["fix"]
+
+
+@needs_qemu
+@pytest.mark.qemu
+def test_one_that_is_killed_leaves_neither_its_guest_nor_its_home(tmp_path: Path) -> None:
+    """It never says that it is up, so there is time."""
+    image = tmp_path / "disk.img"
+    image.write_bytes(DEAF)
+    words = ("smoke", "--image", str(image), "--format", "raw", "--banner", "UP", "--accel", "tcg")
+    smoke = subprocess.Popen(
+        [*BROKER, *words, "--keep", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(TMPDIR=str(tmp_path)),
+    )
+    assert smoke.stdout is not None
+    try:
+        with smoke.stdout as said:
+            guest = next(filter(None, (re.search(r"is process (\d+)", line) for line in said)))
+            homes = {each for each in homes_of(guest[1]) if each.exists()}
+            assert len(homes) == 1
+            smoke.kill()
+    finally:
+        smoke.kill()
+        smoke.wait()
+    until(lambda: is_gone(guest[1]) and not any(each.exists() for each in homes))
+
+
+def homes_of(pid: str) -> set[Path]:
+    """Directories of `broker smoke` that a command line names."""
+    words = Path(f"/proc/{pid}/cmdline").read_text()
+    return {Path(each) for each in re.findall(r"/tmp/cb[^/,=\0]+", words)}
 
 
 @pytest.mark.parametrize(

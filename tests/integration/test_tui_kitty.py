@@ -67,7 +67,6 @@ async def leave_live(terminal: KittyTerminal) -> None:
 
 @needs_qemu
 @needs_nasm
-@pytest.mark.timeout(240)
 @pytest.mark.qemu
 async def test_keys_pastes_and_the_mouse_reach_the_guest_and_a_kill_leaves_nothing_behind(
     open_kitty: Open, guest: Recorder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.guests import needs_qemu
+from tests.integration.test_serving import is_running
 
 pytestmark = [
     pytest.mark.qemu,
@@ -23,7 +25,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux"),
 ]
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 ENTRY = "from broker.cli.main import entry; entry()"
 
 
@@ -64,8 +66,16 @@ class Terminal:
             time.sleep(0.05)
 
     def close(self) -> None:
-        """End the server."""
+        """End the server; what ran in it hangs up, and is waited for."""
+        programs: list[str] = []
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):  # it may have ended
+            pane = self.run("display-message", "-p", "#{pane_pid}").strip()
+            programs = Path(f"/proc/{pane}/task/{pane}/children").read_text().split()
         subprocess.run([*self._tmux, "kill-server"], capture_output=True, check=False)
+        deadline = time.monotonic() + PATIENCE
+        while any(is_running(int(pid)) for pid in programs):
+            assert time.monotonic() < deadline, f"{programs} did not hear that they were left"
+            time.sleep(0.05)
 
 
 @pytest.fixture
@@ -117,8 +127,9 @@ def test_from_an_empty_home_to_a_running_guest_a_file_and_back(
     terminal.press("e")
     terminal.wait("Write a .vv file for vm-1")
     terminal.press("Enter")
-    terminal.wait("Wrote")
     written = broker_home / "here" / "vm-1.vv"
+    terminal.wait(lambda _: written.exists())
+    terminal.wait("Write a .vv file", gone=True)
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
     assert "type=spice" in written.read_text()
 
@@ -129,7 +140,9 @@ def test_from_an_empty_home_to_a_running_guest_a_file_and_back(
 
     terminal.press("4")
     terminal.wait("machine.stopped")
-    terminal.press("1", "p")
+    terminal.press("1")
+    terminal.wait("machine.stopped", gone=True)
+    terminal.press("p")
     terminal.wait("Power: vm-1")
     terminal.press("D")
     terminal.wait("Delete vm-1?")
@@ -258,7 +271,6 @@ def moved(shown: str) -> list[str]:
     return re.findall(r"[\d.]+ [kM]?B", row[0]) if row else []
 
 
-@pytest.mark.timeout(240)
 def test_who_comes_second_is_asked_watches_and_takes_over_and_sees_what_the_first_moves(
     open_terminal: Callable[..., Terminal],
 ) -> None:

@@ -39,7 +39,6 @@ def names(broker_home: Path) -> list[str]:
     return asyncio.run(define())
 
 
-@pytest.mark.timeout(300)
 def test_fifty_are_started_and_stopped_at_once(names: list[str]) -> None:
     try:
         started = broker("vm", "start", "fleet-*", "--json", seconds=200)

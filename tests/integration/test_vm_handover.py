@@ -16,6 +16,7 @@ from broker.errors import NoConsole, VmUnresponsive
 from broker.vm import handover
 from broker.vm.monitor import MonitorGone
 from tests.guests import Guest, Home, needs_qemu, qmp
+from tests.hand import BARE, by_hand
 from tests.stopping import hold
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
@@ -29,7 +30,7 @@ MAIN = struct.pack("<4sIII", b"REDQ", 2, 2, 18 + 4) + struct.pack(
 async def link(end: socket.socket) -> bytes:
     """Ask for a link; the server's answer: header, result, key, capabilities."""
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await loop.sock_sendall(end, MAIN)
         answer = b""
         while len(answer) < 16 + 178:
@@ -67,14 +68,14 @@ async def test_one_that_is_broken_off_leaves_nothing_in_the_machine(demo_guest: 
         asking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             (await asking).close()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while descriptors(pid) > before:  # noqa: ASYNC110 - QEMU tells nobody
             await asyncio.sleep(0.01)
 
 
 async def test_twenty_at_once_queue_and_all_get_their_own(demo_guest: Guest) -> None:
     control = str(demo_guest.paths.ctl)
-    ends = await asyncio.gather(*(handover.hand_over(control) for _ in range(20)))
+    ends = await asyncio.gather(*(handover.hand_over(control, timeout=60) for _ in range(20)))
     answers = await asyncio.gather(*(link(end) for end in ends))
     for end in ends:
         end.close()
@@ -115,16 +116,10 @@ async def test_a_held_vm_is_unresponsive_and_goes_on_afterwards(demo_guest: Gues
 async def plain_qemu(home: Home) -> AsyncIterator[Path]:
     """The control monitor of a QEMU that somebody started by hand, without SPICE."""
     monitor = home.root / "hand.sock"
-    qemu = await asyncio.create_subprocess_exec(
-        *("qemu-system-x86_64", "-machine", "none", "-nodefaults", "-display", "none"),
-        *("-qmp", f"unix:{monitor},server=on,wait=off"),
-    )
-    async with asyncio.timeout(30):
-        while not monitor.exists():  # noqa: ASYNC110 - no event says so
-            await asyncio.sleep(0.01)
-    yield monitor
-    qemu.kill()
-    await qemu.wait()
+    async with by_hand(
+        home.root, *BARE, "-qmp", f"unix:{monitor},server=on,wait=off", ready=monitor
+    ):
+        yield monitor
 
 
 async def test_a_qemu_without_spice_has_no_console(plain_qemu: Path) -> None:

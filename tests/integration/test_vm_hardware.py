@@ -163,7 +163,7 @@ async def test_vnc_is_a_socket_of_ours_and_spice_is_gone(home: Home) -> None:
     async with running_guest(home, replace(home.spec(), vnc=True, agent=True, sound=True)) as guest:
         vnc = await qmp(guest.paths.qmp, "query-vnc")
         reader, writer = await asyncio.open_unix_connection(guest.paths.vnc)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert (await reader.readline()).startswith(b"RFB 003.008")
         writer.close()
         await writer.wait_closed()

@@ -125,7 +125,7 @@ def _instance(machine: Machine, spec: MachineSpec) -> Instance:
 
 async def _ours(instance: Instance) -> list[int]:
     """Its QEMUs, once one that lost against another has ended."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(found := qemus_of(instance)) > 1:  # noqa: ASYNC110 - no event says so
             await asyncio.sleep(0.01)
     return found

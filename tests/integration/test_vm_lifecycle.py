@@ -19,6 +19,10 @@ pytestmark = [pytest.mark.qemu, needs_qemu]
 
 SHORT = replace(TEST_PATIENCE, answer=0.3)
 """For monitors that are known not to answer."""
+FIRST_SILENT = replace(TEST_PATIENCE, answer=2.0)
+"""For one that does not answer, beside one that does."""
+HOPELESS = replace(SHORT, end=0.5)
+"""For a QEMU that is known not to end."""
 
 
 async def pid_of(instance: Instance) -> int:
@@ -29,7 +33,7 @@ async def pid_of(instance: Instance) -> int:
 
 async def reached(instance: Instance, state: State) -> None:
     """Wait until the VM is seen in that state."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await instance.look()).state is not state:  # noqa: ASYNC110 - no event says so
             await asyncio.sleep(0.01)
 
@@ -80,7 +84,7 @@ async def test_monitors_that_are_taken_mean_sigterm(home: Home) -> None:
 
 
 async def test_a_monitor_that_is_taken_has_a_second_one_beside_it(home: Home) -> None:
-    instance = replace(home.deaf(), patience=SHORT)
+    instance = replace(home.deaf(), patience=FIRST_SILENT)
     await instance.start()
     async with held(instance.paths.qmp):
         ending = await instance.stop(timeout=0.2)
@@ -88,7 +92,7 @@ async def test_a_monitor_that_is_taken_has_a_second_one_beside_it(home: Home) ->
 
 
 async def test_a_qemu_that_is_held_means_sigkill(demo_guest: Guest) -> None:
-    instance = replace(demo_guest.instance, patience=SHORT)
+    instance = replace(demo_guest.instance, patience=HOPELESS)
     hold(await pid_of(instance))
     ending = await instance.stop(timeout=0.2)
     assert (ending, (await instance.look()).state) == (Ending.KILLED, State.STOPPED)
@@ -202,7 +206,7 @@ async def test_a_qemu_that_is_held_is_unresponsive_and_says_by_what(demo_guest: 
 
 
 async def test_a_monitor_that_is_taken_is_told_from_a_qemu_that_hangs(demo_guest: Guest) -> None:
-    instance = replace(demo_guest.instance, patience=SHORT)
+    instance = replace(demo_guest.instance, patience=FIRST_SILENT)
     async with held(demo_guest.paths.qmp):
         seen = await instance.look()
     assert (seen.state, seen.reason) == (State.RUNNING, TAKEN)

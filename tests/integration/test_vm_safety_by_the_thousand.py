@@ -87,14 +87,12 @@ async def test_drawn_usb_devices_harm_a_machine_without_us(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", ELEVEN)
 async def test_each_of_the_eleven_harms_a_machine_without_us(name: str, tmp_path: Path) -> None:
     assert await _harm_of(ELEVEN[name], tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", KILL_BARE)
 async def test_such_usb_devices_harm_a_machine_without_us(name: str, tmp_path: Path) -> None:
     assert await _harm_of(USB[name], tmp_path)

@@ -29,7 +29,7 @@ from tests.stopping import hold
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
 
-SECONDS = 40.0
+SECONDS = 60.0
 BANNER = demo.BANNER.decode().strip()
 LEAVE = b"\x1d"
 
@@ -92,7 +92,7 @@ class Web:
         return broker(*words, env=environment(BROKER_HOME=str(self.home)), stdin=stdin)
 
     def serial(self, *words: str, stdin: str = "") -> Said:
-        return self.broker("vm", "serial", "web", *words, "--timeout", "20s", stdin=stdin)
+        return self.broker("vm", "serial", "web", *words, "--timeout", "60s", stdin=stdin)
 
     @contextmanager
     def terminal(self, *words: str, verb: str = "serial") -> Iterator[Terminal]:

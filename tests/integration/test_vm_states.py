@@ -17,8 +17,8 @@ from tests.stopping import hold
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
 
-QUICK = replace(TEST_PATIENCE, answer=0.5)
-"""For the looks at a QEMU that is known not to answer."""
+HOPELESS = replace(TEST_PATIENCE, answer=0.5, end=0.5)
+"""For a QEMU that is known neither to answer nor to end."""
 
 SLEEPS = b"\xba\x04\x06\xb8\x00\x24\xef"  # mov dx,604h; mov ax,2400h (S3); out dx,ax
 PANICS = b"\xba\x05\x05\xb0\x01\xee"  # mov dx,505h; mov al,1; out dx,al
@@ -36,13 +36,11 @@ def made(home: Home, code: bytes, *extra: str) -> Instance:
     """A VM of that guest, not started."""
     image = home.image("guest.img", sector(code))
     disk = Disk(str(image), "raw", DiskBus.SATA, snapshot=True)
-    return replace(
-        home.instance(disks=(disk,), extra_args=extra, allow_insecure=True), patience=QUICK
-    )
+    return home.instance(disks=(disk,), extra_args=extra, allow_insecure=True)
 
 
 async def running(home: Home) -> Instance:
-    return await started(replace(home.instance(), patience=QUICK))
+    return await started(home.instance())
 
 
 async def paused(home: Home) -> Instance:
@@ -57,9 +55,7 @@ async def not_begun(home: Home) -> Instance:
 
 async def off_in_qemu(home: Home) -> Instance:
     spec = home.spec()
-    instance = await started(
-        replace(home.instance(spec, extra_args=("-no-shutdown",)), patience=QUICK)
-    )
+    instance = await started(home.instance(spec, extra_args=("-no-shutdown",)))
     await logged(instance.paths.serial_log, demo.BANNER)
     await qmp(instance.paths.qmp, "system_powerdown")
     return instance
@@ -149,7 +145,7 @@ CASES = {
 
 async def reached(instance: Instance, *states: State) -> str:
     """Wait until the VM is seen in one of these states; the reason that is given."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (seen := await instance.look()).state not in states:  # noqa: ASYNC110 - see above
             await asyncio.sleep(0.01)
     return seen.reason
@@ -174,12 +170,12 @@ async def test_in_each_state_a_signal_is_seen_and_a_kill_is_told(
     case, instance = brought
     (pid,) = qemus_of(instance)
     hold(pid)
-    held = await reached(instance, State.UNRESPONSIVE)
+    held = await reached(replace(instance, patience=HOPELESS), State.UNRESPONSIVE)
     assert held == f"its QEMU is held by a signal; go on: kill -CONT {pid}"
     os.kill(pid, signal.SIGCONT)
     assert await reached(instance, case.state) == case.reason
     os.kill(pid, signal.SIGKILL)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (seen := await instance.look()).pid is not None:  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.01)
     assert (seen.state, seen.reason) == (State.CRASHED, "QEMU ended: killed by SIGKILL")
@@ -190,7 +186,7 @@ async def test_in_each_state_a_signal_is_seen_and_a_kill_is_told(
 async def test_in_each_state_it_can_be_stopped_and_one_held_by_a_signal_too(
     brought: tuple[Case, Instance],
 ) -> None:
-    _, instance = brought
+    instance = replace(brought[1], patience=HOPELESS)
     (pid,) = qemus_of(instance)
     hold(pid)
     said: list[str] = []

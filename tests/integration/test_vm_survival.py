@@ -64,7 +64,7 @@ async def other_broker(
 
 async def said(broker: asyncio.subprocess.Process, word: str) -> None:
     assert broker.stdout is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await broker.stdout.readuntil(f"{word}\n".encode())
 
 
@@ -79,7 +79,7 @@ async def defined(home: Home) -> AsyncIterator[Instance]:
 
 async def one_qemu(instance: Instance) -> list[int]:
     """The QEMUs of a VM, once those that lost against another have ended."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(found := qemus_of(instance)) > 1:  # noqa: ASYNC110 - no event says so
             await asyncio.sleep(0.01)
     return found
@@ -228,6 +228,6 @@ async def test_a_crowd_at_the_monitor_is_busy_and_not_dead(defined: Instance) ->
                 client = crowd.enter_context(socket.socket(socket.AF_UNIX))
                 client.setblocking(False)
                 client.connect(str(defined.paths.qmp))
-        seen = await replace(defined, patience=replace(defined.patience, answer=0.3)).look()
+        seen = await replace(defined, patience=replace(defined.patience, answer=2.0)).look()
     assert (seen.state, seen.reason) == (State.RUNNING, TAKEN)
     assert (await defined.look()).state is State.RUNNING

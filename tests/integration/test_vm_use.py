@@ -77,7 +77,7 @@ def _guess(kind: int, left: int, up: int, corner: int) -> int:
 
 async def shows(vm: RunningVm, colour: tuple[int, int, int]) -> Screenshot:
     """A picture in which the block has that colour; the screen follows within a tick of QEMU's."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             shot = await vm.screenshot()
             if pixel(shot, INSIDE) == colour:

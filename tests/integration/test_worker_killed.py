@@ -83,7 +83,7 @@ async def worker_for(
             pass_fds=inherited,
         )
     assert process.stdout is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         port = int(await process.stdout.readline())
     trusts = ssl.create_default_context(cafile=identity.ca_path)
     worker = Worker(process, Tls(port, trusts, "t0"))
@@ -138,7 +138,7 @@ def halted(made: Machine) -> Iterator[None]:
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait for what only the kernel knows."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.005)
 

@@ -39,13 +39,13 @@ async def test_channels_land_in_both_workers_and_are_one_session(house: House) -
 
 
 async def test_many_viewers_spread_over_both_workers(house: House) -> None:
-    held = set()
-    for _ in range(6):
-        viewer = await house.viewer()
-        held |= {house.holder(each) for each in viewer.all}
-        await viewer.main.close()
-        await house.ended()
-    assert held == set(house.status.workers)
+    held: set[int] = set()
+    async with asyncio.timeout(2 * SECONDS):
+        while held != set(house.status.workers):  # who accepts is up to the kernel
+            viewer = await house.viewer()
+            held |= {house.holder(each) for each in viewer.all}
+            await viewer.main.close()
+            await house.ended()
 
 
 @pytest.mark.parametrize("victim", ["owner", "other"])
@@ -122,8 +122,9 @@ async def test_taking_over_ends_the_other_session_cleanly_in_whatever_worker(hou
     one, two = house.status.workers
     first = await house.viewer_across(one, two)
     with stopped(one):
+        there = len(house.writers)
         opening = asyncio.ensure_future(house.viewer(LinkPolicy(occupied=WhenOccupied.TAKE_OVER)))
-        await asyncio.sleep(0.5)  # its MAIN is with the other worker, and waits
+        await until(lambda: len(house.writers) > there)  # its MAIN is with the other worker
     second = await opening
     for each in first.all:
         await each.reader.read()  # to a proper end: neither reset nor cut off
@@ -152,7 +153,9 @@ async def test_who_leaves_while_waiting_never_reaches_the_machine(house: House) 
     first = await house.viewer()
     token = await house.token(LinkPolicy(occupied=WhenOccupied.WAIT))
     waiting = await house.open(ChannelType.MAIN, token)
-    await asyncio.sleep(0.5)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(2.0):  # it shows its token, and waits for its turn
+            await waiting.until(MainReady)
     waiting.reset()
     await house.told("client-closed")
     await first.main.close()

@@ -145,7 +145,7 @@ async def test_lifecycle_events_are_told(driver: LibvirtDriver) -> None:
     await driver.machines()
     hearing = asyncio.ensure_future(driver.changes(told.put_nowait))
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             assert await told.get() is None
             await driver.switch(WEB, Ability.PAUSE)
             assert await told.get() == WEB

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -9,6 +10,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from textual import app as textual_app
+from textual import pilot as textual_pilot
+from textual.app import App
 from textual.pilot import Pilot
 
 from broker.model import Disk, DiskBus, MachineId, MachineSpec, Network
@@ -19,6 +23,13 @@ from tui.app import BrokerApp
 
 Drive = Callable[..., AbstractAsyncContextManager[Pilot[None]]]
 
+IDLE_SECONDS = 0.02
+"""What Textual takes for a rest."""
+LONGEST_SECONDS = 60.0
+"""An app that never rests is not waited for for ever."""
+TOAST_SECONDS = 600.0
+"""A toast stays until it is looked for: a slow machine looks later than Textual's five seconds."""
+
 
 @pytest.fixture(autouse=True)
 def still(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,6 +37,56 @@ def still(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
+
+
+async def idled(seconds: float) -> None:
+    """Wait until the event loop has had nothing to do for so long in all.
+
+    On a slow machine what is to happen in a pause takes longer than the pause; so what the loop
+    waits for its timers is counted, and not what it works, nor what it waits for a processor.
+    """
+    loop = asyncio.get_running_loop()
+    selector = loop._selector  # type: ignore[attr-defined]  # nothing else sees it rest
+    select, idle, end = selector.select, 0.0, loop.time() + LONGEST_SECONDS
+
+    def watched(timeout: float | None = None) -> object:
+        nonlocal idle
+        begun = loop.time()
+        try:
+            return select(timeout)
+        finally:
+            rested = loop.time() - begun
+            idle += rested if timeout is None else min(rested, timeout)
+
+    selector.select = watched
+    try:
+        while True:
+            await asyncio.sleep(seconds - idle)
+            if idle >= 0.95 * seconds or loop.time() > end:
+                return
+    finally:
+        selector.select = select
+
+
+async def pause(pilot: Pilot[None], delay: float | None = None) -> None:
+    """As Textual's own, by the time that an app rests."""
+    await pilot._wait_for_screen()
+    await idled(IDLE_SECONDS if delay is None else delay)
+    pilot.app.screen._on_timer_update()
+
+
+async def wait_for_idle(min_sleep: float = IDLE_SECONDS, max_sleep: float = 1) -> None:
+    """As Textual's own, which takes an app that gets no processor for one that rests."""
+    await idled(IDLE_SECONDS)
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses that are long enough on any machine, and toasts that stay."""
+    monkeypatch.setattr(Pilot, "pause", pause)
+    for module in (textual_app, textual_pilot):
+        monkeypatch.setattr(module, "wait_for_idle", wait_for_idle)
+    monkeypatch.setattr(App, "NOTIFICATION_TIMEOUT", TOAST_SECONDS)
 
 
 @pytest.fixture

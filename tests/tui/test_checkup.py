@@ -40,7 +40,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def until_shown(pilot: Pilot[None], words: str) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while words not in text_of(pilot):
             await pilot.pause(0.02)
 
@@ -60,11 +60,11 @@ async def test_a_look_that_hangs_holds_up_nobody_and_is_let_go(drive: Drive) -> 
     service = FakeService(steps=[FINE], slow={"diagnose": asyncio.Event()})
     async with drive(service, size=(160, 40)) as pilot:
         await pilot.press("down", "down")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not service.diagnosed:
                 await pilot.pause(0.02)
         await pilot.press("down", "down")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(set(service.diagnosed)) < 2:
                 await pilot.pause(0.02)
         assert "the way to its screen" not in text_of(pilot)

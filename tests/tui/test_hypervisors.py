@@ -13,7 +13,7 @@ from tests.fakes.service import FakeService, console
 from tests.tui.conftest import Drive, settle, text_of
 from tui.allowed import why_not
 
-SECONDS = 30.0
+SECONDS = 60.0
 CAN = dict.fromkeys(
     (
         Ability.START,

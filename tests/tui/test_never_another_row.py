@@ -116,7 +116,7 @@ async def burst(app: BrokerApp, service: FakeService, pilot: Pilot[None], text: 
     meant = [app.catalog.row(number).machine.name for number in found]
     for key in ("slash", *text, "enter", "j", "o", "f1"):
         app.post_message(events.Key(NAMES.get(key, key), key if len(key) == 1 else None))
-    async with asyncio.timeout(30):  # until the last key of them has been served
+    async with asyncio.timeout(60):  # until the last key of them has been served
         while not isinstance(app.screen, HelpScreen):
             await pilot.pause(0.01)
     await pilot.press("escape")
@@ -170,7 +170,7 @@ def test_a_key_that_waited_does_not_act_on_a_row_drawn_after_it_was_pressed() ->
             waiting = events.Key("o", "o")
             service.rows = listed([(0, State.RUNNING)])
             service.changed()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while not under_the_cursor(app):
                     await pilot.pause(0.01)
             await pilot.pause()

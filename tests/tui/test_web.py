@@ -11,7 +11,7 @@ from aiohttp import ClientSession, CookieJar, WSMsgType
 
 from tui.web import COOKIE, Guarded, listen
 
-SECONDS = 45.0
+SECONDS = 60.0
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def offered_by_bash(line: str, path: str, directory: Path) -> list[str]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=50,
+        timeout=120,
         cwd=directory,
         env={**os.environ, "PATH": path},
     )
@@ -92,7 +92,7 @@ def terminal(path_with_broker: str, tmp_path: Path) -> Iterator[int]:
     os.waitpid(child, 0)
 
 
-def read_until(descriptor: int, text: bytes, seconds: float = 40.0) -> bytes:
+def read_until(descriptor: int, text: bytes, seconds: float = 90.0) -> bytes:
     """What the terminal shows, until that stands there."""
     seen, until = b"", time.monotonic() + seconds
     while text not in seen:
@@ -113,4 +113,4 @@ def test_other_shells_can_read_their_script(shell: str, tmp_path: Path) -> None:
         pytest.skip(f"{shell} is not installed")
     script = tmp_path / "script"
     script.write_text(SCRIPTS[shell])
-    subprocess.run([shell, "-n", str(script)], check=True, timeout=50)
+    subprocess.run([shell, "-n", str(script)], check=True, timeout=90)

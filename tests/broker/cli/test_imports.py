@@ -33,7 +33,7 @@ def imported_by(*words: str) -> tuple[int, list[str], list[str]]:
             ["bash", "-c", f'exec "$@" 3>&{write}', "bash", sys.executable, "-c", CODE, *arguments],
             capture_output=True,
             pass_fds=(write,),
-            timeout=50,
+            timeout=120,
             check=True,
         )
     finally:

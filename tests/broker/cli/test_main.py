@@ -22,7 +22,7 @@ BROKER = (sys.executable, "-c", "from broker.cli.main import entry; entry()")
 
 def started(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*BROKER, *words], capture_output=True, text=True, input=stdin, timeout=50, check=False
+        [*BROKER, *words], capture_output=True, text=True, input=stdin, timeout=120, check=False
     )
 
 
@@ -180,7 +180,7 @@ def test_what_follows_the_dashes_is_not_ours(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_reader_that_leaves_is_no_error() -> None:
     script = f"set -o pipefail; {shlex.join(BROKER)} --help | head -n 1"
     ran = subprocess.run(
-        ["bash", "-c", script], capture_output=True, text=True, timeout=50, check=False
+        ["bash", "-c", script], capture_output=True, text=True, timeout=120, check=False
     )
     assert ran.stderr == ""
     assert ran.stdout.startswith("usage: broker")
@@ -192,7 +192,7 @@ def test_a_closed_pipe_is_found_out_and_forgiven() -> None:
     os.close(read)
     try:
         ran = subprocess.run(
-            [*BROKER, "--help"], stdout=write, stderr=subprocess.PIPE, timeout=50, check=False
+            [*BROKER, "--help"], stdout=write, stderr=subprocess.PIPE, timeout=120, check=False
         )
     finally:
         os.close(write)
@@ -215,7 +215,7 @@ def test_streams_that_are_full_or_closed_still_give_an_exit_code(
         ["bash", "-c", f"{shlex.join(BROKER)} {redirection}"],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=120,
         check=False,
     )
     assert (ran.returncode, ran.stdout) == (code, "")

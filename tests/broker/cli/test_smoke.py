@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.cli.smoke import fresh_home
+from broker.cli.smoke_home import fresh_home
 from tests.broker.cli.calling import called
 from tests.fakes.service import FakeService
 from tests.guests import needs_qemu

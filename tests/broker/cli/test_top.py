@@ -21,7 +21,7 @@ from tests.broker.cli.calling import called
 from tests.fakes.service import FakeService, console, session
 
 LIVE = session(console("web-01"), "abcdefabcdef", "192.0.2.9:51234")
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 def test_one_look_goes_down_a_pipe() -> None:

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
-from broker.errors import Unreachable
+from broker.errors import BrokerError, NotFound, StoreError, Unreachable
+from broker.model import Machine
+from broker.runtime import emergency
 from tests.broker.cli.calling import called, called_with
 from tests.fakes.service import FakeService
 
@@ -115,3 +117,53 @@ def test_a_vm_is_called_something_else() -> None:
     ran = called("vm rename db-01 db-02", service)
     assert (ran.code, ran.out) == (0, "db-02 is stopped\n")
     assert service.asked[0][0::2] == ("rename", "db-02")
+
+
+# --- a kill is not held up -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def by_hand(monkeypatch: pytest.MonkeyPatch) -> dict[str, Machine | BrokerError]:
+    """What killing without the database comes to, by uuid."""
+    found: dict[str, Machine | BrokerError] = {}
+
+    async def kill(references: list[str]) -> list[tuple[str, Machine | BrokerError]]:
+        return [(each, found.get(each, NotFound("no such VM here"))) for each in references]
+
+    monkeypatch.setattr(emergency, "kill", kill)
+    return found
+
+
+LOCKED = StoreError("The database is locked by another program")
+
+
+def test_a_kill_is_done_though_the_database_cannot_be_written(
+    by_hand: dict[str, Machine | BrokerError],
+) -> None:
+    service = FakeService()
+    service.failing["kill"] = LOCKED
+    machine = service.named("demo").machine
+    by_hand[machine.key.uuid] = machine
+    ran = called("vm kill demo", service)
+    assert (ran.code, ran.out.split()[0]) == (0, "demo")
+    assert "killing without the database" in ran.err
+    assert LOCKED.what in ran.err
+
+
+def test_a_kill_that_fails_by_hand_too_says_why(
+    by_hand: dict[str, Machine | BrokerError],
+) -> None:
+    service = FakeService()
+    service.failing["kill"] = LOCKED
+    by_hand[service.named("demo").machine.key.uuid] = Unreachable("The kernel holds it")
+    ran = called("vm kill demo", service)
+    assert (ran.code, "The kernel holds it" in ran.err) == (4, True)
+
+
+@pytest.mark.usefixtures("by_hand")
+def test_a_hypervisors_machine_is_not_looked_for_here() -> None:
+    service = FakeService()
+    service.failing["kill"] = LOCKED
+    ran = called("vm kill demo db-01", service)
+    assert ran.code == 1
+    assert ran.err.count(LOCKED.what) == 2

@@ -23,7 +23,7 @@ from broker.spice.client import AgentChanged, Event, Pinged
 from broker.spice.constants import ChannelType
 from broker.spice.screen import Painted, Rect
 
-SECONDS = 30.0
+SECONDS = 60.0
 A, B = 0x1E, 0x30
 
 

@@ -17,7 +17,7 @@ from broker.spice.pixels import Pixels
 from broker.spice.screen import Painted, Rect
 from tests.codes import modules
 
-SECONDS = 30.0
+SECONDS = 60.0
 SCALE = 3
 HASHES = b"".join(struct.pack("<BBI", tag, 4, 0) for tag in range(0x11, 0x19))
 

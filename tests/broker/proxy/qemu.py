@@ -11,6 +11,7 @@ import socket
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from random import SystemRandom
 from typing import Any
 
 from broker import demo
@@ -21,11 +22,18 @@ BINARY = "qemu-system-x86_64"
 PASSWORD = "sesame"
 
 
+_PORTS = iter(SystemRandom().sample(range(20_000, 32_000), 12_000))
+"""Below those that the kernel gives to whoever asks for any, drawn by each process for itself: a
+port of the kernel's choice may be another connection's before QEMU has got so far as to take it."""
+
+
 def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port that was free a moment ago, and is given to nobody here again."""
+    while True:
+        port = next(_PORTS)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 async def ask(monitor: Path, command: str, **arguments: object) -> Any:

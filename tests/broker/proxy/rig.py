@@ -27,7 +27,7 @@ from broker.proxy.tls import TlsServer
 from broker.spice.client import ChannelClient, Event, MainReady
 from broker.spice.constants import ChannelType
 
-SECONDS = float(os.environ.get("TEST_SECONDS", "40"))
+SECONDS = float(os.environ.get("TEST_SECONDS", "60"))
 """Nothing a test waits for takes longer; a hang fails here, with a traceback of the wait."""
 TOKEN = "token-of-a-test"
 N = TypeVar("N", bound=Notice)

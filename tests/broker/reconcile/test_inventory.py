@@ -409,7 +409,7 @@ async def test_a_source_that_tells_is_no_longer_heard_once_somebody_paused_it(
     await other.refresh()
     running = asyncio.ensure_future(inventory.run())
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await teller.listening.wait()
             await other.pause(LAB)
             await teller.left.wait()
@@ -437,7 +437,7 @@ async def test_what_a_source_tells_is_looked_at_without_waiting_for_its_turn(wor
     inventory = world.inventory()
     running = asyncio.ensure_future(inventory.run())
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await teller.listening.wait()
             teller.shows.append("new")
             teller.tell(None)

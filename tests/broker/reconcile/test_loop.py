@@ -35,7 +35,7 @@ class Looks:
         return None
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(5), self._more:
+        async with asyncio.timeout(60), self._more:
             await self._more.wait_for(lambda: len(self.seen) >= count)
 
 

@@ -383,7 +383,7 @@ async def test_a_store_that_is_locked_for_a_while_loses_nothing(
     async with writing(gate):
         gate.record(ChannelOpened(admission.session, "main", PEER))
         gate.record(Traffic(admission.session, "main", 10, 1))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while stubborn.times:
                 gate.record(Traffic(admission.session, "main", 10, 1))
                 await asyncio.sleep(0)
@@ -439,7 +439,7 @@ async def test_a_session_somebody_asked_to_end_is_ended(
     ended: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
     task = asyncio.ensure_future(gate.watch_ends(lambda *said: ended.set_result(said)))
     store.ask_end(admission.session)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert await ended == (admission.session, "disconnected")
     task.cancel()
     await asyncio.wait([task])
@@ -465,7 +465,7 @@ async def test_a_clock_that_is_set_ends_no_session_and_loses_nothing(
     (session,) = store.sessions()
     assert (session.bytes_to_client, session.bytes_to_server) == (30, 3)
     clock.seconds += 3600  # as long as it was allowed, by the clock that never jumps
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not ended:  # noqa: ASYNC110 - it calls again and again
             await asyncio.sleep(0.001)
     assert ended[0] == (admission.session, "session-ttl")

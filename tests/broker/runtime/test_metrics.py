@@ -137,7 +137,7 @@ def port() -> Iterator[int]:
 def get(port: int, path: str = "/metrics", **headers: str) -> tuple[int, str]:
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=90) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as exc:
         with exc:
@@ -166,7 +166,7 @@ def test_a_page_of_another_host_is_shown_nothing(port: int) -> None:
 def test_it_can_only_be_read(port: int) -> None:
     request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", data=b"x=1")
     with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(request, timeout=20)
+        urllib.request.urlopen(request, timeout=90)
     with caught.value:
         assert caught.value.code == 405
 

@@ -84,7 +84,7 @@ async def hired(holder: SpareHolder) -> AsyncIterator[Callable[[], Worker]]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - another callback of this loop changes it
             await asyncio.sleep(0)
 

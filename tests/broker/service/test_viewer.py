@@ -34,7 +34,7 @@ def wait(pid: int, poll_seconds: float = 0.2) -> None:
     """Wait for the end of a process, for ten seconds at most."""
 
     async def waited() -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await ended(pid, poll_seconds=poll_seconds)
 
     asyncio.run(waited())

@@ -266,7 +266,7 @@ async def test_one_that_nobody_waits_for_any_more_ends_and_leaves_nothing(
             begun.set()
 
     task = asyncio.ensure_future(clone(definitions, spec, paths, "web-02", tell=heard))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await begun.wait()
     (scratch,) = paths.data.parent.glob(f"{SCRATCH}*")
     assert scratch.is_dir()

@@ -15,7 +15,7 @@ from broker.vm import vnc_door
 from broker.vm.vnc_door import Stranger, response, serve
 
 PASSWORD = b"sesame42"
-SECONDS = 30
+SECONDS = 60
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
