@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from broker.errors import BrokerError
 from broker.proxy import dial
 from broker.proxy.gate import Admission, BackendDenied, BackendUnreachable, Dialer
 from broker.proxy.leg import Leg, LegClosed
+from broker.proxy.session import Session
+from broker.proxy.stage import Patience, Stage
 from broker.spice.client_link import ClientEvent, ClientLink, LinkOffered, LinkRefused
 from broker.spice.constants import LinkError
 from broker.spice.errors import RemoteProtocolError
@@ -46,27 +47,35 @@ class Backend:
 
 
 async def open_backend(
-    dialer: Dialer, admission: Admission, mess: LinkMess, seconds: float
+    dialer: Dialer,
+    admission: Admission,
+    mess: LinkMess,
+    session: Session | None,
+    patience: Patience,
 ) -> Backend:
     """Dial and get as far as can be undone: no ticket is sent.
 
     Args:
         mess: What to ask the server for.
-        seconds: Time-out for all of it.
+        session: Its end ends this too.
+        patience: Time-out for all of it.
 
     Raises:
         BackendUnreachable: Nobody answers in time, or it does not speak SPICE.
         BackendDenied: It has no such channel.
         BrokerError: What the dialer raised.
+        SessionOver: The session ended meanwhile.
     """
     try:
-        async with asyncio.timeout(seconds):
+        with Stage(session, patience):
             leg = await dial.secured(await dialer.dial(admission.target))
             try:
                 link = ClientLink(mess)
                 await leg.send(link.data_to_send())
                 offered = await _next_event(leg, link)
                 assert isinstance(offered, LinkOffered)
+                if link.trailing():
+                    raise RemoteProtocolError("it goes on before it has our ticket")
                 sealed = seal(admission.ticket.encode(), offered.reply.public_key)
             except BaseException:
                 leg.close()
@@ -74,7 +83,7 @@ async def open_backend(
     except TimeoutError as exc:
         raise BackendUnreachable(
             f"The SPICE server of {admission.console or 'the console'} did not answer within "
-            f"{seconds:g} s",
+            f"{patience.seconds:g} s",
             fix="Check that the machine runs and is not stopped",
         ) from exc
     except (LegClosed, RemoteProtocolError) as exc:

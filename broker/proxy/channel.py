@@ -35,10 +35,12 @@ from broker.spice.wire import LinkMess
 FORGET_SECONDS: Final = 900.0
 """Without a bad token, after which an address is as any other."""
 
+_NAMES: Final = {int(kind): kind.name.lower() for kind in ChannelType}
+
 
 def channel_name(mess: LinkMess) -> str:
     """`main`, or type and id as people read them: `display.0`."""
-    kind = ChannelType(mess.channel_type).name.lower()
+    kind = _NAMES[mess.channel_type]
     return kind if mess.channel_type == ChannelType.MAIN else f"{kind}.{mess.channel_id}"
 
 
@@ -70,7 +72,7 @@ class Channels:
             admitted: Called once it has shown a good ticket.
             early: Bytes of the leg that were read already.
         """
-        viewer = Viewer(leg, peer, self.key, self._steps.limits.link_seconds, early=early)
+        viewer = Viewer(leg, peer, self.key, self._steps.link_patience, early=early)
         name = ""
         try:
             mess = await viewer.request()
@@ -129,7 +131,7 @@ class Channels:
 
     async def refuse_plain(self, leg: Leg, peer: Peer, *, early: bytes = b"") -> None:
         """Tell a viewer without TLS to come back with it; closes the leg."""
-        viewer = Viewer(leg, peer, self.key, self._steps.limits.link_seconds, early=early)
+        viewer = Viewer(leg, peer, self.key, self._steps.link_patience, early=early)
         try:
             await viewer.request()
             await viewer.refuse(LinkError.NEED_SECURED)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
 
 from broker.errors import BrokerError, Refused, StoreError
+from broker.proxy.connections import Life
 from broker.proxy.gate import ChannelClosed, ChannelOpened, ConnectionRefused, Gate, Traffic
 from broker.proxy.session import Session, SessionOver, Sessions
 from broker.proxy.words import (
@@ -45,7 +46,7 @@ async def open_desk(
     path: Path,
     sessions: Sessions,
     gate: Gate,
-    spawn: Callable[[Awaitable[None], str], None],
+    spawn: Callable[[Life, str], None],
     bad_token: Callable[[str], None],
 ) -> AsyncIterator[None]:
     """Answer on that socket while the body runs; whatever lies there is replaced.
@@ -90,7 +91,7 @@ class _Guest:
         self,
         sessions: Sessions,
         gate: Gate,
-        spawn: Callable[[Awaitable[None], str], None],
+        spawn: Callable[[Life, str], None],
         bad_token: Callable[[str], None],
         guests: set[_Guest],
     ) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 from dataclasses import replace
 
@@ -107,8 +108,8 @@ def _see_that_it_may_be(addresses: list[Address], port: int, policy: DialPolicy 
 
 
 async def _addresses(host: str, port: int, option: str) -> list[Address]:
-    if found := _numeric(host, port):
-        return [(family, address) for family, _, _, _, address in found]
+    if (family := _numeric(host)) is not None:
+        return [(family, (host, port))]
     loop = asyncio.get_running_loop()
     try:
         resolved = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -119,13 +120,14 @@ async def _addresses(host: str, port: int, option: str) -> list[Address]:
     return [(family, address) for family, _, _, _, address in resolved]
 
 
-def _numeric(host: str, port: int) -> list[tuple[int, int, int, str, tuple[str, int]]]:
-    """The address itself where `host` is one: asking the resolver costs a thread's turn."""
+@functools.lru_cache(256)
+def _numeric(host: str) -> int | None:
+    """The family of an address; None for a name: asking the resolver costs a thread's turn."""
     for family in (socket.AF_INET, socket.AF_INET6):
         with contextlib.suppress(OSError):
             socket.inet_pton(family, host)
-            return [(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port))]
-    return []
+            return family
+    return None
 
 
 def pinned(target: Target, sock: socket.socket) -> Target:

@@ -12,7 +12,6 @@ effect at once, also within a round. Linux only, as epoll is; `broker.proxy.watc
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
 import os
@@ -58,43 +57,40 @@ class HotSelector(selectors.EpollSelector):
 
     def add_reader(self, fd: int, callback: Callback, /) -> None:
         """Call it whenever the descriptor is readable, or in trouble."""
-        self._watch(fd, self._readers, callback)
+        if fd not in self._readers:
+            if fd in self._writers:
+                self._epoll.modify(fd, EPOLLIN | EPOLLOUT)
+            else:
+                self._epoll.register(fd, EPOLLIN)
+        self._readers[fd] = self.wrapped(callback)
 
     def remove_reader(self, fd: int, /) -> None:
         """Call it no more; harmless when it is not watched."""
         if self._readers.pop(fd, None) is not None:
-            self._watch_less(fd)
+            self._watch_less(fd, EPOLLOUT if fd in self._writers else 0)
 
     def add_writer(self, fd: int, callback: Callback, /) -> None:
         """Call it whenever the descriptor is writable, or in trouble."""
-        self._watch(fd, self._writers, callback)
+        if fd not in self._writers:
+            if fd in self._readers:
+                self._epoll.modify(fd, EPOLLIN | EPOLLOUT)
+            else:
+                self._epoll.register(fd, EPOLLOUT)
+        self._writers[fd] = self.wrapped(callback)
 
     def remove_writer(self, fd: int, /) -> None:
         """Call it no more; harmless when it is not watched."""
         if self._writers.pop(fd, None) is not None:
-            self._watch_less(fd)
+            self._watch_less(fd, EPOLLIN if fd in self._readers else 0)
 
-    def _watch(self, fd: int, where: dict[int, Callback], callback: Callback) -> None:
-        before = self._mask(fd)
-        where[fd] = self.wrapped(callback)
+    def _watch_less(self, fd: int, mask: int) -> None:
         try:
-            if not before:
-                self._epoll.register(fd, self._mask(fd))
-            elif before != (mask := self._mask(fd)):
-                self._epoll.modify(fd, mask)
-        except BaseException:
-            del where[fd]
-            raise
-
-    def _watch_less(self, fd: int) -> None:
-        with contextlib.suppress(OSError):  # it was closed first, and went by itself
-            if mask := self._mask(fd):
+            if mask:
                 self._epoll.modify(fd, mask)
             else:
                 self._epoll.unregister(fd)
-
-    def _mask(self, fd: int) -> int:
-        return (EPOLLIN if fd in self._readers else 0) | (EPOLLOUT if fd in self._writers else 0)
+        except OSError:
+            pass  # it was closed first, and went by itself
 
     # -- for asyncio
 

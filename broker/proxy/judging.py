@@ -17,10 +17,16 @@ if TYPE_CHECKING:
 
 def judged(session: SessionId, channel: str, relay: Relay) -> Iterator[Judged]:
     """One notice per kind of verdict; nothing when there was none."""
+    taken = [
+        (inspector.take_judged(), from_client)
+        for inspector, from_client in ((relay.to_server, True), (relay.to_client, False))
+    ]
+    if not (relay.dropped or taken[0][0] or taken[1][0]):
+        return
     kind = ChannelType[channel.partition(".")[0].upper()]
     counts: dict[str, Counter[str]] = {}
-    for inspector, from_client in ((relay.to_server, True), (relay.to_client, False)):
-        for (verdict, message), count in inspector.take_judged().items():
+    for found, from_client in taken:
+        for (verdict, message), count in found.items():
             name = name_of_message(kind, message, from_client=from_client)
             counts.setdefault(verdict, Counter())[name] += count
     if relay.dropped:

@@ -41,7 +41,7 @@ def room_of(sock: socket.socket) -> int:
 
 def tcp_of(sock: socket.socket) -> Tcp | None:
     """How that connection does; None for a unix socket, a closed one, or another system."""
-    if _INFO is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+    if _INFO is None:
         return None
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, _INFO, _LATER.size)

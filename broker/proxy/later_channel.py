@@ -114,7 +114,7 @@ class LaterChannel:
 
     async def _join(self, seat: Seat) -> Admission:
         try:
-            async with self._steps.stage(seat.session):
+            with self._steps.stage(seat.session):
                 return await seat.join()
         except Refused as exc:
             raise TurnedAway(exc.reason, exc.what, LinkError.PERMISSION_DENIED) from exc
@@ -122,8 +122,7 @@ class LaterChannel:
             raise TurnedAway(exc.code, exc.what, LinkError.ERROR) from exc
 
     async def _check_token(self, session: Session, viewer: Viewer) -> None:
-        async with self._steps.stage(session):
-            token = await viewer.ticket()
+        token = await viewer.ticket(session)
         if token is None or not hmac.compare_digest(tokens.digest(token), session.admission.digest):
             raise TurnedAway(
                 "token-wrong",
@@ -146,11 +145,11 @@ class LaterChannel:
         if kind is ChannelType.DISPLAY:
             await viewer.accept()
             admitted()
-            async with self._steps.stage(session):
+            with self._steps.stage(session):
                 then, later = await self._display_init(viewer, to_server, mini=mini)
             first = await self._cross(seat, backend, then, mini=mini)
             if later:
-                async with self._steps.stage(session):
+                with self._steps.stage(session):
                     await self._say_late(backend, later)
         elif kind in GREETED:
             first = await self._cross(seat, backend, b"", mini=mini)
@@ -161,9 +160,9 @@ class LaterChannel:
             viewer.accept_and_go_on()
             admitted()
         if first:
-            async with self._steps.stage(session):
-                with contextlib.suppress(TurnedAway):  # the relay will find it gone
-                    await viewer.say(bytes(to_client.scan(memoryview(first))))
+            # that it is gone the relay will find
+            with self._steps.stage(session), contextlib.suppress(TurnedAway):
+                await viewer.say(bytes(to_client.scan(memoryview(first))))
             if to_client.verdict is not None:
                 raise TurnedAway("firewall", f"the server's message {to_client.verdict.type}")
         return Relay(viewer.leg, backend.leg, to_client, to_server)

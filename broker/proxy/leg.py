@@ -20,6 +20,7 @@ HELLO_BYTES: Final = 16 * 1024
 """Read at once in a handshake, where little comes."""
 ciphertext: Final = memoryview(bytearray(CHUNK_BYTES))
 """One buffer for all legs: what is read is handed to the engine before anything else runs."""
+_hello: Final = ciphertext[:HELLO_BYTES]
 
 
 class LegClosed(Exception):
@@ -36,12 +37,31 @@ class LegClosed(Exception):
         self.reason = reason
 
 
+def prepare(sock: socket.socket) -> None:
+    """Have small messages sent at once, and a peer noticed that died without a word."""
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    except OSError:
+        pass  # a unix socket, which needs neither, or the peer has gone already
+
+
 class Leg:
     """A socket and perhaps a TLS engine. Owns the socket."""
 
     __slots__ = ("_asked", "_gone", "_reader", "_watch", "engine", "fd", "sock", "unsent")
 
-    def __init__(self, sock: socket.socket, engine: TlsEngine | None = None) -> None:
+    def __init__(
+        self, sock: socket.socket, engine: TlsEngine | None = None, *, prepared: bool = False
+    ) -> None:
+        """Take the socket over.
+
+        Args:
+            prepared: `prepare` was called for it, or for the one that accepted it.
+        """
         self.sock = sock
         self.fd = sock.fileno()
         """For the loop: asked about a socket it does not know, it writes it into an error's text,
@@ -55,13 +75,10 @@ class Leg:
             None  # from the first wait for bytes until the relay, or the end
         )
         self._reader: asyncio.Future[None] | None = None
-        sock.setblocking(False)
-        if sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+        if sock.gettimeout() != 0.0:
+            sock.setblocking(False)
+        if not prepared:
+            prepare(sock)
 
     # -- without waiting, for the relay
 
@@ -225,10 +242,15 @@ class Leg:
             if done and engine.owes_nothing:
                 return  # what there may be to send goes with what we say next
             self._send_raw(engine.take())
-            await self.drain()
+            if self.unsent:
+                await self.drain()
             if done:
                 return
-            engine.receive(await self.receive_raw(HELLO_BYTES))
+            if self._asked:
+                await self._readable()
+            while not (count := self._read_raw_into(_hello)):
+                await self._readable()
+            engine.receive(_hello[:count])
 
     async def receive_raw(self, limit: int) -> bytes:
         """What comes next on the socket itself, at least one byte.
@@ -265,15 +287,19 @@ class Leg:
             await self._readable()
         return bytes(view[:count])
 
-    async def _readable(self) -> None:
-        """Wait for bytes. The descriptor stays watched: in the link stage more always follow."""
+    def _readable(self) -> asyncio.Future[None]:
+        """Done when bytes are there. The descriptor stays watched: in the link stage more follow.
+
+        Not a coroutine of its own: a link waits five times.
+        """
         loop = asyncio.get_running_loop()
         self._asked = False
-        self._reader = ready = loop.create_future()
+        ready: asyncio.Future[None] = asyncio.Future(loop=loop)
+        self._reader = ready
         if self._watch is None:
             self._watch = watch_of(loop)
             self._watch.add_reader(self.fd, self._on_readable)
-        await ready
+        return ready
 
     def _on_readable(self) -> None:
         if self._reader is None or self._reader.done():
@@ -288,7 +314,8 @@ class Leg:
             LegClosed: The peer is gone.
         """
         self.write(data)
-        await self.drain()
+        if self.unsent:
+            await self.drain()
 
     async def drain(self) -> None:
         """Wait until nothing is unsent.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from broker.model import SessionId
 from broker.proxy.channel import Channels
+from broker.proxy.connections import Connections
 from broker.proxy.desk import open_desk
 from broker.proxy.gate import Dialer, Gate, NoSpares, Spares, Traffic
 from broker.proxy.judging import judged
@@ -25,8 +25,6 @@ from broker.spice.constants import Base
 from broker.spice.errors import RemoteProtocolError
 from broker.spice.notify import to_people
 from broker.spice.ticket import TicketKey
-
-log = logging.getLogger(__name__)
 
 COURTESY_SECONDS: Final = 0.001
 """How long a worker that relays leaves a new viewer to the others; epoll knows nothing shorter."""
@@ -75,9 +73,7 @@ class Proxy:
         self._listener: Listener | None = None
         self._steps: Steps | None = None
         self._channels: Channels | None = None
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._connections = 0
+        self._connections = Connections()
         self._neighbours = False
         self._look_round_at = 0.0
 
@@ -88,11 +84,7 @@ class Proxy:
         self._steps = steps
         channels = self._channels = Channels(steps, self._seats, key)
         async with contextlib.AsyncExitStack() as held, asyncio.TaskGroup() as group:
-
-            def spawn(connection: Awaitable[None], name: str) -> None:
-                self._connections += 1
-                self._idle.clear()
-                group.create_task(self._live(connection), name=name)
+            spawn = self._connections.spawn
 
             def courtesy() -> float:
                 """A handshake holds up what we relay: whoever relays less may be first."""
@@ -121,7 +113,8 @@ class Proxy:
                 self.end_all("proxy-stopped")
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._limits.drain_seconds):
-                        await self._idle.wait()
+                        await self._connections.gone()
+                await self._connections.cut()
                 report.cancel()
                 rotate.cancel()
 
@@ -135,7 +128,7 @@ class Proxy:
     @property
     def connection_count(self) -> int:
         """Connections in whatever step, those without a good ticket among them."""
-        return self._connections
+        return len(self._connections)
 
     def stop_accepting(self) -> None:
         """Take no new connections; sessions go on, without new channels."""
@@ -186,7 +179,7 @@ class Proxy:
 
     async def drained(self) -> None:
         """Wait until no connection is left."""
-        await self._idle.wait()
+        await self._connections.gone()
 
     # -- inside
 
@@ -196,16 +189,6 @@ class Proxy:
             self._look_round_at = now + NEIGHBOURS_SECONDS
             self._neighbours = self._place.has_neighbours()
         return self._neighbours
-
-    async def _live(self, connection: Awaitable[None]) -> None:
-        try:
-            await connection
-        except Exception:  # one viewer's bad luck must not end everybody's session
-            log.exception("a connection ended in a way we did not foresee")
-        finally:
-            self._connections -= 1
-            if not self._connections:
-                self._idle.set()
 
     async def _report(self, steps: Steps) -> None:
         told: dict[tuple[SessionId, str], tuple[int, int]] = {}

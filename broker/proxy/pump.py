@@ -47,7 +47,8 @@ class Pump:
 
     def begin(self) -> None:
         """Read for the first time, and send what the sink holds, if that did not."""
-        self.resume()
+        # A viewer waits for our word before it says more: what it says then wakes the loop.
+        self.resume(at_once=self._source.engine is None)
         if self.paused:
             return
         try:
@@ -58,11 +59,17 @@ class Pump:
         if self._sink.unsent:
             self._wait()
 
-    def resume(self) -> None:
-        """Read again; also at once, for what TLS holds in memory does not wake a loop."""
+    def resume(self, *, at_once: bool = True) -> None:
+        """Read again, also at once.
+
+        Args:
+            at_once: False where little is to be expected: then only what TLS holds in memory, for
+                that does not wake a loop.
+        """
         self.paused = False
         self._watch.add_reader(self._source.fd, self.run)
-        self.run()
+        if at_once or self._source.has_more:
+            self.run()
 
     def pause(self) -> None:
         """Stop reading."""

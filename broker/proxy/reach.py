@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 from collections.abc import Iterable, Sequence
@@ -23,6 +24,10 @@ Address = tuple[int, object]
 NEXT_AFTER: Final = 0.25
 """Seconds that an address has before the next one is tried beside it."""
 
+_NONBLOCK: Final = getattr(socket, "SOCK_NONBLOCK", 0)
+
+_BEGUN: Final = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR})
+
 ANSWER_MAX: Final = 8192
 """Bytes of the longest answer of an HTTP proxy."""
 
@@ -33,14 +38,17 @@ async def connect(family: int, address: object, where: str) -> socket.socket:
     Raises:
         BackendUnreachable: Nobody answers there.
     """
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock = socket.socket(family, socket.SOCK_STREAM | _NONBLOCK)
     try:
-        sock.setblocking(False)
-        try:
-            sock.connect(cast("str", address))
-        except (BlockingIOError, InterruptedError):
+        if not _NONBLOCK:
+            sock.setblocking(False)
+        # Over the loopback it is connected at once, though it says that it has only begun.
+        problem = sock.connect_ex(cast("str", address))
+        if problem in _BEGUN:
             if not _is_connected(sock):
                 await _connected(sock)
+        elif problem:
+            raise OSError(problem, os.strerror(problem))
     except OSError as exc:
         sock.close()
         words = os.strerror(exc.errno) if exc.errno else str(exc)

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from broker.proxy.leg import Leg, LegClosed
 from broker.proxy.pump import Pump
@@ -19,6 +20,10 @@ except ImportError:  # no fast TLS here
     def pump_class(source: Leg, sink: Leg) -> type[Pump]:
         """The one that suits these two: there is but one."""
         return Pump
+
+
+_NOTHING: Final[Counter[str]] = Counter()
+"""Of most channels: nobody counts into this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +50,14 @@ class Relay:
         self._backend = backend
         self.to_client = to_client
         self.to_server = to_server
-        self.dropped: Counter[str] = Counter()
+        self.dropped = _NOTHING
         """Messages that a policy kept back, by kind, where the inspectors do not count them."""
         self._watch = watch_of(loop)
         self._done: asyncio.Future[Ending] = loop.create_future()
+        watch, ended = self._watch, self._on_ended
         self._pumps = (
-            pump_class(backend, client)(self._watch, backend, client, to_client, self._on_ended),
-            pump_class(client, backend)(self._watch, client, backend, to_server, self._on_ended),
+            pump_class(backend, client)(watch, backend, client, to_client, ended),
+            pump_class(client, backend)(watch, client, backend, to_server, ended),
         )
 
     async def run(self) -> Ending:

@@ -19,8 +19,40 @@ class SessionOver(Exception):
     """The session ended while a channel of it was being set up."""
 
 
+class Flag:
+    """As asyncio's event, which makes a queue at once: a session has three and waits for few."""
+
+    __slots__ = ("_event", "is_set")
+
+    def __init__(self, *, is_set: bool) -> None:
+        self.is_set = is_set
+        self._event: asyncio.Event | None = None
+
+    def set(self) -> None:
+        """Whoever waits goes on."""
+        self.is_set = True
+        if self._event is not None:
+            self._event.set()
+            self._event = None
+
+    def clear(self) -> None:
+        """Whoever asks from now on waits."""
+        self.is_set = False
+
+    async def wait(self) -> None:
+        """Until it is set."""
+        if not self.is_set:
+            if self._event is None:
+                self._event = asyncio.Event()
+            await self._event.wait()
+
+
 class Session:
     """What the channels of one session share."""
+
+    __slots__ = ("_calm", "_crossing", "_empty", "_kept", "_on_end", "_on_main_closed", "_on_press",
+                 "admission", "backend_id", "channels", "connection_id", "end_reason", "keep_main",
+                 "main_closed", "peer")  # fmt: skip
 
     def __init__(self, connection_id: int, admission: Admission, peer: Peer) -> None:
         self.connection_id = connection_id
@@ -33,19 +65,17 @@ class Session:
         """Names of channels beside MAIN whose token was good."""
         self.end_reason = ""
         """Why it is over; empty while it lives."""
-        self.main_closed = asyncio.Event()
+        self.main_closed = Flag(is_set=False)
         """MAIN's backend connection is closed: the server closes the others now."""
         self._on_main_closed: set[Callable[[], None]] = set()
-        self._empty = asyncio.Event()
-        self._empty.set()
+        self._empty = Flag(is_set=True)
         self.keep_main: Callable[[], contextlib.AbstractContextManager[None]] = (
             contextlib.nullcontext
         )
         """Entered while a display is crossing: MAIN must not end then even if we are killed."""
-        self._kept = contextlib.ExitStack()
+        self._kept: contextlib.ExitStack | None = None
         self._crossing = 0
-        self._calm = asyncio.Event()
-        self._calm.set()
+        self._calm = Flag(is_set=True)
         self._on_end: set[Callable[[str], None]] = set()
         self._on_press: set[Callable[[float], None]] = set()
 
@@ -98,11 +128,19 @@ class Session:
     @contextlib.contextmanager
     def on_press(self, tell: Callable[[float], None]) -> Iterator[None]:
         """Have `tell` called with the time of each press while the body runs."""
-        self._on_press.add(tell)
+        self.tell_of_presses(tell)
         try:
             yield
         finally:
-            self._on_press.discard(tell)
+            self.tell_no_more_of_presses(tell)
+
+    def tell_of_presses(self, tell: Callable[[float], None]) -> None:
+        """The same until `tell_no_more_of_presses`."""
+        self._on_press.add(tell)
+
+    def tell_no_more_of_presses(self, tell: Callable[[float], None]) -> None:
+        """It does not matter any more."""
+        self._on_press.discard(tell)
 
     @contextlib.contextmanager
     def crossing(self) -> Iterator[None]:
@@ -114,18 +152,22 @@ class Session:
         if self.end_reason:
             raise SessionOver(self.end_reason)
         if not self._crossing:
-            self._kept.enter_context(self.keep_main())
+            kept = contextlib.ExitStack()
+            kept.enter_context(self.keep_main())
+            self._kept = kept
         self._crossing += 1
         self._calm.clear()
         try:
             yield
         except asyncio.CancelledError:
-            self._kept.pop_all()  # we end by force: MAIN stays for as long as the display does
+            self._kept = None  # we end by force: MAIN stays for as long as the display does
             raise
         finally:
             self._crossing -= 1
             if not self._crossing:
-                self._kept.close()
+                if self._kept is not None:
+                    self._kept.close()
+                    self._kept = None
                 self._calm.set()
 
     def channel(self, name: str) -> _Named:

@@ -63,12 +63,12 @@ class ToViewer(_ShortPump):
 
     __slots__ = ("_in_bulk",)
 
-    def resume(self) -> None:
-        """Read again."""
+    def resume(self, *, at_once: bool = True) -> None:
+        """See `Pump`."""
         self._in_bulk = False
         self._engine = engine = cast(FastEngine, self._sink.engine)
         self._ssl = engine.ssl
-        super().resume()
+        super().resume(at_once=at_once)
 
     def run(self) -> None:
         """Move what is there. The hot spot."""
@@ -124,11 +124,11 @@ class ToServer(_ShortPump):
 
     __slots__ = ()
 
-    def resume(self) -> None:
-        """Read again; also at once, for what TLS holds in memory does not wake a loop."""
+    def resume(self, *, at_once: bool = True) -> None:
+        """See `Pump`."""
         self._engine = engine = cast(FastEngine, self._source.engine)
         self._ssl = engine.ssl
-        super().resume()
+        super().resume(at_once=at_once)
 
     def run(self) -> None:
         """Move what is there. The hot spot."""

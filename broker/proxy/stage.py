@@ -1,7 +1,7 @@
 """A stretch of a connection's life that may be broken off.
 
 The same as an `asyncio.timeout` that the end of a session sets off too, without its cost: a
-channel passes seven of these while it is linked.
+channel passes six of these while it is linked, and a storm of viewers as many for each.
 """
 
 from __future__ import annotations
@@ -12,39 +12,80 @@ from types import TracebackType
 from broker.proxy.session import Session, SessionOver
 
 
+class Patience:
+    """Time-outs of one length, for any number of stages, by one timer of the loop.
+
+    Those of one length run out in the order in which they began, so it is the oldest that the
+    timer waits for. One that is over by then costs no more than having been written down.
+    """
+
+    __slots__ = ("_ends", "_is_waiting", "seconds")
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._ends: dict[Stage, float] = {}
+        self._is_waiting = False
+
+    def begin(self, stage: Stage) -> None:
+        """Break it off in `seconds`."""
+        loop = asyncio.get_running_loop()
+        self._ends[stage] = end = loop.time() + self.seconds
+        if not self._is_waiting:
+            self._is_waiting = True
+            loop.call_at(end, self._look, loop)
+
+    def over(self, stage: Stage) -> None:
+        """It needs no time-out any more."""
+        self._ends.pop(stage, None)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Break off what has run out, and wait for the next."""
+        now = loop.time()
+        late = []
+        for stage, end in self._ends.items():
+            if end > now:
+                loop.call_at(end, self._look, loop)
+                break
+            late.append(stage)
+        else:
+            self._is_waiting = False
+        for stage in late:
+            del self._ends[stage]
+            stage.break_off()
+
+
 class Stage:
-    """`async with`: the body is cancelled when the session ends, or takes too long.
+    """`with`: the body, which may await, is cancelled when the session ends or takes too long.
 
     Args:
         session: None where there is none yet: then only time counts.
+        patience: None for no time-out.
 
     Raises:
         SessionOver: The session ended.
-        TimeoutError: It took longer than `seconds`.
+        TimeoutError: It took longer than that.
     """
 
-    __slots__ = ("_broken_off", "_cancelling", "_handle", "_seconds", "_session", "_task")
+    __slots__ = ("_broken_off", "_cancelling", "_handle", "_patience", "_session", "_task")
 
-    def __init__(self, session: Session | None, seconds: float | None = None) -> None:
+    def __init__(self, session: Session | None, patience: Patience | None = None) -> None:
         self._session = session
-        self._seconds = seconds
-        self._task: asyncio.Task[object] | None = None
+        self._patience = patience
         self._handle: asyncio.Handle | None = None
-        self._cancelling = 0
         self._broken_off = False
 
-    async def __aenter__(self) -> None:
+    def __enter__(self) -> None:
         """Begin."""
         if self._session is not None:
             self._session.tell_of_end(self._cut)
-        self._task = asyncio.current_task()
-        assert self._task is not None
-        self._cancelling = self._task.cancelling()
-        if self._seconds is not None:
-            loop = asyncio.get_running_loop()
-            self._handle = loop.call_later(self._seconds, self._break_off)
+        task = asyncio.current_task()
+        assert task is not None
+        self._task: asyncio.Task[object] = task
+        self._cancelling = task.cancelling()
+        if self._patience is not None:
+            self._patience.begin(self)
 
-    async def __aexit__(
+    def __exit__(
         self,
         kind: type[BaseException] | None,
         problem: BaseException | None,
@@ -54,10 +95,11 @@ class Stage:
         session = self._session
         if session is not None:
             session.tell_no_more(self._cut)
+        if self._patience is not None:
+            self._patience.over(self)
         if self._handle is not None:
             self._handle.cancel()
         if self._broken_off:
-            assert self._task is not None
             ours = self._task.uncancel() <= self._cancelling
             if not (ours and kind is asyncio.CancelledError):
                 return
@@ -74,11 +116,11 @@ class Stage:
 
     def _cut(self, _reason: str) -> None:
         """Not at once: who ends the session may be the body itself, about to leave."""
-        if self._handle is not None:
-            self._handle.cancel()
-        self._handle = asyncio.get_running_loop().call_soon(self._break_off)
+        if self._handle is None:
+            self._handle = asyncio.get_running_loop().call_soon(self.break_off)
 
-    def _break_off(self) -> None:
-        assert self._task is not None
-        self._broken_off = True
-        self._task.cancel()
+    def break_off(self) -> None:
+        """Cancel the body, once."""
+        if not self._broken_off:
+            self._broken_off = True
+            self._task.cancel()

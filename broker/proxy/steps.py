@@ -20,12 +20,13 @@ from broker.proxy.leg import LegClosed
 from broker.proxy.limits import Limits
 from broker.proxy.relay import Ending, Relay
 from broker.proxy.session import Session, Sessions
-from broker.proxy.stage import Stage
+from broker.proxy.stage import Patience, Stage
 from broker.proxy.timing import ChannelTimes
 from broker.proxy.viewer import TurnedAway
 from broker.spice.constants import CommonCap, LinkError, caps_of
 from broker.spice.wire import LinkMess
 
+_FAILED = Ending("failed")
 MINI = caps_of(CommonCap.MINI_HEADER)
 
 
@@ -43,6 +44,9 @@ class Steps:
         """What is being relayed, for the traffic report."""
         self.times: dict[tuple[SessionId, str], ChannelTimes] = {}
         """The times of what is being relayed."""
+        self.link_patience = Patience(limits.link_seconds)
+        """With each thing a viewer has to send."""
+        self._backend_patience = Patience(limits.backend_seconds)
         self._dialer = dialer
 
     async def open(
@@ -58,17 +62,16 @@ class Steps:
             SessionOver: The session ended meanwhile.
         """
         try:
-            async with self.stage(session):
-                return await open_backend(
-                    self._dialer, admission, asked, self.limits.backend_seconds
-                )
+            return await open_backend(
+                self._dialer, admission, asked, session, self._backend_patience
+            )
         except BrokerError as exc:
             raise turned_away(exc, error) from exc
 
     async def present(self, session: Session, backend: Backend, error: LinkError | None) -> None:
         """Send the ticket and wait for the server's word on it; raises as `open` does."""
         try:
-            async with self.stage(session, self.limits.backend_seconds):
+            with Stage(session, self._backend_patience):
                 await backend.present()
                 await backend.result()
         except BrokerError as exc:
@@ -89,7 +92,7 @@ class Steps:
             self.gate.record(ChannelOpened(*key, peer))
             self.relays[key] = relay
             self.times[key] = times
-            ending = Ending("failed")
+            ending = _FAILED
             try:
                 ending = await relay.run()
             finally:
@@ -110,9 +113,9 @@ class Steps:
         return ending
 
     @staticmethod
-    def stage(session: Session, seconds: float | None = None) -> Stage:
-        """Something that may be broken off when the session ends, or takes too long."""
-        return Stage(session, seconds)
+    def stage(session: Session) -> Stage:
+        """Something that is broken off when the session ends."""
+        return Stage(session)
 
 
 def turned_away(exc: BrokerError, error: LinkError | None) -> TurnedAway:

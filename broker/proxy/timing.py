@@ -7,9 +7,7 @@ costs nothing either, and a viewer that sends floods of them keeps nobody busy.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import Iterator
+from time import monotonic
 
 from broker.latency import Counts, Timing, bucket_of
 from broker.model import SessionId
@@ -32,13 +30,12 @@ from broker.spice.latency import (
 class ChannelTimes:
     """One channel's histograms."""
 
-    __slots__ = ("_answer", "_awaits_press", "_draw", "_has_keys", "_now", "_ping", "_pings",
+    __slots__ = ("_answer", "_awaits_press", "_draw", "_has_keys", "_ping", "_pings",
                  "_proxy", "_relay", "_session", "_told")  # fmt: skip
 
     def __init__(self, relay: Relay, session: Session) -> None:
         self._relay = relay
         self._session = session
-        self._now = asyncio.get_running_loop().time
         self._pings = PingTimer()
         self._answer = AnswerTimer()
         self._has_keys = False
@@ -48,23 +45,26 @@ class ChannelTimes:
         self._proxy: dict[int, int] = {}
         self._told: tuple[int, int, int] | None = None
 
-    @contextlib.contextmanager
-    def taken(self, name: str) -> Iterator[None]:
+    def taken(self, name: str) -> _Taking:
         """Take times while the body runs.
 
         Args:
             name: The channel's: `inputs.0` is watched for presses, `display.0` for drawings.
         """
-        kind = name.partition(".")[0]
+        return _Taking(self, name.partition(".")[0])
+
+    def begin(self, kind: str) -> None:
+        """The same until `end`."""
         self._relay.to_client.watch(PINGS, self._on_ping)
         self._relay.to_server.watch(PONGS, self._on_client)
         self._has_keys = kind == "inputs"
         self.sample()
         if kind == "display":
-            with self._session.on_press(self._on_press):
-                yield
-        else:
-            yield
+            self._session.tell_of_presses(self._on_press)
+
+    def end(self) -> None:
+        """The channel is over."""
+        self._session.tell_no_more_of_presses(self._on_press)
 
     def notice(self, session: SessionId, channel: str, *, carried: bool) -> Timed | None:
         """What there is to tell now, in all since the channel began; None of nothing new.
@@ -94,10 +94,10 @@ class ChannelTimes:
             self._relay.to_server.watch({**PONGS, **PRESSES}, self._on_client)
 
     def _on_ping(self, _kind: int, start: bytes, size: int) -> None:
-        self._pings.pinged(start, size, self._now())
+        self._pings.pinged(start, size, monotonic())
 
     def _on_client(self, kind: int, start: bytes, _size: int) -> None:
-        now = self._now()
+        now = monotonic()
         if kind == ClientBase.PONG:
             _count(self._ping, self._pings.ponged(start, now))
         elif is_press(kind, start):
@@ -114,10 +114,26 @@ class ChannelTimes:
             self._on_ping(kind, start, size)
             return
         self._relay.to_client.watch(PINGS, self._on_ping)
-        _count(self._draw, self._answer.drawn(self._now()))
+        _count(self._draw, self._answer.drawn(monotonic()))
 
     def _on_run(self, seconds: float) -> None:
         _count(self._proxy, seconds)
+
+
+class _Taking:
+    """See `ChannelTimes.taken`. It lives as long as the channel does: a generator takes a kB."""
+
+    __slots__ = ("_kind", "_times")
+
+    def __init__(self, times: ChannelTimes, kind: str) -> None:
+        self._times = times
+        self._kind = kind
+
+    def __enter__(self) -> None:
+        self._times.begin(self._kind)
+
+    def __exit__(self, *_: object) -> None:
+        self._times.end()
 
 
 def _count(counts: dict[int, int], seconds: float | None) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
+from typing import Final
 
 from broker.proxy.gate import Peer
 from broker.proxy.leg import Leg, LegClosed
-from broker.proxy.stage import Stage
+from broker.proxy.session import Session
+from broker.proxy.stage import Patience, Stage
 from broker.spice.constants import LinkError
 from broker.spice.server_link import LinkRequested, ServerEvent, ServerLink, TicketReceived
 from broker.spice.ticket import TicketKey
@@ -34,26 +37,32 @@ class TurnedAway(Exception):
         self.told = told
 
 
+_OVER: Final = ServerLink()
+"""The link of every viewer that was let in."""
+_OVER.refuse(LinkError.OK)
+_OVER.data_to_send()
+
+
 class Viewer:
     """A viewer on the other end of a leg."""
 
-    __slots__ = ("_early", "_key", "_link", "_pending", "_seconds", "leg", "peer")
+    __slots__ = ("_early", "_key", "_link", "_patience", "_pending", "leg", "peer")
 
     def __init__(
-        self, leg: Leg, peer: Peer, key: TicketKey, seconds: float, *, early: bytes = b""
+        self, leg: Leg, peer: Peer, key: TicketKey, patience: Patience, *, early: bytes = b""
     ) -> None:
         """Take the leg as it is after TLS.
 
         Args:
-            seconds: Time-out of each step.
+            patience: Time-out of each step.
             early: What was read of the leg already.
         """
         self.leg = leg
         self.peer = peer
         self._key = key
-        self._seconds = seconds
+        self._patience = patience
         self._link = ServerLink()
-        self._pending: list[ServerEvent] = []
+        self._pending: Sequence[ServerEvent] = ()
         self._early = early
 
     async def request(self) -> LinkMess:
@@ -72,16 +81,20 @@ class Viewer:
         Raises:
             TurnedAway: It closed, or does not read.
         """
-        self._pending += self._link.offer(self._key.public_bytes, common_caps, channel_caps)
+        self._pending = self._link.offer(self._key.public_bytes, common_caps, channel_caps)
         await self._say()
 
-    async def ticket(self) -> str | None:
+    async def ticket(self, session: Session | None = None) -> str | None:
         """Its password; None when it was not sealed for our key, or is not text.
+
+        Args:
+            session: What it wants to join; None while that is not known.
 
         Raises:
             TurnedAway: It broke the protocol, closed, or took too long.
+            SessionOver: The session ended meanwhile.
         """
-        event = await self._next_event("ticket")
+        event = await self._next_event("ticket", session)
         assert isinstance(event, TicketReceived)
         password = self._key.open(event.sealed)
         try:
@@ -95,8 +108,7 @@ class Viewer:
         Raises:
             TurnedAway: It closed, or does not read.
         """
-        self._link.accept()
-        await self._say()
+        await self.say(self._accepted())
 
     def accept_and_go_on(self) -> None:
         """Its ticket is good; it is told together with what the relay says first.
@@ -104,11 +116,18 @@ class Viewer:
         Raises:
             TurnedAway: It closed.
         """
-        self._link.accept()
         try:
-            self.leg.hold(self._link.data_to_send())
+            self.leg.hold(self._accepted())
         except LegClosed as exc:
             raise self._lost(exc, "answer") from exc
+
+    def _accepted(self) -> bytes:
+        """What says so. The channel may live for hours, and keeps nothing of the link."""
+        self._link.accept()
+        said = self._link.data_to_send()
+        self._link = _OVER
+        self._pending = ()
+        return said
 
     async def refuse(self, error: LinkError) -> None:
         """Say no in the form this step has; never raises."""
@@ -124,7 +143,7 @@ class Viewer:
         """
         data = b""
         try:
-            async with asyncio.timeout(self._seconds):
+            with Stage(None, self._patience):
                 while len(data) < size:
                     data += await self.leg.receive(size - len(data))
         except (TimeoutError, LegClosed) as exc:
@@ -146,19 +165,20 @@ class Viewer:
             raise TurnedAway("client-closed", "the viewer closed while it waited") from exc
         raise TurnedAway("protocol", "the viewer spoke before it was let in")
 
-    async def _next_event(self, what: str) -> ServerEvent:
+    async def _next_event(self, what: str, session: Session | None = None) -> ServerEvent:
         try:
-            async with Stage(None, self._seconds):
+            with Stage(session, self._patience):
                 while not self._pending:
                     data, self._early = self._early, b""
                     data = data or await self.leg.receive(self._link.bytes_wanted)
-                    self._pending += self._link.receive_data(data)
+                    self._pending = self._link.receive_data(data)
                     if self._link.failure is not None:
                         await self._say()
                         raise TurnedAway("protocol", str(self._link.failure))
         except (TimeoutError, LegClosed) as exc:
             raise self._lost(exc, what) from exc
-        return self._pending.pop(0)
+        event, *self._pending = self._pending
+        return event
 
     async def say(self, data: bytes) -> None:
         """Send it.
@@ -169,7 +189,7 @@ class Viewer:
         try:
             self.leg.write(data)
             if self.leg.unsent:
-                async with asyncio.timeout(self._seconds):
+                with Stage(None, self._patience):
                     await self.leg.drain()
         except (TimeoutError, LegClosed) as exc:
             raise self._lost(exc, "answer") from exc
@@ -180,6 +200,7 @@ class Viewer:
     def _lost(self, exc: Exception, what: str) -> TurnedAway:
         if isinstance(exc, TimeoutError):
             return TurnedAway(
-                "handshake-timeout", f"the {what} did not arrive within {self._seconds:g} s"
+                "handshake-timeout",
+                f"the {what} did not arrive within {self._patience.seconds:g} s",
             )
         return TurnedAway("client-closed", f"the viewer closed before its {what} ({exc})")

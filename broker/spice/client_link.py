@@ -22,6 +22,9 @@ from broker.spice.errors import LocalProtocolError, RemoteProtocolError
 from broker.spice.stream import NO_STEPS, ByteStream, Steps
 from broker.spice.wire import U32, LinkHeader, LinkMess, LinkReply
 
+_REPLY_MAX = MAX_LINK_BYTES - LinkHeader.SIZE
+"""Behind the header: whatever is there, for nothing follows a reply before our ticket does."""
+
 
 @dataclass(frozen=True, slots=True)
 class LinkOffered:
@@ -53,6 +56,9 @@ class ClientLink:
 
     Never raises at its caller for what a peer sent: `failure` is set and nothing more is sent.
     """
+
+    __slots__ = ("_events", "_outgoing", "_presented", "_reply", "_steps", "_stream", "done",
+                 "failure", "mess")  # fmt: skip
 
     def __init__(self, mess: LinkMess) -> None:
         self.mess = mess
@@ -131,7 +137,7 @@ class ClientLink:
         return events
 
     def _handshake(self) -> Steps:
-        header = LinkHeader.decode((yield from self._stream.exactly(LinkHeader.SIZE)))
+        header = LinkHeader.decode((yield from self._stream.exactly(LinkHeader.SIZE, _REPLY_MAX)))
         if header.magic != MAGIC:
             raise RemoteProtocolError(f"not SPICE: answers with {header.magic!r}")
         if header.major != VERSION_MAJOR:

@@ -4,7 +4,6 @@ A server's PING passes, and later the viewer's PONG with the same number and tim
 and later something is drawn. Whoever looks on has the clock; here is only what belongs to what.
 """
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Final
 
@@ -45,7 +44,7 @@ class PingTimer:
     __slots__ = ("_waiting",)
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[bytes, float] = OrderedDict()
+        self._waiting: dict[bytes, float] = {}
 
     def pinged(self, start: bytes, size: int, now: float) -> None:
         """A PING passed to the viewer.
@@ -58,7 +57,7 @@ class PingTimer:
             return
         self._waiting[start] = now
         if len(self._waiting) > PINGS_WAITING_MAX:
-            self._waiting.popitem(last=False)
+            del self._waiting[next(iter(self._waiting))]
 
     def ponged(self, start: bytes, now: float) -> float | None:
         """A PONG came back; how long that took, or None when no PING waits for it."""

@@ -39,6 +39,9 @@ class TicketReceived:
 
 
 _CHANNEL_TYPES = frozenset(ChannelType)
+_LEAST_BYTES = LinkMess.SIZE + SEALED_TICKET_BYTES
+"""Behind the header there is at least that much before the first message: a request without
+capabilities, and a ticket."""
 ServerEvent = LinkRequested | TicketReceived
 
 
@@ -47,6 +50,9 @@ class ServerLink:
 
     Never raises at its caller for what a peer sent: `failure` is set and a reply is queued.
     """
+
+    __slots__ = ("_asked", "_events", "_offered", "_outgoing", "_steps", "_stream", "_ticket_seen",
+                 "done", "failure")  # fmt: skip
 
     def __init__(self) -> None:
         self.failure: RemoteProtocolError | None = None
@@ -136,7 +142,7 @@ class ServerLink:
         return events
 
     def _handshake(self) -> Steps:
-        header = LinkHeader.decode((yield from self._stream.exactly(LinkHeader.SIZE)))
+        header = LinkHeader.decode((yield from self._stream.exactly(LinkHeader.SIZE, _LEAST_BYTES)))
         if header.magic != MAGIC:
             raise RemoteProtocolError(
                 f"not SPICE: starts with {header.magic!r}", LinkError.INVALID_MAGIC
@@ -162,7 +168,9 @@ class ServerLink:
         # A client without AUTH_SELECTION sends its ticket at once; spice-server looks at the
         # client's capability here, and we always offer ours.
         if mess.common_caps >> CommonCap.AUTH_SELECTION & 1:
-            (mechanism,) = U32.unpack((yield from self._stream.exactly(U32.size)))
+            (mechanism,) = U32.unpack(
+                (yield from self._stream.exactly(U32.size, SEALED_TICKET_BYTES))
+            )
             if mechanism != Mechanism.SPICE:
                 raise RemoteProtocolError(
                     f"authentication by mechanism {mechanism}, only a ticket is accepted"

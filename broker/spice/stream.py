@@ -22,16 +22,20 @@ class ByteStream:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self.missing = 0
-        """Bytes that the waiting step still lacks; 0 when no step waits for bytes."""
+        """Bytes that the waiting step can use, one at least; 0 when no step waits for bytes."""
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         """Append what a peer sent."""
         self._buffer += data
 
-    def exactly(self, size: int) -> Generator[None, None, bytes]:
-        """Wait for `size` bytes and take them."""
-        while len(self._buffer) < size:
-            self.missing = size - len(self._buffer)
+    def exactly(self, size: int, then: int = 0) -> Generator[None, None, bytes]:
+        """Wait for `size` bytes and take them.
+
+        Args:
+            then: So many more are wanted by what comes next, and may be here with these.
+        """
+        while (lacking := size - len(self._buffer)) > 0:
+            self.missing = lacking + then
             yield
         self.missing = 0
         if size < COPIED_ONCE_BYTES:

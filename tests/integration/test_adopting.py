@@ -41,6 +41,7 @@ from broker.model import (
 from broker.proxy.backend import open_backend
 from broker.proxy.dial import TargetDialer
 from broker.proxy.gate import Admission
+from broker.proxy.stage import Patience
 from broker.spice.constants import COMMON_CAPS, ChannelType
 from broker.spice.wire import LinkMess
 from broker.vm import handover, process
@@ -101,7 +102,7 @@ async def links(driver: HereDriver, machine: Machine) -> None:
     console = await driver.console(machine.key.uuid)
     admission = Admission(SessionId("s"), b"", console.target, "", console.ticket or "")
     mess = LinkMess(1, ChannelType.INPUTS, 0, COMMON_CAPS, 0)
-    backend = await open_backend(TargetDialer(handover), admission, mess, 30)
+    backend = await open_backend(TargetDialer(handover), admission, mess, None, Patience(30))
     try:
         await backend.present()
         # Of a session that does not exist: only a good ticket gets this far.

@@ -149,6 +149,19 @@ async def test_a_server_whose_key_is_no_key_is_unreachable(rig: Rig, fake: FakeS
     assert (await rig.gate.heard(SessionClosed)).reason == "backend-unreachable"
 
 
+async def test_a_server_that_goes_on_before_it_has_our_ticket_is_not_shown_one(
+    rig: Rig, fake: FakeServer
+) -> None:
+    fake.garbage = LinkReply(0, fake.key.public_bytes, COMMON_CAPS).encode() + bytes(4)
+    main = await rig.open(ChannelType.MAIN)
+    with pytest.raises(ConnectionError):
+        await main.until(Linked)
+    closed = await rig.gate.heard(SessionClosed)
+    assert closed.reason == "backend-unreachable"
+    assert "before it has our ticket" in closed.text
+    assert fake.served.empty()
+
+
 async def test_migration_ends_the_session(rig: Rig, fake: FakeServer) -> None:
     main, _, served = await begin(rig, fake)
     await served.say(message(111, bytes(24)))

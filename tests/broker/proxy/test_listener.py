@@ -7,11 +7,12 @@ import contextlib
 import errno
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from broker.proxy.connections import Life
 from broker.proxy.gate import ConnectionRefused, Peer
 from broker.proxy.leg import Leg
 from broker.proxy.limits import Limits
@@ -195,7 +196,7 @@ async def test_who_relays_leaves_new_viewers_to_a_worker_that_does_not() -> None
         tasks: list[asyncio.Future[None]] = []
 
         def at(who: str, seconds: float) -> Listener:
-            def spawn(connection: Awaitable[None], _name: str) -> None:
+            def spawn(connection: Life, _name: str) -> None:
                 taken.put_nowait(who)
                 tasks.append(asyncio.ensure_future(connection))
 

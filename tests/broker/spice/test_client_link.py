@@ -76,9 +76,12 @@ def test_keeps_what_came_behind_the_result() -> None:
 
 def test_says_how_many_bytes_to_read() -> None:
     link = ClientLink(MESS)
-    assert link.bytes_wanted == 16
+    assert link.bytes_wanted == 4096  # a server says no more than its reply before our ticket
     link.receive_data(REPLY.encode()[:16])
     assert link.bytes_wanted == 178 + 8
+    link.receive_data(REPLY.encode()[16:])
+    link.present(SEALED)
+    assert link.bytes_wanted == 4
 
 
 def test_a_result_before_the_ticket_waits_for_it() -> None:

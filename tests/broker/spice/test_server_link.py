@@ -42,13 +42,23 @@ def test_hands_over_the_ticket_after_offering_a_key() -> None:
 
 def test_says_how_many_bytes_to_read_so_that_none_are_left_over() -> None:
     link, wanted = ServerLink(), list[int]()
-    data = HELLO + TICKET
+    data = HELLO + TICKET + b"more"
     while link.bytes_wanted:
         wanted.append(link.bytes_wanted)
-        if link.receive_data(data[: link.bytes_wanted]) and len(wanted) == 2:
+        if link.receive_data(data[: link.bytes_wanted]) and len(wanted) == 1:
             link.offer(KEY, COMMON_CAPS, 0)
         data = data[wanted[-1] :]
-    assert (wanted, data, link.trailing()) == ([16, 26, 4, 128], b"", b"")
+    assert (wanted, data, link.trailing()) == ([162, 12], b"more", b"")
+
+
+def test_reads_a_request_and_a_ticket_at_once_each() -> None:
+    link = ServerLink()
+    assert link.bytes_wanted == 16 + 18 + 128  # what a client without capabilities sends in all
+    assert link.receive_data(HELLO) == [LinkRequested(MESS)]
+    link.offer(KEY, COMMON_CAPS, 0)
+    assert link.bytes_wanted == 4 + 128
+    assert link.receive_data(TICKET) == [TicketReceived(SEALED)]
+    assert link.bytes_wanted == 0
 
 
 def test_a_client_that_cannot_select_sends_its_ticket_at_once() -> None:
