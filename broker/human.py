@@ -8,6 +8,14 @@ from datetime import UTC, datetime
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_BLANK = "\u115f\u1160\u3164\uffa0\ufffe\uffff"
+"""Hangul's fillers, which look like nothing, and what is no character."""
+_JOINING = "\u200d\ufe00-\ufe0f\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f\U000e0100-\U000e01ef"
+"""What makes one picture of several signs, or another of one: joiners, selectors, skin tones, tags.
+Terminals disagree on how wide that is (xterm: all of its parts, kitty: two cells, tmux: depends),
+so whoever counts cells counts wrong somewhere; of the parts alone the width is known."""
+_UNSURE = re.compile(f"[{_JOINING}]")
+_ODD = re.compile(f"[{_BLANK}]")
 
 
 def size(count: int) -> str:
@@ -51,8 +59,14 @@ def hint(secret: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Text from elsewhere made safe for one line of a terminal: control characters become `�`."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+    """Text from elsewhere made safe for one line of a terminal: control characters become `�`.
+
+    What joins several signs into one goes, so that every terminal draws as many cells as we count.
+    """
+    safe = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+    if safe.isascii():
+        return safe
+    return _ODD.sub("\N{REPLACEMENT CHARACTER}", _UNSURE.sub("", safe))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

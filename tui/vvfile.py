@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from broker import human
 from broker.errors import UsageError
 
 MODE: Final = 0o600
@@ -17,7 +18,7 @@ _UNSAFE: Final = re.compile(r"[^\w.+@-]+")
 
 def default_path(name: str) -> str:
     """`NAME.vv`, without anything in the name that a shell or a directory would take up."""
-    return f"{_UNSAFE.sub('_', name).lstrip('.-') or 'console'}.vv"
+    return f"{_UNSAFE.sub('_', human.one_line(name)).lstrip('.-') or 'console'}.vv"
 
 
 def problem_with(text: str) -> str:

@@ -23,6 +23,9 @@ from tui.glyphs import ASCII, for_locale
 
 NAMES = {
     "emoji": "web \N{ROCKET}\N{FAMILY}\N{REGIONAL INDICATOR SYMBOL LETTER D}01",
+    "joined": "\U0001f468\u200d\U0001f469\u200d\U0001f467\u2764\ufe0f1\ufe0f\u20e3"
+    "\U0001f44d\U0001f3fda\u200db",
+    "ambiguous": "\u03b1\u2460\u00d7\u2192\u3164\ufffe\u00ad" * 9,
     "right-to-left": "\u05e9\u05e8\u05ea \u0645\u0631\u062d\u0628\u0627 01",
     "turned": "safe\u202egpj.exe\u2066x\u2069",
     "control": "a\x1b]0;owned\x07\x1b[31m\r\nb\x9bc",
@@ -44,11 +47,19 @@ def named(name: str) -> FakeService:
     return service
 
 
+def drawn(sign: str) -> int:
+    """How many cells xterm and tmux draw it in: sign by sign, as if none joined another."""
+    if unicodedata.category(sign) in ("Mn", "Me", "Cf") and sign != "\u00ad":
+        return 0
+    return 2 if unicodedata.east_asian_width(sign) in "WF" else 1
+
+
 def is_calm(pilot: Pilot[None]) -> None:
     """Every line is as wide as the terminal, and nothing on it steers one."""
     assert isinstance(pilot.app, BrokerApp)
     for strip in pilot.app.screen._compositor.render_strips():
         assert cell_len(strip.text) == pilot.app.size.width, repr(strip.text)
+        assert sum(map(drawn, strip.text)) == pilot.app.size.width, repr(strip.text)
         bad = [c for c in strip.text if unicodedata.category(c) == "Cc"]
         bad += [c for c in strip.text if "\u202a" <= c <= "\u202e" or "\u2066" <= c <= "\u2069"]
         assert not bad, repr(strip.text)
@@ -68,6 +79,36 @@ async def test_no_name_gets_out_of_its_cell_on_any_page(drive: Drive, name: str)
             await pilot.press("escape")
             await settle(pilot)
         assert pilot.app.is_running
+
+
+@pytest.mark.parametrize("width", [40, 80, 161])
+async def test_columns_stay_below_each_other_whatever_is_in_them(drive: Drive, width: int) -> None:
+    names = list(NAMES.values())
+    service = FakeService([console(name, "here", at) for at, name in enumerate(names)])
+    async with drive(service, size=(width, 30)) as pilot:
+        is_calm(pilot)
+        lines = [strip.text for strip in pilot.app.screen._compositor.render_strips()]
+        states = [line.partition("● running")[0] for line in lines[3:] if "● running" in line]
+        assert len(states) >= len(names)
+        assert len({sum(map(drawn, before)) for before in states[: len(names)]}) == 1
+        for number in range(len(names)):
+            if number:
+                await pilot.press("escape", "j")
+            for opened in ("d", "k"):
+                await pilot.press(opened)
+                await pilot.pause()
+                is_calm(pilot)
+                await pilot.press("escape")
+                await pilot.pause()
+
+
+async def test_the_title_of_a_live_view_keeps_to_its_line(drive: Drive) -> None:
+    for name in (NAMES["joined"], NAMES["wide"]):
+        service = FakeService([console(name, "here", 1)])
+        async with drive(service, size=(60, 12)) as pilot:
+            await pilot.press("l")
+            await until(pilot, lambda: "keyboard: guest" in text_of(pilot))
+            is_calm(pilot)
 
 
 @pytest.mark.parametrize(

@@ -200,3 +200,19 @@ def test_marks_fit_the_locale(
 def test_a_guests_output_cannot_move_the_cursor() -> None:
     text = "\x1b[2J\x1b[1;1Hboot\r\n\x1b]0;title\x07load 10%\rload 99%\n\x07bell\n"
     assert clean(text) == "boot\nload 99%\n�bell"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\U0001f468\u200d\U0001f469\u200d\U0001f467", "\U0001f468\U0001f469\U0001f467"),
+        ("\u2764\ufe0f 1\ufe0f\u20e3", "\u2764 1\u20e3"),
+        ("\U0001f44d\U0001f3fd", "\U0001f44d"),
+        ("a\u3164b\uffff", "a\ufffdb\ufffd"),
+        ("e\u0301 \u05e9\u05e8\u05ea \u4e2d", "e\u0301 \u05e9\u05e8\u05ea \u4e2d"),
+        ("a\u202eb\x1b[2J\n", "a\ufffdb\ufffd[2J\ufffd"),
+        ("plain", "plain"),
+    ],
+)
+def test_a_name_is_as_wide_as_its_signs(text: str, shown: str) -> None:
+    assert human.one_line(text) == shown

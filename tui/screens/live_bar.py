@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from broker import human
+from tui.widgets.fit import clip
 from tui.widgets.line import Line, Piece
+
+LEAST_NAME: Final = 8
+"""Cells of the name that are shown however narrow it is."""
 
 
 class LiveBar(Line):
@@ -13,7 +19,7 @@ class LiveBar(Line):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        self._name = human.one_line(name)
+        self._machine = human.one_line(name)
         self._said: tuple[str, ...] = ("opening",)
         self._keyboard = ""
 
@@ -25,7 +31,8 @@ class LiveBar(Line):
 
     def pieces(self) -> tuple[list[Piece], list[Piece]]:
         """The machine and its picture; whose the keyboard is."""
-        left = [Piece(f" {self._name} ", "here", keep=9)]
+        name = clip(self._machine, max(LEAST_NAME, self.size.width // 3))
+        left = [Piece(f" {name} ", "here", keep=9)]
         left += [Piece(f" {word} ", "dim", keep=5 - at) for at, word in enumerate(self._said)]
         tone = "ok" if self._keyboard.endswith("guest") else "warn"
         right = [Piece(f" {self._keyboard} ", tone, keep=8)] if self._keyboard else []

@@ -26,6 +26,11 @@ def fit(columns: Sequence[Column[Any]], width: int) -> Fitted:
     ]
 
 
+def clip(text: str, width: int) -> str:
+    """Text in at most `width` cells; what does not fit ends in an ellipsis."""
+    return pad(text, width) if cell_len(text) > width else text
+
+
 def pad(text: str, width: int, *, right: bool = False) -> str:
     """Text as exactly `width` cells; what does not fit ends in an ellipsis."""
     if text.isascii():
