@@ -82,12 +82,13 @@ async def by_hand(
 async def _until_ready(process: asyncio.subprocess.Process, ready: Path | int | None) -> None:
     """Nothing tells when another program listens, so it is tried."""
     async with asyncio.timeout(SECONDS):
-        while ready is not None and not _listens(ready):
+        while ready is not None and not listens(ready):
             assert process.returncode is None, "QEMU ended at once"
             await asyncio.sleep(0.01)
 
 
-def _listens(place: Path | int) -> bool:
+def listens(place: Path | int) -> bool:
+    """Whether somebody does, at a unix socket or a TCP port of this host."""
     family = socket.AF_INET if isinstance(place, int) else socket.AF_UNIX
     with socket.socket(family) as end:
         end.settimeout(SECONDS)

@@ -21,6 +21,7 @@ from typing import Any
 import trustme
 
 from tests.broker.proxy.qemu import free_port
+from tests.hand import listens
 
 NOBODY = 65534
 SECONDS = 60.0
@@ -97,7 +98,8 @@ class Virtd:
                 **user,
             )
         deadline = time.monotonic() + SECONDS
-        while not self.socket.exists():
+        doors: tuple[Path | int, ...] = (self.socket, self.tcp_port, self.tls_port)
+        while not all(map(listens, doors)):
             assert self.process.poll() is None, (self.root / "log").read_text()
             assert time.monotonic() < deadline, (self.root / "log").read_text()
             time.sleep(0.02)

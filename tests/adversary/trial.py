@@ -14,7 +14,7 @@ from tests.adversary.machines import Field, Machine, sees_a_picture
 from tests.adversary.plays import Play
 
 PLAY_SECONDS = 20.0
-CLOSE_SECONDS = 30.0
+CLOSE_SECONDS = 90.0
 
 
 class Harmed(AssertionError):

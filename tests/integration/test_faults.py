@@ -154,7 +154,7 @@ async def test_two_thousand_who_never_finish_leave_a_session_alone(tmp_path: Pat
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 4096 if hard == resource.RLIM_INFINITY else min(4096, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
-    limits = replace(Limits(), tls_seconds=3.0)
+    limits = replace(Limits(), tls_seconds=6.0)
     idlers: list[socket.socket] = []
     try:
         async with tcp_machine() as machine, proxying(tmp_path, limits=limits) as rig:

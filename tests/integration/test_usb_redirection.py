@@ -15,6 +15,7 @@ from tests.adversary.usb_plays import IMAGE
 from tests.adversary.usb_stick import SECTOR, Stick
 from tests.adversary.usb_talk import Talk, redirecting, restart
 from tests.broker.proxy.qemu import Qemu
+from tests.broker.proxy.rig import SECONDS
 
 pytestmark = pytest.mark.qemu
 
@@ -27,7 +28,7 @@ async def redirected(qemu: Qemu) -> bool:
 
 
 async def booted(talk: Talk, stick: Stick) -> None:
-    await talk.until(lambda: stick.sectors_read > 0, 20)
+    await talk.until(lambda: stick.sectors_read > 0, SECONDS)
     assert not talk.ended
 
 
@@ -45,7 +46,7 @@ async def test_a_machine_boots_from_a_redirected_stick(kind: str, tmp_path: Path
             assert stick.machine_caps == 0x7E
             assert {Kind.RESET, Kind.CONTROL_PACKET, Kind.SET_CONFIGURATION} < set(stick.kinds())
             await talk.say(packet(Kind.DEVICE_DISCONNECT))
-            await talk.until(lambda: Kind.DEVICE_DISCONNECT_ACK in stick.kinds())
+            await talk.until(lambda: Kind.DEVICE_DISCONNECT_ACK in stick.kinds(), SECONDS)
             assert not talk.ended
             assert not await redirected(qemu)
         assert await qemu.is_alive()

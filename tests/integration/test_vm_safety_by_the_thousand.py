@@ -63,7 +63,7 @@ async def test_drawn_attacks_harm_a_machine_without_us(how: str, tmp_path: Path)
     """A check that cannot fail is none."""
     with pytest.raises(Harmed, match=r"died of signal|froze"):
         async with field_of(how, tmp_path) as place:
-            await siege(place, "without-us", 200, seconds=40)
+            await siege(place, "without-us", 200, seconds=240)
 
 
 async def test_no_known_usb_device_harms_a_machine(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ async def test_drawn_usb_devices_harm_a_machine_without_us(tmp_path: Path) -> No
     """A check that cannot fail is none."""
     with pytest.raises(Harmed, match=r"died of signal|froze"):
         async with field_of("bare", tmp_path) as place:
-            await siege(place, "without-us", 200, seconds=40, draw=UsbAttack)
+            await siege(place, "without-us", 200, seconds=240, draw=UsbAttack)
 
 
 @pytest.mark.slow

@@ -34,7 +34,8 @@ async def test_many_changes_at_once_are_read_once(service: FakeService) -> None:
     await until(lambda: len(shown) == 1)
     for _ in range(50):
         service.changed()
-    await asyncio.sleep(0.2)
+    await until(lambda: len(shown) == 2)
+    await asyncio.sleep(0.2)  # no third comes
     task.cancel()
     assert len(shown) == 2
 

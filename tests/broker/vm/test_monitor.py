@@ -43,6 +43,7 @@ async def asked(
     *commands: Command,
     greeting: bytes = GREETING,
     undo: Command | None = None,
+    seconds: float = 60,
 ) -> tuple[list[object], list[str]]:
     """What `ask` gives, and what the monitor was told."""
     told: list[str] = []
@@ -63,7 +64,7 @@ async def asked(
     async with await asyncio.start_unix_server(serve, directory / SOCKET):
         path = directory / SOCKET
         try:
-            return await monitor.ask(path, *commands, name="vm", timeout=0.5, undo=undo), told
+            return await monitor.ask(path, *commands, name="vm", timeout=seconds, undo=undo), told
         except CommandRefused as problem:
             return [problem.what], told
         finally:
@@ -97,9 +98,9 @@ async def test_what_is_no_monitor_is_told_so(
 
 async def test_silence_is_told_from_absence(broker_home: Path) -> None:
     with pytest.raises(VmUnresponsive, match=r"within 0\.5 s"):
-        await asked(broker_home, lambda _: b"", Command("one"))
+        await asked(broker_home, lambda _: b"", Command("one"), seconds=0.5)
     with pytest.raises(MonitorGone):
-        await monitor.ask(broker_home / "none.sock", name="vm", timeout=1)
+        await monitor.ask(broker_home / "none.sock", name="vm", timeout=60)
 
 
 async def test_one_who_hangs_up_is_gone(broker_home: Path) -> None:
@@ -116,7 +117,7 @@ async def test_one_who_hangs_up_is_gone(broker_home: Path) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(hang_up())
             with pytest.raises(MonitorGone):
-                await monitor.ask(broker_home / SOCKET, Command("one"), name="vm", timeout=1)
+                await monitor.ask(broker_home / SOCKET, Command("one"), name="vm", timeout=60)
 
 
 async def test_a_full_queue_is_waited_for(broker_home: Path) -> None:
@@ -154,7 +155,7 @@ async def test_a_descriptor_goes_with_the_commands(broker_home: Path) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(serve())
             path = broker_home / SOCKET
-            await monitor.hand_over(path, write, "label", name="vm", timeout=5)
+            await monitor.hand_over(path, write, "label", name="vm", timeout=60)
     assert len(got) == 1
     os.close(write)
     os.write(got[0], b"x")
