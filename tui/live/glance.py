@@ -18,14 +18,14 @@ from broker.service.port import ConsoleInfo
 from broker.view import Frame, Way
 from tui.host import Host
 from tui.live.cells import LETTER, Palette, Row
+from tui.live.excerpt import excerpt
 from tui.live.frame_view import FrameView
-from tui.live.letters import Page, Reader
+from tui.live.letters import Reader
 from tui.live.shades import Shrinker, fit
 
 EVERY_SECONDS: Final = 1.0
 CALM_SECONDS: Final = 4.0
 """How seldom a guest is looked at that shows the same all the time."""
-_SPACE: Final = ord(" ")
 _SHOWN: Final = frozenset({State.RUNNING, State.PAUSED, State.SUSPENDED, State.UNRESPONSIVE})
 
 
@@ -136,20 +136,5 @@ class Glance(FrameView):
             self.send(0)
 
 
-def excerpt(page: Page, width: int, height: int) -> list[Row]:
-    """The part of a page that says most: empty lines left out when there is no room for all."""
-    rows = page.rows
-    if len(rows) > height:
-        lines = page.text.split("\n")
-        rows = [row for row, line in zip(rows, lines, strict=False) if line.strip()][-height:]
-    indent = min((_indent(row) for row in rows), default=0) if len(page.rows[0]) > width else 0
-    return [row[indent : indent + width] for row in rows]
-
-
 def _halved(cell: int) -> int:
     return cell >> LETTER << LETTER | cell >> 1 & 0x7F7F7F7F7F7F
-
-
-def _indent(row: Row) -> int:
-    blank = next((at for at, cell in enumerate(row) if cell >> LETTER != _SPACE), len(row))
-    return blank if blank < len(row) else 1 << 30
