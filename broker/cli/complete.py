@@ -149,7 +149,9 @@ def _words(before: list[str], current: str) -> Iterable[Candidate]:
     if typed:
         return [(each.words.split()[1], each.help) for each in commands.verbs_of(typed[0])]
     if current.startswith("-"):
-        return [(option, "") for option in commands.GLOBAL_OPTIONS]
+        interface = commands.find("tui")
+        options = interface.options if interface else ()
+        return [(option, "") for option in (*commands.GLOBAL_OPTIONS, *options)]
     single = {each.words: each.help for each in commands.COMMANDS}
     return [
         (word, single.get(word) or commands.GROUPS.get(word, "")) for word in commands.first_words()

@@ -70,8 +70,6 @@ def main(argv: list[str]) -> int:
 
 
 def _dispatch(argv: list[str], talk: Talk) -> int:
-    if argv[:1] == ["--web"] or (argv and argv[0].startswith("--web=")):
-        argv = ["tui", *argv]
     before, words = _global_options(argv)
     if before.get("home"):
         os.environ["BROKER_HOME"] = str(before["home"])
@@ -96,9 +94,14 @@ def _dispatch(argv: list[str], talk: Talk) -> int:
 
 
 def _global_options(argv: list[str]) -> tuple[dict[str, object], list[str]]:
-    """The options before the command, and the rest."""
+    """The options before the command, and the rest.
+
+    Options of the interface may stand without its command, as it is what opens without one.
+    """
     before: dict[str, object] = {}
     rest = list(argv)
+    interface = commands.find("tui")
+    assert interface is not None
     while rest and rest[0].startswith("-") and rest[0] != "-":
         word = rest.pop(0)
         name, equals, value = _SHORT.get(word, word).partition("=")
@@ -113,8 +116,10 @@ def _global_options(argv: list[str]) -> tuple[dict[str, object], list[str]]:
             before["verbose"] = int(str(before.get("verbose", 0))) + louder
         elif name in commands.GLOBAL_OPTIONS and not equals:
             before[name[2:]] = True
+        elif name in interface.options:
+            return before, [interface.words, word, *rest]
         else:
-            near = did_you_mean(name, commands.GLOBAL_OPTIONS)
+            near = did_you_mean(name, (*commands.GLOBAL_OPTIONS, *interface.options))
             raise UsageError(f"{word} is not an option of broker", fix=near or "See: broker --help")
     return before, rest
 
@@ -218,7 +223,7 @@ def overview(group: str = "") -> str:
     if not group:
         lines += [
             "",
-            "Without a command, `broker` opens the terminal interface.",
+            "Without a command, `broker` opens the terminal interface, with the options of `tui`.",
             "",
             "options:",
             "  --home DIR     keep configuration, data, state and sockets under DIR",

@@ -170,6 +170,22 @@ def test_options_count_before_and_after_the_command(monkeypatch: pytest.MonkeyPa
     assert {"json": True, "verbose": 2, "quiet": True}.items() <= vars(seen[0]).items()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["--readonly"], ["--home", "DIR", "--demo"], ["-v", "--web=0", "--readonly"], ["--web", "0"]],
+)
+def test_the_interface_s_options_need_no_command(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen = caught(monkeypatch)
+    words = [str(tmp_path) if word == "DIR" else word for word in words]
+    assert main.main(words) == 0
+    said = {name: getattr(seen[0], name) for name in ("readonly", "demo", "web")}
+    assert said["readonly"] is ("--readonly" in words)
+    assert said["demo"] is ("--demo" in words)
+    assert (said["web"] == 0) is (any(word.startswith("--web") for word in words))
+
+
 def test_what_follows_the_dashes_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = caught(monkeypatch)
     main.main(["run", "disk.img", "--", "--json", "-device", "x"])
