@@ -67,8 +67,8 @@ bench: system-run venv-dev  ## Measure start-up, first paint and launch; prints 
 bench-relay: system-bench venv-dev  ## Measure the relay beside no proxy and beside HAProxy (five minutes; ARGS=--write puts it on docs/performance.md)
 	$(PY) -m bench.relay $(ARGS)
 
-picture: system-picture venv-dev  ## Take docs/img/tui.png from the real program in a real terminal
-	.ci/picture docs/img/tui.png
+picture: system-picture venv-dev  ## Take the pictures in docs/img from the real program in a real terminal
+	.ci/picture docs/img
 
 coverage: system-test venv-dev  ## Run the tests and report what they did not reach
 	$(PY) -m coverage run -m pytest -m "not slow" $(ARGS)
