@@ -104,6 +104,7 @@ class HotSelector(selectors.EpollSelector):
         woken = now = monotonic()
         until = now + wait
         self.stirred = False
+        handled = 1
         while True:
             events = self._look(now) if eagerness.eager and wait else None
             if not events:
@@ -113,7 +114,8 @@ class HotSelector(selectors.EpollSelector):
                     return ready
                 before, woken = woken, monotonic()
                 if wait:
-                    eagerness.slept(woken - now, now - before)
+                    eagerness.slept(woken - now, now - before, handled)
+            handled = len(events)
             for fd, event in events:
                 try:
                     if event == EPOLLIN and (callback := readers.get(fd)):

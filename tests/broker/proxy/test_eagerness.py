@@ -10,8 +10,10 @@ import pytest
 from broker.proxy.eagerness import (
     FORGET_SECONDS,
     LOOK_SECONDS,
+    SAVED_MOST,
     SLEEPS_FIRST,
     SLEEPS_MOST,
+    VAIN_COSTS,
     WORK_SECONDS,
     Eagerness,
 )
@@ -23,7 +25,7 @@ SHORT, QUICK = LOOK_SECONDS / 2, WORK_SECONDS / 2
 def sleeps_until_eager(eagerness: Eagerness) -> int:
     count = 0
     while not eagerness.eager:
-        eagerness.slept(SHORT, QUICK)
+        eagerness.slept(SHORT, QUICK, 1)
         count += 1
         assert count <= SLEEPS_MOST
     return count
@@ -33,18 +35,35 @@ def test_short_sleeps_in_a_row_make_eager() -> None:
     assert sleeps_until_eager(Eagerness()) == SLEEPS_FIRST
 
 
-@pytest.mark.parametrize(("seconds", "worked"), [(LOOK_SECONDS, QUICK), (SHORT, WORK_SECONDS)])
-def test_a_long_sleep_or_bulk_between_them_makes_them_begin_anew(
-    seconds: float, worked: float
-) -> None:
+def test_a_long_sleep_between_them_makes_them_begin_anew() -> None:
     eagerness = Eagerness()
     for _ in range(SLEEPS_FIRST - 1):
-        eagerness.slept(SHORT, QUICK)
-    eagerness.slept(seconds, worked)
+        eagerness.slept(SHORT, QUICK, 1)
+    eagerness.slept(LOOK_SECONDS, QUICK, 1)
     assert sleeps_until_eager(eagerness) == SLEEPS_FIRST
 
 
-def test_each_look_in_vain_asks_for_many_more_and_each_find_for_half() -> None:
+def test_bulk_makes_nobody_eager_and_what_is_beside_it_outweighs_it() -> None:
+    eagerness = Eagerness()
+    for _ in range(SLEEPS_MOST):
+        eagerness.slept(SHORT, WORK_SECONDS, 1)
+        eagerness.slept(SHORT, QUICK, 1)
+    assert not eagerness.eager
+    for _ in range(SLEEPS_FIRST):
+        eagerness.slept(SHORT, WORK_SECONDS, 1)
+        eagerness.slept(SHORT, QUICK, 1)
+        eagerness.slept(SHORT, QUICK, 1)
+    assert eagerness.eager
+
+
+def test_several_small_things_at_once_are_not_bulk() -> None:
+    eagerness = Eagerness()
+    for _ in range(SLEEPS_FIRST):
+        eagerness.slept(SHORT, WORK_SECONDS, 2)
+    assert eagerness.eager
+
+
+def test_each_look_in_vain_asks_for_many_more() -> None:
     eagerness, wanted = Eagerness(), []
     for _ in range(12):
         wanted.append(sleeps_until_eager(eagerness))
@@ -52,11 +71,45 @@ def test_each_look_in_vain_asks_for_many_more_and_each_find_for_half() -> None:
     assert wanted[:3] == [SLEEPS_FIRST, 8 * SLEEPS_FIRST, 64 * SLEEPS_FIRST]
     assert wanted[-1] == SLEEPS_MOST
     eagerness.found()
+    eagerness.in_vain()
+    assert sleeps_until_eager(eagerness) == SLEEPS_MOST
+
+
+def test_each_find_asks_for_half() -> None:
+    eagerness = Eagerness()
+    for _ in range(12):
+        sleeps_until_eager(eagerness)
+        eagerness.in_vain()
+    eagerness.found()
     assert sleeps_until_eager(eagerness) == SLEEPS_MOST // 2
     for _ in range(20):
         eagerness.found()
-    eagerness.in_vain()
+    while eagerness.eager:
+        eagerness.in_vain()
     assert sleeps_until_eager(eagerness) == 8 * SLEEPS_FIRST
+
+
+@pytest.mark.parametrize("finds", [0, 1, VAIN_COSTS, 2 * VAIN_COSTS + 1, SAVED_MOST, 1000])
+def test_finds_pay_for_looks_in_vain(finds: int) -> None:
+    eagerness = Eagerness()
+    sleeps_until_eager(eagerness)
+    for _ in range(finds):
+        eagerness.found()
+    vain = 0
+    while eagerness.eager:
+        eagerness.in_vain()
+        vain += 1
+    assert vain == min(finds, SAVED_MOST) // VAIN_COSTS + 1
+
+
+def test_after_a_pause_nothing_is_saved() -> None:
+    eagerness = Eagerness()
+    sleeps_until_eager(eagerness)
+    for _ in range(SAVED_MOST):
+        eagerness.found()
+    eagerness.slept(FORGET_SECONDS, QUICK, 1)
+    eagerness.in_vain()
+    assert not eagerness.eager
 
 
 def test_after_a_pause_it_is_worth_a_try_again() -> None:
@@ -64,7 +117,7 @@ def test_after_a_pause_it_is_worth_a_try_again() -> None:
     for _ in range(12):
         sleeps_until_eager(eagerness)
         eagerness.in_vain()
-    eagerness.slept(FORGET_SECONDS, QUICK)
+    eagerness.slept(FORGET_SECONDS, QUICK, 1)
     assert sleeps_until_eager(eagerness) == SLEEPS_FIRST
 
 
