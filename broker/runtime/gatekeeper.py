@@ -53,6 +53,10 @@ REFUSALS_PER_SECOND = 5
 viewer that tries for ever does not fill the disk."""
 
 
+COUNT_EVERY = 0.9
+"""The least seconds between two additions to the store's counters: each is a row, and nobody looks
+at them more often."""
+
 SPARE_TIME = timedelta(seconds=10)
 """A ticket with less time left than this is asked for anew."""
 
@@ -95,6 +99,8 @@ class StoreGate:
         )
         self._in_turn: dict[Peer, Wanted] = {}
         self._verdicts = VerdictLog(clock.monotonic)
+        self._counts_due = 0.0
+        self._counts_wait = False
         self._second = 0
         self._refused = 0
         self._uncounted = 0
@@ -298,8 +304,11 @@ class StoreGate:
         now = self._clock.monotonic()
         due.events += self._verdicts.due(self._clock.now(), all_of_it=last)
         due.sessions |= {key for key, live in self._live.items() if live.rate(now)}
-        if due or last:
-            due.counts = self._counters.take()
+        if due or last or self._counts_wait:
+            self._counts_wait = not last and now < self._counts_due
+            if not self._counts_wait:
+                self._counts_due = now + COUNT_EVERY
+                due.counts = self._counters.take()
 
     def _snapshot(self, session: SessionId) -> Session | None:
         live = self._live.get(session)

@@ -28,6 +28,9 @@ WRITE_EVERY = 1.0
 WRITE_SOON = 0.05
 """Seconds after which something that opened or closed is written; a burst becomes one writing."""
 
+WRITE_APART = 0.25
+"""Seconds between two writings while one thing after the other opens and closes."""
+
 RETRY_AFTER = 2.0
 """Seconds until a writing that failed is tried again."""
 
@@ -92,15 +95,17 @@ class Ledger:
     async def write(self) -> None:
         """Write what has changed until cancelled; then once more."""
         flushing: asyncio.Future[bool] | None = None
+        loop, not_before = asyncio.get_running_loop(), 0.0
         try:
             while True:
                 try:
                     async with asyncio.timeout(WRITE_EVERY):
                         await self._wake.wait()
-                    await asyncio.sleep(WRITE_SOON)
+                    await asyncio.sleep(max(WRITE_SOON, not_before - loop.time()))
                 except TimeoutError:
                     pass
                 self._wake.clear()
+                not_before = loop.time() + WRITE_APART
                 flushing = asyncio.ensure_future(self._flush())
                 if not await asyncio.shield(flushing):
                     await asyncio.sleep(RETRY_AFTER)

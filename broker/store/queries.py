@@ -118,6 +118,11 @@ UNLISTED = select(SOURCE.c.name).where(SOURCE.c.health == literal_column(f"'{Hea
 FACT = select(META.c.value).where(META.c.name == bindparam("name"))
 """One fact."""
 
+COUNT = (
+    update(COUNTER)
+    .where(COUNTER.c.name == bindparam("of"))
+    .values(value=COUNTER.c.value + bindparam("more"))
+)
 ADD_TOKEN = insert(TOKEN)
 ADD_EVENT = insert(EVENT).values(
     {column.name: bindparam(column.name) for column in EVENT.c if column.name != "id"}

@@ -339,9 +339,7 @@ class Store:
         """Add to counters, all or none; they begin at nothing and outlive whoever counts."""
         with self._database.writing() as db:
             for name, more in sorted(counts.items()):  # in one order, two writers do not deadlock
-                here = queries.COUNTER.c.name == name
-                value = queries.COUNTER.c.value + more
-                if not db.execute(update(queries.COUNTER).where(here).values(value=value)).rowcount:
+                if not db.execute(queries.COUNT, {"of": name, "more": more}).rowcount:
                     db.execute(insert(queries.COUNTER).values(name=name, value=more))
 
     def counts(self) -> dict[str, float]:

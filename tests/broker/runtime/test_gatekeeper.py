@@ -432,6 +432,43 @@ async def test_a_storm_is_written_in_handfuls_each_once_and_in_order(
     assert opened == channels
 
 
+class Counting:
+    """A store that tells of each addition to its counters."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._loop = asyncio.get_running_loop()
+        self.added: asyncio.Queue[dict[str, float]] = asyncio.Queue()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def add_counts(self, counts: dict[str, float]) -> None:
+        self._store.add_counts(counts)
+        self._loop.call_soon_threadsafe(self.added.put_nowait, dict(counts))
+
+
+async def test_counters_are_added_to_seldom_and_though_nothing_happens_any_more(
+    store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "WRITE_SOON", 0.0)
+    monkeypatch.setattr(ledger, "WRITE_APART", 0.0)
+    monkeypatch.setattr(ledger, "WRITE_EVERY", 0.01)
+    counting = Counting(store)
+    gate = gate_over(counting, clock)
+    admission = await admitted(gate, store, clock)
+    async with writing(gate), asyncio.timeout(30):
+        gate.record(ChannelOpened(admission.session, "main", PEER))
+        assert (await counting.added.get())["channels:main"] == 1
+        version = store.data_version()
+        gate.record(ChannelOpened(admission.session, "inputs.0", PEER))
+        while store.data_version() == version:  # noqa: ASYNC110 - the store tells nobody
+            await asyncio.sleep(0.01)
+        assert "channels:inputs" not in store.counts()
+        clock.forward(1)
+        assert (await counting.added.get())["channels:inputs"] == 1
+
+
 async def test_a_session_somebody_asked_to_end_is_ended(
     gate: StoreGate, store: Store, clock: FakeClock
 ) -> None:
