@@ -103,7 +103,7 @@ class Refused(BrokerError):
 
     Attributes:
         reason: Stable kebab-case reason for the audit log: `token-unknown`, `token-expired`,
-            `token-used`, `token-revoked`, `session-unknown`, `session-ended`, `limit`, …
+            `token-used`, `token-revoked`, `session-unknown`, `limit`, …
     """
 
     code = "refused"

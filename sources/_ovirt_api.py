@@ -207,7 +207,7 @@ class OvirtApi(RemoteDriver[OvirtOptions]):
         if "in use by another user" in words:
             raise Refused(f"{shown}: {words}", reason="busy", fix="Wait until they have left")
         if "not running" in words.lower():
-            raise NoConsole(f"{shown} is not running", fix=f"Start it: broker start {shown}")
+            raise NoConsole(f"{shown} is not running", fix=f"Start it: broker vm start {shown}")
         if reply.status == 409 or reply.is_fine:
             raise UsageError(f"{shown}: {words or 'not in its present state'}")
         raise reply.unexpected(words)

@@ -199,7 +199,7 @@ class ProxmoxApi(RemoteDriver[ProxmoxOptions]):
                 fix="See that the node is up: pvecm status",
             )
         if "not running" in words:
-            return NoConsole(f"{name} is not running", fix=f"Start it: broker start {name}")
+            return NoConsole(f"{name} is not running", fix=f"Start it: broker vm start {name}")
         if "no spice port" in words.lower():
             return NoSpice(
                 f"{name} has no SPICE", fix="Set its display to SPICE (qxl), then stop and start it"

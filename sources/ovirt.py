@@ -123,7 +123,7 @@ class OvirtDriver(OvirtApi):
         """
         vm = await self._vm(machine_id)
         if _STATES.get(vm.status) in NOT_LIVE:
-            raise NoConsole(f"{vm.name} is {vm.status}", fix=f"Start it: broker start {vm.name}")
+            raise NoConsole(f"{vm.name} is {vm.status}", fix=f"Start it: broker vm start {vm.name}")
         at = await self._where(vm)
         asked_at = self._clock.now()
         ticket = await self._ticket(vm)

@@ -156,7 +156,7 @@ class ShakenfistDriver(ShakenfistApi):
         if one.power_state not in ("on", "paused"):
             raise NoConsole(
                 f"{one.name} is {one.power_state or 'not placed yet'}",
-                fix=f"Start it: broker start {one.name}",
+                fix=f"Start it: broker vm start {one.name}",
             )
         place = await (self._told(one) if self._is_system else self._from_file(one))
         ca = self.options.spice_ca_cert

@@ -117,9 +117,7 @@ SORT: Final = Act("list.sort", "sort", "S", "Sort", "Choose what the list is sor
 REFRESH: Final = Act(
     "source.refresh", "refresh_sources", "r", "Refresh", "Ask every source again, now"
 )
-NEW: Final = Act(
-    "vm.new", "new_vm", "n", "New VM", "Define a local VM from a small form", priority=True
-)
+NEW: Final = Act("vm.new", "new_vm", "n", "New VM", "Define a local VM, in a form", priority=True)
 
 DEMO: Final = Act(
     "vm.demo", "demo", "D", "Demo", "Start the demo guest that comes with broker", show=False

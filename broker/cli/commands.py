@@ -312,7 +312,7 @@ COMMANDS: tuple[Command, ...] = (
         "broker.cli.sources:SOURCES",
         "List the sources and how they do",
         ("--refresh",),
-        "list|check|pause|retry|schema",
+        "list|check|pause|resume|retry|schema",
     ),
     Command(
         "events",

@@ -12,7 +12,7 @@ from broker.cli.call import Call
 from broker.cli.diagnostics import Exit
 from broker.errors import UsageError
 from broker.findings import Mark
-from broker.human import counted, utc
+from broker.human import counted, did_you_mean, one_line, utc
 from broker.model import Health, SourceName, SourceStatus
 
 if TYPE_CHECKING:
@@ -86,8 +86,13 @@ def _one(call: Call, name: str) -> Exit:
 
 def _schema(call: Call, name: str) -> Exit:
     from broker.hypervisor import Described
-    from broker.plugins import driver_class
+    from broker.plugins import driver_class, driver_types
 
+    if name not in (types := driver_types()):
+        raise UsageError(
+            f"There is no type of source called {one_line(name)}",
+            fix=did_you_mean(name, types) or f"There are: {', '.join(types)}",
+        )
     found = driver_class(name)
     if not issubclass(found, Described):
         raise UsageError(

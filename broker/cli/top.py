@@ -18,7 +18,7 @@ from broker.cli.args import Parser, Verb, count, seconds
 from broker.cli.call import Call
 from broker.cli.diagnostics import Exit
 from broker.clock import SystemClock
-from broker.human import one_line, size, utc
+from broker.human import counted, one_line, size, utc
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -106,7 +106,8 @@ def _page(call: Call, live: Sequence[Session], proxy: ProxyStatus, now: datetime
     where = f"serving on {proxy.host}:{proxy.tls_port}" if proxy.serving else "no proxy is serving"
     lines = [
         call.out.paint("bold", f"broker top  {utc(now)}  {one_line(where)}"),
-        f"{len(live)} sessions, {channels} channels, {size(int(to_client))}/s to viewers, "
+        f"{counted(len(live), 'session')}, {counted(channels, 'channel')}, "
+        f"{size(int(to_client))}/s to viewers, "
         f"{size(int(to_server))}/s to machines",
         "",
     ]

@@ -118,6 +118,8 @@ def _log(call: Call, args: Namespace) -> Exit:
         )
 
     text = call.ask(ask)
+    if not text:
+        call.talk.note("nothing was written in a run before" if args.previous else "it is empty")
     if call.out.json:
         call.out.document({"log": text})
     elif call.out.is_terminal:

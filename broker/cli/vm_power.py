@@ -39,6 +39,10 @@ def _vms(parser: Parser) -> None:
     )
 
 
+def _machines(parser: Parser) -> None:
+    parser.add_argument("vms", nargs="+", metavar="NAME", help="name, source/name or uuid")
+
+
 def is_pattern(reference: str) -> bool:
     """Whether a name stands for several; names have none of these letters."""
     return not _WILD.isdisjoint(reference)
@@ -317,7 +321,7 @@ PAUSE = Verb(_vms, _switching(lambda service, vm: service.pause(vm.key)))
 RESUME = Verb(_vms, _switching(lambda service, vm: service.resume(vm.key)))
 RESET = Verb(_vms, _switching(lambda service, vm: service.reset(vm.key)))
 REBOOT = Verb(
-    _vms,
+    _machines,
     _switching(lambda service, vm: service.reboot(vm.key)),
     "For machines of hypervisors; a VM of this host has reset, and stop and start.",
 )

@@ -18,8 +18,9 @@ from tui.glyphs import Glyphs
 _FILTER = (
     ("web 01", "both words, anywhere in the row"),
     ("-test", "without that word"),
-    ("state:run", "state begins so; also source: host: name: via:"),
 )
+_FIELDS = (("state:run", "state begins so; also source: host: name: via:"),)
+"""Only the consoles are searched by field."""
 
 
 class HelpScreen(ModalScreen[None]):
@@ -52,7 +53,8 @@ class HelpScreen(ModalScreen[None]):
         _section(text, self._page, keys.SCREENS.get(self._page, ()))
         if keys.FIND in keys.SCREENS.get(self._page, ()):
             _heading(text, "Filter")
-            for typed, meaning in _FILTER:
+            fields = _FIELDS if self._page == "Consoles" else ()
+            for typed, meaning in (*_FILTER, *fields):
                 text.append(f"  {typed:<14}", "bold").append(f"{meaning}\n")
         _section(text, "Lists", keys.TABLE)
         _section(text, "Everywhere", keys.APP)

@@ -27,7 +27,7 @@ SECONDS = 60.0
 def test_one_look_goes_down_a_pipe() -> None:
     ran = called("top --once", FakeService(live=[LIVE]))
     assert (ran.code, ran.err) == (0, "")
-    assert "1 sessions, 4 channels" in ran.out
+    assert "1 session, 4 channels" in ran.out
     assert "abcdefabcdef" in ran.out
     assert "\x1b" not in ran.out
 
