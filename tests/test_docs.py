@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import importlib.util
-import inspect
+import json
 import re
 import tomllib
+from argparse import Action
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 import pytest
 import yaml
 
-from broker import errors
 from broker.cli import commands
+from broker.cli.args import Parser
+from broker.cli.main import load, main
 from broker.config.load import load_settings
 from broker.config.locations import Locations
 from broker.config.sources_file import read_sources
 from broker.driver import DriverContext
-from broker.errors import BrokerError
+from broker.events import Kind
 from broker.vm import schema
 from broker.vm.machine_file import DiskFile, MachineFile
 from sources.libvirt.driver import LibvirtDriver
@@ -101,18 +106,77 @@ def test_the_architecture_links_every_decision_by_its_title(path: Path) -> None:
     assert f"[{title}]({named(path)})" in (ROOT / "ARCHITECTURE.md").read_text()
 
 
-def error_codes() -> list[str]:
-    classes = (
-        thing
-        for _, thing in inspect.getmembers(errors, inspect.isclass)
-        if issubclass(thing, BrokerError)
-    )
-    return sorted({thing.code for thing in classes})
+class Written(NamedTuple):
+    """What the product's modules say, as far as documents have to go along."""
+
+    codes: set[str]
+    """What stands after `code =` in classes of errors."""
+    reasons: set[str]
+    """Of refusals."""
+    texts: set[tuple[str, str]]
+    """Every text and where; NAME stands for what is filled in."""
 
 
-@pytest.mark.parametrize("error_code", error_codes())
-def test_every_error_code_has_its_heading(error_code: str) -> None:
-    assert error_code in headings((ROOT / "docs" / "troubleshooting.md").read_text())
+@functools.cache
+def written() -> Written:
+    found = Written(set(), set(), set())
+    for wing in ("broker", "tui", "sources"):
+        for path in sorted((ROOT / wing).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                note(node, named(path), found)
+    return found
+
+
+def note(node: ast.AST, where: str, found: Written) -> None:
+    match node:
+        case ast.Constant(value=str(text)):
+            found.texts.add((where, text))
+        case ast.JoinedStr():
+            parts = (getattr(each, "value", None) for each in node.values)
+            text = "".join(each if isinstance(each, str) else "NAME" for each in parts)
+            found.texts.add((where, text))
+        case ast.ClassDef():
+            for each in node.body:
+                match each:
+                    case ast.Assign(targets=[ast.Name(id="code")], value=value):
+                        found.codes.update(texts_of(value))
+        case ast.Call(func=ast.Name(id="TurnedAway"), args=[first, *_]):
+            found.reasons.update(texts_of(first))
+        case ast.Call(func=ast.Name(id="Refused" | "BackendDenied" | "BackendForbidden")):
+            for given in node.keywords:
+                if given.arg == "reason":
+                    found.reasons.update(texts_of(given.value))
+
+
+def texts_of(node: ast.AST) -> Iterator[str]:
+    """The texts that an expression may be, as far as they are written there."""
+    match node:
+        case ast.Constant(value=str(text)):
+            yield text
+        case ast.IfExp():
+            yield from texts_of(node.body)
+            yield from texts_of(node.orelse)
+
+
+def test_every_error_code_has_its_heading() -> None:
+    codes = written().codes
+    assert {"broker-error", "usage", "backend-denied", "not-said"} <= codes
+    assert codes <= set(headings((ROOT / "docs" / "troubleshooting.md").read_text()))
+
+
+def test_every_reason_of_a_refusal_is_explained_and_no_other() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    section = page.partition("### refused\n")[2].partition("\n### ")[0]
+    rows = re.findall(r"^\| (`[^|]*) \|", section, flags=re.MULTILINE)
+    told = {word for row in rows for word in re.findall(r"`([^`]+)`", row)}
+    reasons = written().reasons
+    assert {"token-used", "display-init", "backend-ticket", "not-ours"} <= reasons
+    assert reasons <= told <= {text for _, text in written().texts}
+
+
+def test_every_kind_of_event_is_explained() -> None:
+    page = (ROOT / "docs" / "cli.md").read_text()
+    assert [kind for kind in Kind if f"`{kind}`" not in page] == []
 
 
 def settings_page() -> ModuleType:
@@ -149,18 +213,63 @@ def test_every_command_is_in_the_command_page(command: str) -> None:
     )
 
 
-def spoken_commands() -> list[tuple[str, str]]:
-    """Each `broker …` that a document shows, and where."""
+def sections(page: str) -> dict[str, str]:
+    """What stands under each heading of the third level."""
+    _, *found = re.split(r"^### +(.+?) *$", page, flags=re.MULTILINE)
+    return dict(zip(found[::2], found[1::2], strict=True))
+
+
+@pytest.mark.parametrize("words", [command.words for command in commands.COMMANDS])
+def test_every_option_is_in_the_section_of_its_command(words: str) -> None:
+    section = sections((ROOT / "docs" / "cli.md").read_text())[f"broker {words}"]
+    command = commands.find(words)
+    assert command is not None
+    told = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", section))
+    if "(#broker-vm-define)" in section:
+        told |= set(commands.MACHINE_OPTIONS)
+    assert set(command.options) - told == set()
+
+
+def choices_of(action: Action) -> list[str]:
+    return [str(each) for each in action.choices or ()]
+
+
+@pytest.mark.parametrize("command", commands.COMMANDS, ids=lambda command: command.words)
+def test_completion_knows_every_word_that_a_command_takes(command: commands.Command) -> None:
+    verb = load(command)
+    parser = Parser(command.words, command.help, verb.details)
+    verb.arguments(parser)
+    words = [choices_of(action) for action in parser._actions if not action.option_strings]
+    for kind, offered in zip(command.takes.split(), words, strict=False):
+        if offered:
+            assert set(offered) == set(kind.split("|"))
+
+
+def spoken_commands(path: Path) -> list[str]:
+    """Each `broker …` that a document shows."""
     return [
-        (named(path), f"broker {words.strip()}")
-        for path in DOCUMENTS
+        f"broker {words.strip()}"
         for line in code(path)
         for words in re.findall(r"(?:^|[\s$&|])broker ((?:[^|&#;]|&&)*)", line)
     ]
 
 
-@pytest.mark.parametrize(("where", "line"), sorted(set(spoken_commands())))
-def test_documents_show_only_commands_and_options_that_exist(where: str, line: str) -> None:
+PROSE = frozenset({"of", "that", "with"})
+"""Words that may follow the program's name in a sentence."""
+
+
+def commands_in_texts() -> list[tuple[str, str]]:
+    """Each `broker …` in a text of the program that tells what to type, and where."""
+    return [
+        (where, f"broker {words.strip()}")
+        for where, text in sorted(written().texts)
+        for words in re.findall(r"(?:: |`|^  |\$\()broker ([a-z-][^\n`|&#;,.')]*)", text, re.M)
+        if words.split()[0] not in PROSE
+    ]
+
+
+def unknown_in(line: str) -> str:
+    """What of a command line there is not; empty when all of it is."""
     words = [word for word in line.split()[1:] if word not in ("…", "2>&1")]
     before = []
     while words and words[0].startswith("-"):
@@ -168,17 +277,29 @@ def test_documents_show_only_commands_and_options_that_exist(where: str, line: s
         if before[-1] == "--home":
             words.pop(0)
     if not words or words[0] == "COMMAND":
-        return
+        return ""
     group = words[0] in commands.GROUPS
     if group and len(words) == 1:
-        return
+        return ""
     command = commands.find(" ".join(words[: 1 + group]))
-    assert command is not None, where
+    if command is None:
+        return line
     options = {word.partition("=")[0] for word in [*before, *words] if word.startswith("--")} - {
         "--"
     }
     known = {*command.options, *commands.GLOBAL_OPTIONS, *commands.COMMON_OPTIONS}
-    assert options <= known, where
+    return ", ".join(options - known)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=named)
+def test_documents_show_only_commands_and_options_that_exist(path: Path) -> None:
+    assert [line for line in spoken_commands(path) if unknown_in(line)] == []
+
+
+def test_texts_of_the_program_name_only_commands_and_options_that_exist() -> None:
+    told = commands_in_texts()
+    assert "broker vm start NAME" in {line for _, line in told}
+    assert [(where, line) for where, line in told if unknown_in(line)] == []
 
 
 @pytest.mark.parametrize("path", [*DOCUMENTS, ROOT / ".ci" / "run"], ids=named)
@@ -199,6 +320,25 @@ def test_make_help_explains_every_target_for_people() -> None:
     targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, flags=re.MULTILINE))
     explained = set(re.findall(r"^([a-z-]+):.*## .+", MAKEFILE, flags=re.MULTILINE))
     assert targets - inner == explained
+
+
+@pytest.mark.parametrize(
+    "path", sorted(each for each in (ROOT / "examples").rglob("*") if each.is_file()), ids=named
+)
+def test_every_example_is_read_without_a_complaint(
+    path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("BROKER_HOME", str(tmp_path))
+    home = Locations.from_env()
+    home.prepare()
+    ours = home.broker_yaml if path.name == "broker.yaml" else home.sources_yaml
+    ours.write_bytes(path.read_bytes())
+    ours.chmod(0o600)
+    assert main(["config", "check", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"ok": True, "problems": [], "warnings": []}
 
 
 def test_the_example_of_settings_can_be_loaded(tmp_path: Path) -> None:
