@@ -6,9 +6,11 @@ channel of the connection that it is about, which `about` sets once for a task.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import sys
+from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Final, TextIO
 
@@ -103,9 +105,14 @@ class TextLines(logging.Formatter):
 class JsonLines(logging.Formatter):
     """One JSON object a line, for a journal."""
 
+    def __init__(self) -> None:
+        import json
+
+        super().__init__()
+        self._encode = json.JSONEncoder(ensure_ascii=False).encode
+
     def format(self, record: logging.LogRecord) -> str:
         """The record: `at`, `level`, `logger`, `text`, `FIELDS`, and maybe `traceback`."""
-        import json
         from datetime import UTC, datetime
 
         from broker.human import utc
@@ -119,7 +126,7 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_text:
             document["traceback"] = record.exc_text
-        return json.dumps(document, ensure_ascii=False)
+        return self._encode(document)
 
 
 class Handler(logging.StreamHandler[TextIO]):
@@ -134,6 +141,7 @@ class Handler(logging.StreamHandler[TextIO]):
         super().__init__(sys.stderr)
         self._terse = terse
         self._chosen = form is not None
+        self._held: list[str] | None = None
         self.addFilter(Fields())
         self.addFilter(Redaction())
         self._take(form or "text")
@@ -142,6 +150,34 @@ class Handler(logging.StreamHandler[TextIO]):
         """Write in that form, unless another was chosen."""
         if not self._chosen:
             self._take(form)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write it, or keep it until what belongs together is."""
+        if self._held is None:
+            super().emit(record)
+            return
+        try:
+            self._held.append(self.format(record))
+        except Exception:  # as logging has it: a line that cannot be made harms nobody
+            self.handleError(record)
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Write what comes in the body at once, at its end."""
+        assert self.lock is not None
+        with self.lock:
+            first = self._held is None
+            if first:
+                self._held = []
+        try:
+            yield
+        finally:
+            with self.lock:
+                if first:
+                    held, self._held = self._held or (), None
+                    with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+                        self.stream.write("".join(f"{line}{self.terminator}" for line in held))
+                        self.flush()
 
     def _take(self, form: str) -> None:
         pattern = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -164,6 +200,16 @@ def configure(verbose: int, *, form: str | None = None, minimum: int | None = No
     root.addHandler(Handler(form, terse=not verbose))
     root.setLevel(min(level, minimum or level))
     logging.captureWarnings(True)
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Write what is logged in the body at once: each write lets other threads run meanwhile."""
+    with contextlib.ExitStack() as held:
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, Handler):
+                held.enter_context(handler.together())
+        yield
 
 
 def prefer(form: str) -> None:

@@ -8,6 +8,7 @@ from typing import Self
 
 from sqlalchemy import and_, delete, insert, select, update
 
+from broker import logs
 from broker.clock import Clock
 from broker.config.locations import Locations
 from broker.events import Event
@@ -362,8 +363,9 @@ class Store:
         """Write several lines, all or none."""
         with self._database.writing() as db:
             audit.add_all(db, events)
-        for event in events:
-            audit.tell(event)
+        with logs.together():
+            for event in events:
+                audit.tell(event)
 
     def events(self, *, limit: int = 200, after: int = 0) -> list[Event]:
         """The newest `limit` events with a number above `after`, oldest first."""

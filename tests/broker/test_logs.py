@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -156,3 +158,46 @@ def test_what_is_chosen_counts_before_the_setting(
     logs.prefer(setting)
     logged()
     assert capsys.readouterr().err.startswith("{") is json_lines
+
+
+class Writes(io.StringIO):
+    """A stream that remembers each write; full once it is told so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[str] = []
+        self.full = False
+
+    def write(self, text: str) -> int:
+        if self.full:
+            raise OSError("no space left")
+        self.writes.append(text)
+        return len(text)
+
+
+def test_lines_that_belong_together_are_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Writes()
+    monkeypatch.setattr(sys, "stderr", stream)
+    logs.configure(1, form="json")
+    log = logging.getLogger("broker.trial")
+    with logs.together():
+        log.info("one")
+        with logs.together():
+            log.info("two of %s", TOKEN)
+        assert stream.writes == []
+    log.info("three")
+    (first, second), third = stream.writes[0].splitlines(), stream.writes[1]
+    texts = [json.loads(line)["text"] for line in (first, second, third)]
+    assert texts == ["one", f"two of {TOKEN[:4]}…", "three"]
+
+
+def test_a_log_that_nobody_takes_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Writes()
+    monkeypatch.setattr(sys, "stderr", stream)
+    logs.configure(1)
+    stream.full = True
+    with logs.together():
+        logging.getLogger("broker.trial").info("lost")
+    stream.full = False
+    logging.getLogger("broker.trial").info("heard")
+    assert "heard" in stream.writes[0]
