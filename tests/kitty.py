@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pyte
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 _TOLD = re.compile(
     rb"\x1b\[(?:(?P<how>[>=<?])(?P<flags>[\d;]*)u|(?P<who>c)|(?P<where>6n)"
     rb"|\?(?P<modes>[\d;]+)(?P<set>[hl]))"

@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 BROKER = (sys.executable, "-P", "-c", "from broker.cli.main import entry; entry()")
 SECONDS = 120.0
+DISPLAY_WORDS = ("-screen", "0", "1024x768x24", "-nolisten", "tcp")
 
 
 @dataclass(frozen=True)
@@ -89,18 +91,37 @@ def running(*words: str, env: Mapping[str, str] | None = None) -> Iterator[subpr
             raise
 
 
+def until_it_says(name: str, text: str, seconds: float = SECONDS) -> None:
+    """Wait until that VM's guest has said so on its serial port; keys before that are lost."""
+    end = time.monotonic() + seconds
+    while text not in (said := broker("vm", "log", name, "--serial").out):
+        assert time.monotonic() < end, said
+        time.sleep(0.2)
+
+
+def display_name() -> str:
+    """A display that no other process of the tests takes.
+
+    Numbers that Xvfb finds free are taken again while the one before still ends, and takes the
+    socket of the next one away.
+    """
+    return f":{30_000 + os.getpid() % 20_000}"
+
+
 @contextmanager
 def a_display(program: str) -> Iterator[str]:
     """The name of a screen that nobody sees; `program` is Xvfb."""
     read, write = os.pipe()
     screen = subprocess.Popen(
-        [program, "-displayfd", str(write), "-screen", "0", "1024x768x24", "-nolisten", "tcp"],
+        [program, display_name(), *DISPLAY_WORDS, "-displayfd", str(write)],
         pass_fds=(write,),
         stderr=subprocess.DEVNULL,
     )
     os.close(write)
     with os.fdopen(read) as numbers:
         number = numbers.readline().strip()
-    yield f":{number}"
-    screen.terminate()
-    screen.wait(90)
+    try:
+        yield f":{number}"
+    finally:
+        screen.terminate()
+        screen.wait(90)

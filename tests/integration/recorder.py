@@ -18,7 +18,7 @@ from broker.service.port import Service
 SOURCE = Path(__file__).with_name("recorder.asm")
 NASM = shutil.which("nasm")
 needs_nasm = pytest.mark.skipif(NASM is None, reason="nasm is not installed")
-PATIENCE = 60.0
+PATIENCE = 120.0
 FULL = 0xFFFF
 """The far end of an axis of its pointer."""
 

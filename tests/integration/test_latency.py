@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from broker.demo import BANNER
 from tests.guests import needs_qemu
-from tests.integration.cli import BROKER, broker, environment, running
+from tests.integration.cli import BROKER, broker, environment, running, until_it_says
 from tests.integration.moving import image, needs_nasm
 
 pytestmark = [needs_qemu, pytest.mark.qemu]
@@ -28,8 +29,11 @@ QUICK = ("--cadence", "0.2", "--samples", "4")
 def demo(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("BROKER_PROXY_TLS_PORT", "0")
     assert broker("run", "--demo", "--headless").code == 0
-    yield "demo"
-    broker("vm", "kill", "demo")
+    try:
+        until_it_says("demo", BANNER.decode().strip())
+        yield "demo"
+    finally:
+        broker("vm", "kill", "demo")
 
 
 def samples(path: Path) -> list[float]:

@@ -12,17 +12,18 @@ import pytest
 
 from broker import vv
 from broker.demo import ANSWERS, write_image
+from broker.demo import BANNER as GREETING
 from broker.errors import BrokerError, Refused
 from broker.headless.session import Session, opened
 from broker.headless.wire import dialer, target_of
 from broker.spice.constants import ChannelType
 from tests.guests import needs_qemu
-from tests.integration.cli import broker, running
+from tests.integration.cli import broker, running, until_it_says
 
 pytestmark = [needs_qemu, pytest.mark.qemu]
 
 OPTIONAL = {ChannelType.RECORD, ChannelType.USBREDIR, ChannelType.PORT, ChannelType.WEBDAV}
-ANSWER = ANSWERS[1].decode()
+ANSWER, BANNER = ANSWERS[1].decode(), GREETING.decode().strip()
 KEY_A = 0x1E
 FOLDERS = (
     *("-chardev", "spiceport,id=folders,name=org.spice-space.webdav.0"),
@@ -48,6 +49,7 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     made = broker("run", image, "--name", "demo", "--headless", *disk, *machine, "--", *FOLDERS)
     assert made.code == 0, made.err
     try:
+        until_it_says("demo", BANNER)
         with running("serve"):
             assert broker("status", "--wait", "90").code == 0
             yield "demo"

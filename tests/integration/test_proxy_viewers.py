@@ -25,6 +25,7 @@ from broker.proxy.gate import ChannelClosed, ChannelOpened, ConnectionRefused, S
 from broker.proxy.tls import TlsServer
 from tests.broker.proxy.qemu import Qemu, running_qemu
 from tests.broker.proxy.rig import SECONDS, TOKEN, Rig, proxying
+from tests.integration.cli import DISPLAY_WORDS, display_name
 
 pytestmark = [pytest.mark.qemu, pytest.mark.viewer]
 
@@ -193,7 +194,7 @@ async def screen() -> AsyncIterator[str]:
         pytest.skip("Xvfb is missing")
     read, write = os.pipe()
     process = await asyncio.create_subprocess_exec(
-        *("Xvfb", "-displayfd", str(write), "-screen", "0", "1024x768x24", "-nolisten", "tcp"),
+        *("Xvfb", display_name(), *DISPLAY_WORDS, "-displayfd", str(write)),
         pass_fds=(write,),
         stderr=asyncio.subprocess.DEVNULL,
     )

@@ -16,12 +16,13 @@ from pathlib import Path
 import pytest
 
 from broker import vv
+from broker.demo import BANNER, write_image
 from broker.errors import Refused
 from broker.headless.session import opened
 from broker.headless.wire import dialer, target_of
 from broker.spice.constants import ChannelType
 from tests.guests import needs_qemu, qmp
-from tests.integration.cli import BROKER, a_display, broker, environment
+from tests.integration.cli import BROKER, a_display, broker, environment, until_it_says
 
 pytestmark = [needs_qemu, pytest.mark.qemu]
 
@@ -34,8 +35,6 @@ def started() -> Iterator[list[str]]:
 
 
 def start(tmp_path: Path, *words: str) -> dict[str, object]:
-    from broker.demo import write_image
-
     image = str(write_image(tmp_path / "demo.img"))
     disk = ("--format", "raw", "--bus", "sata", "--snapshot", "--network", "none")
     machine = ("--accel", "tcg", "-m", "64M", "--headless", "--name", "demo-1")
@@ -127,6 +126,7 @@ def test_a_vm_without_spice_is_opened_in_a_real_viewer(tmp_path: Path, display: 
         monitor = path.with_name("qmp.sock")
         until(lambda: len(clients(monitor)) == 1)
         assert white_pixels(display) == 0
+        until_it_says("demo-1", BANNER.decode().strip())
         key: dict[str, object] = {"keys": [{"type": "qcode", "data": "a"}]}
         asyncio.run(qmp(monitor, "send-key", key))
         until(lambda: white_pixels(display) >= 100)

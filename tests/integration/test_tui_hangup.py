@@ -12,7 +12,7 @@ from textual.drivers._writer_thread import MAX_QUEUED_WRITES, WriterThread
 from tests.integration.cli import BROKER, environment
 from tui.driver import Lasting
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 def test_it_ends_in_good_order(broker_home: Path) -> None:

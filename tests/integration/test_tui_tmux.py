@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux"),
 ]
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 ENTRY = "from broker.cli.main import entry; entry()"
 
 
