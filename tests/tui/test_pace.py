@@ -11,6 +11,8 @@ from tui.live.pace import (
     FILLS_SECONDS,
     FIRST_BYTES,
     FRAME_SECONDS,
+    HURRIES_SECONDS,
+    HURRY_SECONDS,
     LEAST_BYTES,
     LOST_SECONDS,
     MOST_BYTES,
@@ -148,3 +150,37 @@ def test_a_line_that_is_long_and_wide_is_sent_whole_pictures() -> None:
 def test_a_line_that_is_long_and_slow_is_not_filled_for_long() -> None:
     sent = play(Pace(), rate=MEGABIT, seconds=60.0, latency=0.15)
     assert {size <= 1.3 * MEGABIT * FILLS_SECONDS for _, size in sent[5:]} == {True}
+
+
+def test_who_types_waits_behind_less_of_a_slow_line() -> None:
+    pace = Pace()
+    play(pace, rate=MEGABIT, seconds=5.0)
+    pace.typed(10.0)
+    assert pace.room(10.0) == pytest.approx(MEGABIT * HURRY_SECONDS, rel=0.1)
+    pace.sent(pace.room(10.0), 10.0)
+    assert pace.answered(10.0 + HURRY_SECONDS)
+    assert pace.due(10.0 + HURRY_SECONDS * 1.1) == 0.0
+    assert pace.room(10.0 + HURRIES_SECONDS) == pace.budget
+
+
+def test_on_a_quick_line_typing_changes_nothing() -> None:
+    pace = Pace()
+    play(pace, rate=50e6, seconds=2.0)
+    pace.typed(10.0)
+    assert pace.room(10.0) == pace.budget == MOST_BYTES
+    pace.sent(pace.budget, 10.0)
+    pace.answered(10.01)
+    assert pace.due(10.01) == pytest.approx(FRAME_SECONDS - 0.01)
+
+
+@pytest.mark.parametrize("latency", [0.0, 0.15])
+def test_when_the_line_will_be_free_is_known_while_it_is_not(latency: float) -> None:
+    pace = Pace()
+    assert pace.left(0.0) == 0.0
+    play(pace, rate=MEGABIT, seconds=20.0, latency=latency)
+    pace.sent(7000, 30.0)
+    free = max(FRAME_SECONDS, 7000 / MEGABIT + latency)
+    assert pace.left(30.0) == pytest.approx(free, abs=0.02)
+    assert pace.left(30.05) == pytest.approx(free - 0.05, abs=0.02)
+    pace.answered(30.0 + free)
+    assert pace.left(30.1 + free) == 0.0

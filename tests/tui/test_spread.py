@@ -49,6 +49,42 @@ def test_every_part_of_a_video_has_its_turn() -> None:
     assert len(sent) == TILES - 1
 
 
+def test_what_was_typed_does_not_wait_for_the_end_of_a_new_picture() -> None:
+    spread, blank = Spread(), [[0] * COLUMNS for _ in range(LINES)]
+    new = [[1] * COLUMNS for _ in range(LINES)]
+    spread.saw(blank, new)
+    spread.choose(blank, new, TILE)
+    typed = [*new[:-1], [*new[-1][:-TILE], *[2] * TILE]]
+    spread.saw(new, typed)
+    last = (LINES - 1, COLUMNS - TILE, COLUMNS)
+    assert spread.choose(blank, typed, TILE) == [last]
+
+
+def test_what_has_waited_longest_has_half_of_the_room_whatever_else_changes() -> None:
+    spread, blank = Spread(), [[0] * COLUMNS for _ in range(LINES)]
+    waits: set[tuple[int, int]] = set()
+    shown = [list(row) for row in blank]
+    before = [[1] * COLUMNS for _ in range(LINES)]
+    spread.saw(blank, before)
+    for turn in range(2 * TILES):
+        busy = [turn] * COLUMNS if turn % 2 else before[0]
+        wanted = [busy, *before[1:]]
+        spread.saw(before, wanted)
+        before = wanted
+        for line, begin, end in spread.choose(shown, wanted, 2 * TILE):
+            shown[line][begin:end] = wanted[line][begin:end]
+            waits |= {(line, at) for at in range(begin, end)}
+    assert len(waits) == LINES * COLUMNS
+
+
+def test_a_video_is_known_for_one_after_a_few_pictures() -> None:
+    spread = Spread()
+    played(spread, 3)
+    spread.saw(picture(3), picture(4, calm=7))
+    line, begin = CALM
+    assert spread.choose(picture(3), picture(4, calm=7), TILE) == [(line, begin, begin + TILE)]
+
+
 def test_with_room_for_all_it_is_all_and_neighbours_go_together() -> None:
     spread = Spread()
     assert spread.choose(picture(0), picture(1, calm=1), 10_000) == [

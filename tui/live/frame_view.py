@@ -7,6 +7,7 @@ that a repaint at any time shows the same.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from textual import events
@@ -118,7 +119,8 @@ class FrameView(Widget):
             if not self._too_much(budget):
                 self._repaint()
             return 0
-        parts = self._some(budget) if self._short else self._in_order(budget)
+        wanted = self._uncovered(budget)
+        parts = self._some(budget, wanted) if self._short else self._in_order(budget, wanted)
         if not parts:
             return 0
         data = BEGIN + "".join(parts) + END + ASK.format(number)
@@ -128,11 +130,11 @@ class FrameView(Widget):
         driver.flush()
         return len(data.encode())
 
-    def _in_order(self, budget: int) -> list[str]:
+    def _in_order(self, budget: int, wanted: Sequence[Row]) -> list[str]:
         """All that differs, from the top; what a line cannot take is chosen from then on."""
         parts: list[str] = []
         left = budget
-        for line, (old, new) in enumerate(zip(self._shown, self._wanted, strict=True)):
+        for line, (old, new) in enumerate(zip(self._shown, wanted, strict=True)):
             if _same(old, new):
                 continue
             if left <= 0:
@@ -144,9 +146,9 @@ class FrameView(Widget):
             self._short = self._short or upto < len(new)
         return parts
 
-    def _some(self, budget: int) -> list[str]:
+    def _some(self, budget: int, wanted: Sequence[Row]) -> list[str]:
         """What matters most of what differs."""
-        spans = self._spread.choose(self._shown, self._wanted, int(budget / self._cell_bytes))
+        spans = self._spread.choose(self._shown, wanted, int(budget / self._cell_bytes))
         parts = [self._part(*span, most=span[2] - span[1])[0] for span in spans]
         if cells := sum(end - begin for _, begin, end in spans):
             cost = max(1.0, sum(len(part.encode()) for part in parts) / cells)
@@ -212,19 +214,38 @@ class FrameView(Widget):
         rows = sum(not _same(old, new) for old, new in zip(self._shown, self._wanted, strict=True))
         return rows * self.size.width * _CELL_BYTES > MOST_COVERED * budget
 
-    def _repaint(self) -> None:
-        """Have Textual show it."""
+    def _repaint(self, lines: Collection[int] | None = None) -> None:
+        """Have Textual show it, or some of its lines."""
         changed = [
-            Region(0, line, self.size.width, 1)
+            line
             for line, (old, new) in enumerate(zip(self._shown, self._wanted, strict=True))
-            if not _same(old, new)
+            if (lines is None or line in lines) and not _same(old, new)
         ]
+        for line in changed:
+            self._shown[line] = self._wanted[line]
         if changed:
-            self._shown = list(self._wanted)
-            self.refresh(*changed)
+            self.refresh(*(Region(0, line, self.size.width, 1) for line in changed))
+
+    def _uncovered(self, budget: int) -> Sequence[Row]:
+        """What is wanted where no message lies over it; elsewhere what is shown.
+
+        Those lines are Textual's to write. It sends whole rows, so where the line to the terminal
+        is slow they stay as they are until the message has gone.
+        """
+        top = self.region.y
+        regions = [toast.region for toast in self.screen.query("Toast")]
+        covered = {line - top for each in regions for line in range(each.y, each.bottom)}
+        if not covered:
+            return self._wanted
+        if not self._short and len(covered) * self.size.width * _CELL_BYTES <= budget:
+            self._repaint(covered)
+        return [
+            shown if line in covered else wanted
+            for line, (shown, wanted) in enumerate(zip(self._shown, self._wanted, strict=True))
+        ]
 
     def _may_write(self) -> bool:
-        """Whether nothing lies over it, and there is a terminal."""
+        """Whether nothing but messages lies over it, and there is a terminal."""
         app = self.app
         driver = app._driver  # see `send`
         return (
@@ -233,7 +254,6 @@ class FrameView(Widget):
             and not driver.is_headless
             and app.screen is self.screen
             and not app._batch_count  # painting is held back, so is ours
-            and not self.screen.query("Toast")
             and self.region.size == self.size
         )
 

@@ -14,6 +14,12 @@ from typing import Final
 FRAME_SECONDS: Final = 1 / 15
 FILLS_SECONDS: Final = 0.06
 """A frame may keep the line busy for that long."""
+HURRY_SECONDS: Final = 0.03
+"""The same for a moment after somebody has typed: they wait for what comes of it."""
+HURRIES_SECONDS: Final = 1.0
+"""How long that moment is."""
+WHOLE_BYTES: Final = 256 * 1024
+"""A picture on a usual terminal that changes everywhere has about as many."""
 FIRST_BYTES: Final = 4096
 LEAST_BYTES: Final = 2048
 MOST_BYTES: Final = 1024 * 1024
@@ -51,15 +57,41 @@ class Pace:
         self._under_way = 0
         self._quickest = (0.0, math.inf)
         self._next = 0.0
+        self._hurries = -math.inf
         self.number = NUMBERS[0]
         """What the next frame is called."""
         self.budget = FIRST_BYTES
-        """Bytes that the next frame may have."""
+        """Bytes that the next frame may have while nobody types."""
 
     @property
     def waits(self) -> bool:
         """Whether an answer is still to come."""
         return self._sent_at is not None
+
+    def typed(self, now: float) -> None:
+        """Somebody has pressed a key, and waits for what comes of it."""
+        self._hurries = now + HURRIES_SECONDS
+
+    def room(self, now: float) -> int:
+        """Bytes that a frame may have that goes now."""
+        if not self._hurried(now):
+            return self.budget
+        return max(LEAST_BYTES, min(self.budget, int(self._rate * HURRY_SECONDS)))
+
+    def _hurried(self, now: float) -> bool:
+        """A line that takes whole pictures is done with one before anybody notices."""
+        return now < self._hurries and 0.0 < self._rate * FILLS_SECONDS < WHOLE_BYTES
+
+    def left(self, now: float) -> float:
+        """Seconds until a frame may go, by what is known of the line."""
+        if self._sent_at is None:
+            return max(0.0, self._next - now)
+        size, took = self._quickest
+        if took == math.inf:
+            return max(0.0, self._next - now)
+        if self._rate:
+            took += (self._sent - size) / self._rate
+        return max(0.0, self._next - now, self._sent_at + took - now)
 
     def due(self, now: float) -> float:
         """Seconds until a frame may go; with an answer outstanding, until it counts as lost."""
@@ -77,7 +109,8 @@ class Pace:
         self._under_way = self.number
         self.number = NUMBERS[(NUMBERS.index(self.number) + 1) % len(NUMBERS)]
         rate = self._ceiling if self._answers or not self._rate else self._rate
-        self._next = now + max(FRAME_SECONDS, size / rate)
+        least = HURRY_SECONDS if self._hurried(now) else FRAME_SECONDS
+        self._next = now + max(least, size / rate)
 
     def answered(self, now: float, number: int | None = None) -> bool:
         """The terminal has drawn it. False when nothing was asked.

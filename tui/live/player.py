@@ -29,6 +29,8 @@ LETTING_GO_SECONDS: Final = 2.0
 Act = Typed | Move | Pointer
 BETWEEN_MESSAGES: Final = 5.0
 """Seconds from one message to the next: whoever sends them must not hide the guest's screen."""
+MARGIN: Final = 1.5
+"""Times as long as making cells of a picture took lately it is asked for before it can go."""
 MOST_WAITING: Final = 512
 """Keys and clicks that may wait; a guest that takes none for so long is told of."""
 
@@ -81,6 +83,8 @@ class Player:
         self._changed = asyncio.Event()
         self._sent = asyncio.Event()
         self._answer = asyncio.Event()
+        self._free = asyncio.Event()
+        self._took = 0.0
         self._queue: asyncio.Queue[Act] = asyncio.Queue()
         self._held: dict[str, None] = {}
 
@@ -99,10 +103,24 @@ class Player:
     # -- from the guest
 
     async def _read(self, view: View) -> None:
+        now = asyncio.get_running_loop().time
         while True:
-            await self._draw(await view.frame())
+            frame = await view.frame()
+            begun = now()
+            await self._draw(frame)
+            self._took = 0.5 * self._took + 0.5 * (now() - begun)
             self._sent.clear()
             await self._sent.wait()
+            await self._until_it_is_of_use()
+
+    async def _until_it_is_of_use(self) -> None:
+        """Wait while a picture taken now would be old before it can go."""
+        now = asyncio.get_running_loop().time
+        while (left := self._pace.left(now()) - MARGIN * self._took) > 0:
+            self._free.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._free.wait()
 
     async def again(self) -> None:
         """Draw what there is anew: the size, or what is wanted of it, has changed."""
@@ -147,6 +165,7 @@ class Player:
         """The terminal has taken what was sent under that number."""
         if self._pace.answered(asyncio.get_running_loop().time(), number):
             self._answer.set()
+            self._free.set()
 
     async def _send(self) -> None:
         now = asyncio.get_running_loop().time
@@ -154,14 +173,14 @@ class Player:
             await self._changed.wait()
             await self._our_turn()
             self._changed.clear()
-            size = self._widget.send(self._pace.budget, self._pace.number)
+            size = self._widget.send(self._pace.room(now()), self._pace.number)
             self._sent.set()
             self.frames += 1
-            if not size:
+            if size:
+                self.bytes_sent += size
+                self._pace.sent(size, now())
+            else:
                 await asyncio.sleep(FRAME_SECONDS)
-                continue
-            self.bytes_sent += size
-            self._pace.sent(size, now())
             if not self._widget.converged:
                 self._changed.set()
 
@@ -189,6 +208,7 @@ class Player:
         if self._queue.qsize() >= MOST_WAITING and not goes_up:
             return False
         self._queue.put_nowait(what)
+        self._pace.typed(asyncio.get_running_loop().time())
         return True
 
     async def _act(self, view: View) -> None:

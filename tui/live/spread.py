@@ -1,8 +1,10 @@
 """Which parts of a picture go first over a line that cannot take all of it. Pure.
 
 A video changes everywhere with every frame; what a person typed changes one place now and then, and
-that is what they wait for. So what has mostly been calm goes before what never is, and among those
-alike what was sent longest ago: so everything has its turn.
+that is what they wait for. So what has mostly been calm goes before what never is. Of what is calm
+half goes by what changed last, since a picture that is new takes seconds on such a line, and what
+was typed meanwhile must not wait for the end of it; the rest is what was sent longest ago: so
+everything has its turn.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ _MEMORY: Final = 0.8
 """How much of what was seen of a tile counts still one frame later."""
 _RESTLESS: Final = 0.7
 """A tile that changes with so large a share of the frames is part of a video."""
+_ENOUGH: Final = 3
+"""Frames after which that can be said."""
 
 Span = tuple[int, int, int]
 """A row, and the first and the one after the last of its cells."""
@@ -28,25 +32,32 @@ class Spread:
 
     def __init__(self) -> None:
         self._stir: dict[tuple[int, int], float] = {}
+        self._moved: dict[tuple[int, int], int] = {}
         self._sent: dict[tuple[int, int], int] = {}
+        self._pictures = 0
         self._turn = 0
 
     def saw(self, before: Sequence[Row], after: Sequence[Row]) -> None:
         """Another picture is wanted."""
+        self._pictures += 1
         stir = {tile: share * _MEMORY for tile, share in self._stir.items() if share > 0.01}
         for tile in changed(before, after):
             stir[tile] = stir.get(tile, 0.0) + 1 - _MEMORY
+            self._moved[tile] = self._pictures
         self._stir = stir
 
     def choose(self, shown: Sequence[Row], wanted: Sequence[Row], cells: int) -> list[Span]:
         """What to send, at most about so many cells of it, in the order of the screen."""
         self._turn += 1
-        stir, sent = self._stir, self._sent
-        tiles = sorted(
-            changed(shown, wanted),
-            key=lambda tile: (stir.get(tile, 0.0) > _RESTLESS, sent.get(tile, 0)),
-        )
-        chosen = sorted(tiles[: max(1, cells // TILE)])
+        moved, sent = self._moved, self._sent
+        tiles = changed(shown, wanted)
+        calm, restless = self._sorted_out(tiles)
+        room = max(1, cells // TILE)
+        calm.sort(key=lambda tile: (-moved.get(tile, 0), sent.get(tile, 0)))
+        newest, older = calm[: (room + 1) // 2], calm[(room + 1) // 2 :]
+        for group in (older, restless):
+            group.sort(key=lambda tile: sent.get(tile, 0))
+        chosen = sorted([*newest, *older, *restless][:room])
         spans: list[Span] = []
         for tile in chosen:
             sent[tile] = self._turn
@@ -56,6 +67,20 @@ class Spread:
                 begin = spans.pop()[1]
             spans.append((line, begin, end))
         return spans
+
+    def _sorted_out(
+        self, tiles: Sequence[tuple[int, int]]
+    ) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """Those that have mostly been calm, and those that never are."""
+        if self._pictures < _ENOUGH:
+            return list(tiles), []
+        # As if the first pictures had been seen for ever: else each tile would begin as a calm one.
+        least = _RESTLESS * (1 - _MEMORY**self._pictures)
+        calm: list[tuple[int, int]] = []
+        restless: list[tuple[int, int]] = []
+        for tile in tiles:
+            (restless if self._stir.get(tile, 0.0) > least else calm).append(tile)
+        return calm, restless
 
 
 def changed(before: Sequence[Row], after: Sequence[Row]) -> list[tuple[int, int]]:
