@@ -15,10 +15,11 @@ from typing import Any
 from textual.app import App
 
 from broker import human
+from broker.errors import ViewerMissing
 from broker.model import MachineKey
 from broker.provisioning import VmDraft
 from broker.service.port import VIEWER_LABEL, ConsoleInfo, Exported, ExportRequest, Opened, Service
-from tui import vvfile
+from tui import keys, vvfile
 from tui.allowed import why_not
 from tui.host import Host
 from tui.looks import Looks
@@ -65,11 +66,16 @@ class Verbs:
         def opened(viewer: Opened) -> None:
             self._say(f"{name} is open", f"{viewer.command[0]} runs as process {viewer.pid}")
 
-        self._host.ask(
-            f"Opening {name}",
-            lambda service: service.open_viewer(info.machine.key, self._request()),
-            opened,
-        )
+        async def open_(service: Service) -> Opened:
+            try:
+                return await service.open_viewer(info.machine.key, self._request())
+            except ViewerMissing as problem:
+                if why_not("live", info):
+                    raise
+                here = f"{keys.LIVE.keys[0]} shows it here"
+                raise ViewerMissing(problem.what, fix=f"{here}. {problem.fix}") from problem
+
+        self._host.ask(f"Opening {name}", open_, opened)
 
     def _request(self) -> ExportRequest | None:
         """Nothing special, unless all one may do is look."""

@@ -14,11 +14,12 @@ from textual.keys import key_to_character
 from textual.widgets import Input
 
 from broker.errors import SourceUnreachable, ViewerMissing
-from broker.model import State
+from broker.model import ProxyStatus, State
 from broker.service.port import ExportRequest
 from tests.fakes.service import SECRET, FakeService, console
 from tests.tui import cells
-from tests.tui.conftest import Drive, settle, text_of
+from tests.tui.conftest import Drive, settle, text_of, until
+from tui.screens.consoles import ConsolesScreen
 
 
 async def test_the_list_given_at_the_start_is_painted_before_the_service_is_there(
@@ -372,3 +373,27 @@ async def test_names_with_control_characters_cannot_reach_the_terminal(
         shown = cells.text(pilot.app)  # type: ignore[arg-type]
         assert "evil�[2J�name" in shown
         assert "\x1b" not in shown
+
+
+async def test_a_long_port_costs_no_page_its_tab(drive: Drive, service: FakeService) -> None:
+    class Elsewhere(FakeService):
+        async def host_proxy(self) -> ProxyStatus:
+            self.proxy = replace(await super().host_proxy(), tls_port=36525)
+            return self.proxy
+
+    service = Elsewhere(status=[])
+    async with drive(service, size=(100, 24)) as pilot:
+        await until(pilot, "6 Machines", "proxy :36525")
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, "6 Machines", "● proxy", gone=(":36525",))
+
+
+async def test_who_has_no_display_is_told_of_the_live_view(
+    drive: Drive, service: FakeService
+) -> None:
+    service.failing["open_viewer"] = ViewerMissing("There is no display here", fix="Elsewhere: ssh")
+    async with drive(service, size=(120, 30)) as pilot:
+        assert isinstance(pilot.app.screen, ConsolesScreen)
+        pilot.app.screen.select(service.named("demo").machine.key)
+        await pilot.press("enter")
+        await until(pilot, "There is no display here", "l shows it here. Elsewhere: ssh")

@@ -51,7 +51,7 @@ class Line(Widget):
         """The pieces there is room for, each with its first cell."""
         left, right = self.pieces()
         width = self.size.width
-        while _length(left) + _length(right) > width and len(keeps := _keeps(left, right)) > 1:
+        while length(left) + length(right) > width and len(keeps := _keeps(left, right)) > 1:
             left = [piece for piece in left if piece.keep != min(keeps)]
             right = [piece for piece in right if piece.keep != min(keeps)]
         placed: list[tuple[int, Piece]] = []
@@ -59,7 +59,7 @@ class Line(Widget):
         for piece in left:
             placed.append((at, piece))
             at += cell_len(piece.text)
-        at = max(at, width - _length(right))
+        at = max(at, width - length(right))
         for piece in right:
             placed.append((at, piece))
             at += cell_len(piece.text)
@@ -90,5 +90,6 @@ def _keeps(left: list[Piece], right: list[Piece]) -> set[int]:
     return {piece.keep for piece in (*left, *right)}
 
 
-def _length(pieces: list[Piece]) -> int:
+def length(pieces: list[Piece]) -> int:
+    """How many cells they take."""
     return sum(cell_len(piece.text) for piece in pieces)

@@ -11,7 +11,7 @@ from broker import human
 from tui.host import Host
 from tui.jumping import Place
 from tui.rows import counted
-from tui.widgets.line import Line, Piece
+from tui.widgets.line import Line, Piece, length
 
 _TABS = (
     ("consoles", "Consoles"),
@@ -39,7 +39,9 @@ class TopBar(Line):
         for number, (page, title) in enumerate(_TABS, 1):
             tone, keep = ("here", 10) if page == self._here else ("text", 6 - number)
             left.append(Piece(f" {number} {title} ", tone, f"app.go('{page}')", keep))
-        return left, self._health()
+        port = self._port()
+        over = length([*left[1:], *self._health(port)]) - self.size.width
+        return left, self._health("" if 0 < over <= len(port) else port)  # all tabs, if that helps
 
     def places(self) -> Iterator[Place]:
         """The tabs (jumping.Places)."""
@@ -52,7 +54,11 @@ class TopBar(Line):
     def _press(self, piece: Piece) -> None:
         self.call_later(self.run_action, piece.action)
 
-    def _health(self) -> list[Piece]:
+    def _port(self) -> str:
+        proxy = self._host.snapshot.proxy
+        return f" :{proxy.tls_port}" if proxy is not None and proxy.tls_port else ""
+
+    def _health(self, port: str) -> list[Piece]:
         host, snapshot, glyphs = self._host, self._host.snapshot, self._host.glyphs
         pieces: list[Piece] = []
         if host.busy:
@@ -64,15 +70,14 @@ class TopBar(Line):
         if failed := snapshot.failed_sources:
             text = f"{glyphs.bad} {counted(failed, 'source')} failed  "
             pieces.append(Piece(text, "bad", "app.go('sources')", 8))
-        pieces.append(self._proxy())
+        pieces.append(self._proxy(port))
         return pieces
 
-    def _proxy(self) -> Piece:
+    def _proxy(self, port: str) -> Piece:
         host, glyphs = self._host, self._host.glyphs
         proxy = host.snapshot.proxy
         if proxy is not None and proxy.serving:
-            where = f" :{proxy.tls_port}" if proxy.tls_port else ""
-            return Piece(f"{glyphs.on} proxy{where} ", "ok", keep=6)
+            return Piece(f"{glyphs.on} proxy{port} ", "ok", keep=6)
         if host.proxy_problem is not None:
             return Piece(f"{glyphs.bad} no proxy ", "bad", "app.explain", 8)
         return Piece(f"{glyphs.busy} proxy ", "busy", keep=7)
