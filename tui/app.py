@@ -12,7 +12,7 @@ import signal
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
@@ -131,8 +131,6 @@ class BrokerApp(Acting):
         self._preload = preload
         self._start_demo = start_demo
         self._obey_signals = obey_signals
-        self._life: Life
-        self._jobs: Jobs
         self._checkups: Checkups | None = None
         self.readonly = readonly
         self.policy = LinkPolicy(view_only=True) if readonly else LinkPolicy()
@@ -150,6 +148,15 @@ class BrokerApp(Acting):
             self.set_reactive(
                 BrokerApp.snapshot, Snapshot(consoles=tuple(initial), partial=more_to_come)
             )
+
+    @cached_property
+    def _life(self) -> Life:
+        """Made by whoever asks first: a page that shows a list at once is there before us."""
+        return Life(self, self._open_service)
+
+    @cached_property
+    def _jobs(self) -> Jobs:
+        return Jobs(self, self._life.service, log_path=self.log_path, changed=self._show_busy)
 
     @property
     def _background_screens(self) -> list[Screen[object]]:
@@ -174,8 +181,6 @@ class BrokerApp(Acting):
 
     def on_mount(self) -> None:
         """Paint, then open the service."""
-        self._life = Life(self, self._open_service)
-        self._jobs = Jobs(self, self._life.service, log_path=self.log_path, changed=self._show_busy)
         self._checkups = Checkups(self, self._life.service, self._checked)
         self.set_keymap(keymap.bound())
         for problem in self._warnings:

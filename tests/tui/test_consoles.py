@@ -16,6 +16,7 @@ from textual.widgets import Input
 from broker.errors import SourceUnreachable, ViewerMissing
 from broker.model import ProxyStatus, State
 from broker.service.port import ExportRequest
+from broker.view import Way
 from tests.fakes.service import SECRET, FakeService, console
 from tests.tui import cells
 from tests.tui.conftest import Drive, settle, text_of, until
@@ -397,3 +398,15 @@ async def test_who_has_no_display_is_told_of_the_live_view(
         pilot.app.screen.select(service.named("demo").machine.key)
         await pilot.press("enter")
         await until(pilot, "There is no display here", "l shows it here. Elsewhere: ssh")
+
+
+async def test_a_list_that_was_there_before_the_service_gets_its_picture_too(
+    drive: Drive, service: FakeService
+) -> None:
+    demo = service.named("demo")
+    async with drive(service, size=(140, 36), initial=[demo]) as pilot:
+        for _ in range(600):
+            if ("view", demo.machine.key, Way.WATCH) in service.asked:
+                break
+            await pilot.pause(0.05)
+        assert ("view", demo.machine.key, Way.WATCH) in service.asked
