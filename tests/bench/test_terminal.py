@@ -56,8 +56,7 @@ def test_colours_are_those_of_a_cell() -> None:
 
 
 def test_what_never_shows_is_an_error_that_says_what_did() -> None:
-    with (
-        running("say('something else'); sys.stdin.read(1)") as seen,
-        pytest.raises(RuntimeError, match="something else"),
-    ):
-        seen.until(has("expected"), 2)
+    with running("say('something else'); sys.stdin.read(1)") as seen:
+        seen.until(has("something else"))
+        with pytest.raises(RuntimeError, match="something else"):
+            seen.until(has("expected"), 2)
