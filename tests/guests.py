@@ -5,7 +5,9 @@ The fixtures made of these are in `tests/integration/conftest.py`.
 
 import asyncio
 import contextlib
+import os
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -74,6 +76,15 @@ def qemus_of(instance: Instance) -> list[int]:
             if directory.name.isdigit() and wanted in (directory / "cmdline").read_bytes():
                 found.append(int(directory.name))
     return found
+
+
+def end_qemus_of(home: Path) -> None:
+    """Kill what a test that failed has left running in its home."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes()
+            if b"qemu-system" in words.partition(b"\0")[0] and f"{home}/".encode() in words:
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guests import needs_qemu
+from tests.guests import end_qemus_of, needs_qemu
 from tests.integration.test_serving import is_running
 
 pytestmark = [
@@ -98,6 +98,7 @@ def open_terminal(broker_home: Path) -> Iterator[Callable[..., Terminal]]:
     yield open_one
     for terminal in opened:
         terminal.close()
+    end_qemus_of(broker_home)
 
 
 def test_from_an_empty_home_to_a_running_guest_a_file_and_back(
