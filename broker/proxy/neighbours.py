@@ -168,6 +168,9 @@ class Seats:
 
     def record(self, notice: Notice) -> None:
         """See `Gate`."""
+        if not self._away:
+            self._gate.record(notice)
+            return
         session, channel = getattr(notice, "session", None), getattr(notice, "channel", "")
         seat = self._away.get((session, channel)) if session is not None else None
         if seat is None:

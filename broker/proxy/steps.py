@@ -97,7 +97,7 @@ class Steps:
                 ending = await relay.run()
             finally:
                 del self.relays[key], self.times[key]
-                if (timed := times.notice(*key, carried=True)) is not None:
+                if (timed := times.notice(*key, carried=False, over=True)) is not None:
                     self.gate.record(timed)
                 for notice in judged(*key, relay):
                     self.gate.record(notice)

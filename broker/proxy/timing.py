@@ -66,11 +66,14 @@ class ChannelTimes:
         """The channel is over."""
         self._session.tell_no_more_of_presses(self._on_press)
 
-    def notice(self, session: SessionId, channel: str, *, carried: bool) -> Timed | None:
+    def notice(
+        self, session: SessionId, channel: str, *, carried: bool, over: bool = False
+    ) -> Timed | None:
         """What there is to tell now, in all since the channel began; None of nothing new.
 
         Args:
             carried: Bytes passed since the last notice, so the connections' state is new too.
+            over: The connections end: nobody looks at their state any more.
         """
         times = (_total(self._ping), _total(self._draw), _total(self._proxy))
         if times == self._told and not carried:
@@ -81,8 +84,8 @@ class ChannelTimes:
             dict(self._ping),
             dict(self._draw),
             dict(self._proxy),
-            tcp_of(client.sock),
-            tcp_of(server.sock),
+            None if over else tcp_of(client.sock),
+            None if over else tcp_of(server.sock),
         )
         return Timed(session, channel, timing)
 

@@ -109,6 +109,20 @@ async def test_a_ping_is_timed_until_its_pong(session: Session) -> None:
     assert again is None
 
 
+async def test_a_channel_that_ends_tells_the_times_it_has_not_told_yet(session: Session) -> None:
+    loose = Loose(ChannelType.CURSOR, session)
+    async with loose.relaying():
+        assert loose.told(carried=True) is not None
+        await loose.from_server(PING)
+        await loose.from_viewer(PONG)
+        last = loose.times.notice(SESSION, loose.name, carried=False, over=True)
+        nothing_new = loose.times.notice(SESSION, loose.name, carried=False, over=True)
+    assert last is not None
+    assert total(last.timing.ping) == 1
+    assert (last.timing.client, last.timing.server) == (None, None)
+    assert nothing_new is None
+
+
 async def test_a_press_is_timed_until_the_next_drawing(session: Session) -> None:
     inputs, display = Loose(ChannelType.INPUTS, session), Loose(ChannelType.DISPLAY, session)
     async with inputs.relaying(), display.relaying():
