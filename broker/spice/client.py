@@ -33,7 +33,7 @@ from broker.spice.constants import (
 from broker.spice.errors import LocalProtocolError, RemoteProtocolError
 from broker.spice.notify import Notify
 from broker.spice.screen import Painted, Screen
-from broker.spice.stream import ByteStream, Steps
+from broker.spice.stream import LentStream, Steps
 from broker.spice.ticket import seal
 from broker.spice.wire import (
     U32,
@@ -180,7 +180,7 @@ class ChannelClient:
                 CHANNEL_CAPS.get(channel_type, 0),
             )
         )
-        self._stream = ByteStream()
+        self._stream = LentStream()
         self._events: list[Event] = []
         self._outgoing = bytearray(self._link.data_to_send())
         self._serial = 0
@@ -271,7 +271,7 @@ class ChannelClient:
         mini = self._link.mini_header
         while True:
             head = yield from self._stream.exactly(Header.length(mini=mini))
-            header = Header.decode(head, mini=mini)
+            header = Header.decode(bytes(head), mini=mini)
             if header.size > MAX_SERVER_BODY:
                 raise RemoteProtocolError(
                     f"a message of {header.size} bytes, expected at most {MAX_SERVER_BODY}"
@@ -283,7 +283,7 @@ class ChannelClient:
         body = yield from self._stream.exactly(min(header.size, keep))
         yield from self._stream.skip(header.size - len(body))
         if header.type == Base.SET_ACK:
-            generation, self._window = _two(body)
+            generation, self._window = _two(bytes(body))
             self._unacknowledged = 0
             self.send(ClientBase.ACK_SYNC, U32.pack(generation))
             return
@@ -292,13 +292,13 @@ class ChannelClient:
             self._unacknowledged = 0
             self.send(ClientBase.ACK)
         if header.type == Base.PING:
-            self.send(ClientBase.PONG, body[:12])
+            self.send(ClientBase.PONG, bytes(body[:12]))
             self._events.append(Pinged())
         else:
             painted = self._screen.receive(header.type, body) if self._screen else None
-            self._events.append(painted or self._understand(header, body))
+            self._events.append(painted or self._understand(header, bytes(body)))
         if self._clipboard is not None and self.channel_type is ChannelType.MAIN:
-            self._hear_agent(self._clipboard, header.type, body)
+            self._hear_agent(self._clipboard, header.type, bytes(body))
 
     def _hear_agent(self, clipboard: Clipboard, kind: int, body: bytes) -> None:
         match kind:

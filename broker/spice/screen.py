@@ -188,7 +188,7 @@ class Screen:
         area = self._area()
         return None if area is None else self._surfaces[self._primary or 0].pixels(area)
 
-    def receive(self, kind: int, body: bytes) -> Painted | None:
+    def receive(self, kind: int, body: bytes | memoryview) -> Painted | None:
         """Carry out a message of the display channel.
 
         Returns:
