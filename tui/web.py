@@ -30,11 +30,25 @@ LEAVING_SECONDS: Final = 10.0
 """How long a tab's app may take to end when its tab is closed; it is killed then."""
 DENIED: Final = "Open the address that broker --web printed, with its token.\n"
 HEADERS: Final = {
+    # textual-serve's page asks Google for a font; the browser of a host's owner asks nobody else.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self' 'unsafe-inline'; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; "
+    f"connect-src 'self' ws://{HOST}:*; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
+
+
+FOCUS: Final = """<script>
+new MutationObserver((changes, watch) => {
+  const keys = document.querySelector(".xterm-helper-textarea");
+  if (keys && document.body.classList.contains("-first-byte")) { watch.disconnect(); keys.focus(); }
+}).observe(document.body, {attributes: true, childList: true, subtree: true});
+</script>"""
+"""What is typed goes to the interface from its first picture on, not from the first click on it."""
 
 
 class Tab(AppService):
@@ -103,6 +117,8 @@ class Guarded(Server):
         response = await handler(request)
         if not response.prepared:
             response.headers.update(HEADERS)
+        if request.path == "/" and isinstance(response, web.Response) and response.text:
+            response.text = response.text.replace("</body>", f"{FOCUS}</body>")
         return response
 
     async def handle_websocket(self, request: web.Request) -> web.WebSocketResponse:

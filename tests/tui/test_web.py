@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession, CookieJar, WSMsgType
 
-from tui.web import COOKIE, Guarded, listen
+from tui.web import COOKIE, FOCUS, Guarded, listen
 
 SECONDS = 60.0
 
@@ -55,6 +55,19 @@ async def test_the_token_opens_the_door_once_and_leaves_the_address(
         assert "token" not in str(page.url)
         assert server.token not in await page.text()
         assert page.headers["Referrer-Policy"] == "no-referrer"
+
+
+async def test_its_page_takes_keys_at_once_and_asks_nobody_else(
+    server: Guarded, browser: ClientSession
+) -> None:
+    async with browser.get(server.address) as page:
+        text = await page.text()
+        policy = page.headers["Content-Security-Policy"]
+    assert f"{FOCUS}</body>" in text
+    allowed = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    assert allowed["default-src"] == "'none'"
+    assert allowed["style-src"] == "'self' 'unsafe-inline'"
+    assert f"{server.public_url.replace('http', 'ws').rpartition(':')[0]}:*" in policy
 
 
 async def test_other_names_of_this_host_and_pages_of_others_are_refused(
