@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from textual.screen import Screen
+from textual.widgets import Input
 
 from tui import keys
+from tui.act import display
 from tui.widgets.line import Line, Piece
 
 
@@ -29,7 +31,14 @@ class HintBar(Line):
         self.refresh()
 
     def pieces(self) -> tuple[list[Piece], list[Piece]]:
-        """Hints in the order of the screen's own list, then the app's."""
+        """Hints in the order of the screen's own list, then the app's; while one types, of that."""
+        if isinstance(self.screen.focused, Input):
+            return [
+                Piece(f" {display('enter')}", "key", keep=1),
+                Piece(" To the list ", keep=1),
+                Piece(f" {display('ctrl+u')}", "key", keep=0),
+                Piece(" Empty it ", keep=0),
+            ], []
         here = {
             active.binding.id: active.node
             for active in self.screen.active_bindings.values()
