@@ -213,6 +213,33 @@ def test_every_command_is_in_the_command_page(command: str) -> None:
     )
 
 
+def test_every_key_of_a_json_document_is_in_the_command_page() -> None:
+    tree = ast.parse((ROOT / "broker" / "cli" / "jsonable.py").read_text())
+    shown = [node for node in ast.walk(tree) if isinstance(node, ast.Dict)]
+    keys = {text for node in shown for key in node.keys if key for text in texts_of(key)}
+    page = (ROOT / "docs" / "cli.md").read_text()
+    assert {"hypervisor_ip", "monitor_held", "latency_ms"} <= keys
+    assert [key for key in sorted(keys) if f"`{key}`" not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("room", "document"), [("service/doctor.py", "cli.md"), ("cli/smoke_steps.py", "ci.md")]
+)
+def test_every_step_of_a_look_is_explained(room: str, document: str) -> None:
+    steps = re.findall(r'\bCheck\(\s*"([^"]+)"', (ROOT / "broker" / room).read_text())
+    page = (ROOT / "docs" / document).read_text()
+    assert "proxy" in steps
+    assert [step for step in steps if f"`{step}`" not in page] == []
+
+
+def test_every_metric_is_explained() -> None:
+    text = (ROOT / "broker" / "runtime" / "metrics.py").read_text()
+    metrics = set(re.findall(r'"(broker_[a-z_]+)"', text))
+    page = (ROOT / "docs" / "latency.md").read_text()
+    assert "broker_sessions" in metrics
+    assert [metric for metric in sorted(metrics) if metric not in page] == []
+
+
 def sections(page: str) -> dict[str, str]:
     """What stands under each heading of the third level."""
     _, *found = re.split(r"^### +(.+?) *$", page, flags=re.MULTILINE)

@@ -26,8 +26,9 @@ from tui.screens.row_menu import RowMenu
 from tui.screens.source_acts import SourceActs
 
 _MOST_HITS: Final = 20
+_OF_POWER: Final = (*keys.OF_POWER, keys.REBOOT)
 _ACTS: Final = (
-    keys.OPEN, keys.LIVE, keys.SERIAL, keys.EXPORT, *keys.OF_POWER, keys.EDIT, keys.CLONE,
+    keys.OPEN, keys.LIVE, keys.SERIAL, keys.EXPORT, *_OF_POWER, keys.EDIT, keys.CLONE,
     keys.SNAPSHOTS, keys.LOG, keys.DOCTOR_LOOK,
 )  # fmt: skip
 
@@ -54,7 +55,7 @@ class Commands(SystemCommandsProvider):
 
     async def discover(self) -> Hits:
         """What can be done to the marked consoles, or to the selected one."""
-        for title, act, do in (*self._of_many(keys.OF_POWER), *self._of_one()):
+        for title, act, do in (*self._of_many(_OF_POWER), *self._of_one()):
             yield DiscoveryHit(Content(title), do, text=title, help=act.help)
         async for hit in super().discover():
             yield hit
@@ -81,7 +82,7 @@ class Commands(SystemCommandsProvider):
         held = [info.machine.key for info in infos]
         for act in acts:
             able = sum(not why_not(verb_of(act), info) for info in infos)
-            if act in keys.OF_POWER and able:
+            if act in _OF_POWER and able:
                 only = f" ({able} of them)" if able < len(infos) else ""
                 do = partial(self._host.do_all, verb_of(act), held)
                 yield Offer(f"{act.label} {len(infos)} marked{only}", act, do)

@@ -10,7 +10,7 @@ import pytest
 from broker.model import Ability, State
 from broker.view import Way
 from tests.fakes.service import FakeService, console
-from tests.tui.conftest import Drive, settle, text_of
+from tests.tui.conftest import Drive, settle, text_of, until
 from tui.allowed import why_not
 
 SECONDS = 60.0
@@ -50,6 +50,17 @@ async def test_what_its_source_can_do_is_done_there(
         await pilot.press(letter)
         await settle(pilot)
     assert (verb, desk.named("desk").machine.key) in desk.asked
+
+
+async def test_the_palette_reboots_there_and_offers_it_for_no_vm_of_this_host(
+    drive: Drive, desk: FakeService
+) -> None:
+    async with drive(desk) as pilot, asyncio.timeout(SECONDS):
+        await pilot.press("colon", *"reboot")
+        assert "Reboot here/here" not in await until(pilot, "Reboot lab/desk")
+        await pilot.press("down", "enter")
+        while ("reboot", desk.named("desk").machine.key) not in desk.asked:
+            await pilot.pause(0.05)
 
 
 async def test_one_that_is_off_is_started(drive: Drive, desk: FakeService) -> None:
