@@ -216,7 +216,7 @@ class BrokerApp(Acting):
     def receive(self, snapshot: Snapshot) -> None:
         """Show it; screens watch `snapshot`."""
         if snapshot.consoles is not None and snapshot.consoles is not self.snapshot.consoles:
-            self.catalog.apply(snapshot.consoles)
+            self.catalog.apply(snapshot.consoles, snapshot.changed)
             if self.snapshot.partial:
                 gc.freeze()  # many rows that stay: looking through them again is waste
         if snapshot.proxy is not None and snapshot.proxy.serving:

@@ -11,7 +11,7 @@ from typing import Final
 from broker.errors import BrokerError
 from broker.service.port import ConsoleInfo, Service
 from tui.snapshot import Snapshot
-from tui.unify import LARGE, unify
+from tui.unify import LARGE, Changed, unify
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +47,10 @@ class Bridge:
         begun = clock()
         service, events = self._service, self._snapshot.events
         newer = await service.events(limit=KEPT_EVENTS, after=events[-1].id if events else 0)
+        consoles, changed = await self._consoles()
         snapshot = Snapshot(
-            consoles=await self._consoles(),
+            consoles=consoles,
+            changed=changed,
             sessions=tuple(await service.sessions()),
             sources=tuple(await service.sources()),
             events=(*events, *newer)[-KEPT_EVENTS:],
@@ -59,7 +61,7 @@ class Bridge:
         self._put(snapshot)
         return max(PAUSE_SECONDS, REST_FACTOR * took)
 
-    async def _consoles(self) -> tuple[ConsoleInfo, ...]:
+    async def _consoles(self) -> tuple[tuple[ConsoleInfo, ...], Changed | None]:
         now = await self._service.consoles()
         before = self._snapshot.consoles or ()
         if len(now) < LARGE:

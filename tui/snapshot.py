@@ -8,6 +8,7 @@ from broker.errors import BrokerError
 from broker.events import Event
 from broker.model import Health, ProxyStatus, Session, SourceStatus
 from broker.service.port import ConsoleInfo
+from tui.unify import Changed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -16,6 +17,7 @@ class Snapshot:
 
     Attributes:
         consoles: None until a list was read.
+        changed: Where they differ from a list before; None when that is not known.
         events: Oldest first.
         problem: Why the last reading failed; what was read before is kept.
         partial: These are the first consoles of more, painted before the service was there.
@@ -23,6 +25,7 @@ class Snapshot:
     """
 
     consoles: tuple[ConsoleInfo, ...] | None = None
+    changed: Changed | None = None
     sessions: tuple[Session, ...] = ()
     sources: tuple[SourceStatus, ...] = ()
     events: tuple[Event, ...] = ()

@@ -19,6 +19,7 @@ from broker.model import Disk, DiskBus, MachineId, MachineSpec, Network
 from tests.fakes.service import NOW, FakeService
 from tests.tui import cells
 from tui import keymap, keys
+from tui.act import spell
 from tui.app import BrokerApp
 
 Drive = Callable[..., AbstractAsyncContextManager[Pilot[None]]]
@@ -33,7 +34,8 @@ TOAST_SECONDS = 600.0
 
 @pytest.fixture(autouse=True)
 def still(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No animations, one time zone."""
+    """No animations, one time zone; keys' signs as in a test that began by itself."""
+    spell(out=False)
     monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from textual.worker import Worker
@@ -86,7 +87,9 @@ class Glance(FrameView):
             self.want([])
             self.send(0)
         if key is not None:
-            self._worker = self.run_worker(self._keep(key), name="glance", exit_on_error=False)
+            # The work, not its coroutine: one that is cancelled before it begins is never awaited.
+            work = partial(self._keep, key)
+            self._worker = self.run_worker(work, name="glance", exit_on_error=False)
 
     def rest(self) -> None:
         """Ask no more; what is shown stays, until a machine is looked at again."""

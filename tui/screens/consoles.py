@@ -126,7 +126,7 @@ class ConsolesScreen(Listing):
             self.refilter_soon()
         if self._wanted is not None and self.select(self._wanted):
             self._wanted = None
-        if applied.changed:
+        if self.table.key in applied.changed:
             self.hints_changed()
         self._show_detail()
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from textual import on
+from textual._time import get_time
 from textual.timer import Timer
 from textual.widgets import Input
 
@@ -16,8 +17,11 @@ from tui.screens.sort import SortScreen
 from tui.widgets.filter_bar import FilterBar
 from tui.widgets.table import VirtualTable
 
+REST_SECONDS = 0.5
+"""Least time between two lists that nobody asked for: rows that change places all the time are
+followed by no eye, and painting them costs."""
 REST_FACTOR = 20
-"""Rest this many times as long as filtering took, when only changed rows ask for it."""
+"""Rest this many times as long as filtering took, where that is longer."""
 
 
 class Listing(RowMenu):
@@ -29,7 +33,7 @@ class Listing(RowMenu):
         super().__init__(host)
         self._applied = ""
         self._again: Timer | None = None
-        self._took = 0.0
+        self._rests_until = 0.0
 
     # -- what a page says of itself ----------------------------------------------------------
 
@@ -77,18 +81,19 @@ class Listing(RowMenu):
         if self._again is not None:
             self._again.stop()
             self._again = None
-        clock = self.app._loop.time if self.app._loop is not None else None
-        begun = clock() if clock else 0.0
+        begun = get_time()
         text = self._applied = self.filter.text
         found, query = self.find(text)
         self.table.show_view(found, words=query.words, empty=self.when_empty(text), top=top)
         self._count(len(found), query)
-        self._took = clock() - begun if clock else 0.0
+        now = get_time()
+        self._rests_until = now + max(REST_SECONDS, REST_FACTOR * (now - begun))
 
     def refilter_soon(self) -> None:
         """Find anew when that does not keep the machine busy: changes come all the time."""
         if self._again is None:
-            self._again = self.set_timer(max(0.01, REST_FACTOR * self._took), self._refilter_now)
+            delay = max(0.01, self._rests_until - get_time())
+            self._again = self.set_timer(delay, self._refilter_now)
 
     def _refilter_now(self) -> None:
         self._again = None

@@ -8,6 +8,8 @@ from datetime import datetime
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
+from textual.geometry import Size
+from textual.reactive import Reactive
 from textual.widgets import Static
 
 from broker import human
@@ -23,6 +25,12 @@ from tui.trends import Point
 
 _EVENTS_SHOWN = 6
 _COLOURS = {"ok": "state-ok", "warn": "state-warn", "bad": "state-bad"}
+
+
+class _Text(Static):
+    """A text as high as it is; what it measures itself is nothing to lay the screen out for."""
+
+    virtual_size = Reactive(Size(0, 0), repaint=False)
 
 
 class DetailPanel(VerticalScroll, can_focus=False):
@@ -41,7 +49,7 @@ class DetailPanel(VerticalScroll, can_focus=False):
         """The screen where there is one to be seen, and a text."""
         if self._preview is not None:
             yield self._preview
-        yield Static("", markup=False)
+        yield _Text("", markup=False)
 
     def show(
         self,

@@ -6,6 +6,8 @@ from typing import Final
 
 from textual import events
 from textual.binding import Binding
+from textual.geometry import Size
+from textual.reactive import Reactive
 from textual.widgets import Input
 
 _ACTIONS: Final = {
@@ -20,6 +22,10 @@ _ACTIONS: Final = {
 
 class Field(Input):
     """One line high; typing goes on where the text ends."""
+
+    virtual_size = Reactive(Size(0, 0))
+    """What is written may be wider than what is seen; unlike Textual's, no screen is laid out anew
+    for that, since no field is as wide as its text."""
 
     def __init__(
         self,

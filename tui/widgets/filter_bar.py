@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from rich.cells import cell_len
 from textual import events, on
+from textual._time import get_time
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -13,6 +14,9 @@ from textual.message import Message
 from textual.widgets import Input, Label
 
 from tui.widgets.field import Field
+
+LAGS_SECONDS: Final = 0.01
+"""A letter that waited longer is one of a burst: the list follows once, behind the last."""
 
 
 class FilterInput(Field):
@@ -46,6 +50,13 @@ class FilterInput(Field):
             self._leave()
         else:
             await super()._on_key(event)
+            self.call_next(self._settle, event)  # when Textual's Input has written the letter
+
+    def _settle(self, key: events.Key) -> None:
+        """Have the list follow before this letter is painted: both are one picture then."""
+        settle = getattr(self.screen, "settle", None)
+        if settle is not None and get_time() - key.time < LAGS_SECONDS:
+            settle()
 
 
 class FilterBar(Horizontal):
@@ -67,6 +78,7 @@ class FilterBar(Horizontal):
         super().__init__()
         self._example = example
         self._room = 0
+        self._said = ""
 
     def compose(self) -> ComposeResult:
         """A prompt, an input, a count."""
@@ -90,6 +102,9 @@ class FilterBar(Horizontal):
 
     def count(self, text: str) -> None:
         """Say how many rows are left."""
+        if text == self._said:
+            return
+        self._said = text
         label = self.query_one(".count", Label)
         grows = (room := cell_len(text)) > self._room
         if grows:  # it never shrinks: each layout costs as much as painting the whole screen

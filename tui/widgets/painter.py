@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 from rich.segment import Segment
@@ -51,6 +51,7 @@ class Painter(Generic[K]):
         self._fit_for = -1
         self._strips: dict[tuple[K, bool, bool], Strip] = {}
         self._styles: dict[tuple[str, ...], Style] = {}
+        self._alike: dict[Style, Style] = {}
 
     def show_columns(self, columns: Sequence[Column[Any]]) -> None:
         """Other columns from now on."""
@@ -63,6 +64,7 @@ class Painter(Generic[K]):
     def forget_styles(self) -> None:
         """The theme or the focus changed."""
         self._styles.clear()
+        self._alike.clear()
         self._strips.clear()
 
     def fit(self, width: int) -> None:
@@ -131,21 +133,31 @@ class Painter(Generic[K]):
     def _paint(self, row: Any, *, current: bool, marked: bool) -> Strip:
         over = ("cursor",) if current else ("marked",) if marked else ()
         base = self.style(*over)
-        cursor = self._glyphs.cursor if current else " "
-        segments = [Segment(f"{cursor}{self._glyphs.mark if marked else ' '} ", base)]
+        segments: list[Segment] = []
+        cursor, mark = self._glyphs.cursor, self._glyphs.mark
+        text, style = f"{cursor if current else ' '}{mark if marked else ' '} ", base
+        for piece, other in self._pieces(row, over, base):
+            if other is style:  # one segment for neighbours of one style: each costs 35 bytes
+                text += piece
+            else:
+                segments.append(Segment(text, style))
+                text, style = piece, other
+        segments.append(Segment(text, style))
+        used = MARGIN + sum(room + 1 for _, room in self._fit)
+        return Strip(segments, used).adjust_cell_length(self._fit_for, base)
+
+    def _pieces(self, row: Any, over: tuple[str, ...], base: Style) -> Iterator[tuple[str, Style]]:
+        """What its cells say; the gap behind a cell belongs to it."""
         for column, room in self._fit:
             cell = column.cell(row)
             style = self.style(*over, cell.tone) if cell.tone else base
-            text = pad(cell.text, room, right=column.right) + " "  # the gap belongs to the cell:
-            if self.words and column.hits:  # a segment of its own would cost 35 bytes
+            text = pad(cell.text, room, right=column.right) + " "
+            if self.words and column.hits:
                 hit_style = self.style(*over, "match")
-                segments += [
-                    Segment(piece, hit_style if hit else style)
-                    for piece, hit in split_hits(text, self.words)
-                ]
+                for piece, hit in split_hits(text, self.words):
+                    yield piece, hit_style if hit else style
             else:
-                segments.append(Segment(text, style))
-        return Strip(segments).adjust_cell_length(self._fit_for, base).simplify()
+                yield text, style
 
     def style(self, *tones: str) -> Style:
         """The table's style with those of its parts laid over it; alpha is blended here."""
@@ -166,5 +178,6 @@ class Painter(Generic[K]):
                 if part.has_rule("text_style"):
                     text += part.text_style
             plain = Style.from_color((background + colour).rich_color, background.rich_color)
-            style = self._styles[tones] = plain + text
+            style = plain + text
+            style = self._styles[tones] = self._alike.setdefault(style, style)
         return style

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from functools import partial
+from itertools import zip_longest
 from typing import ClassVar, Generic, TypeVar
 
 from rich.segment import Segment
@@ -89,12 +90,13 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
         self._glyphs = glyphs
         self._follow = follow
         self._view: Sequence[K] = ()
-        self._where: dict[K, int] | None = None
         self._empty = ""
+        self._titles: tuple[str, bool] | None = None
         self._gone: K | None = None
         self._undrawn = False
         self._drawn_at = 0.0
         self._anchor: K | None = None
+        self._sizes: tuple[Size, Size] | None = None
         self.marks: set[K] = set()
         """Rows that were marked, also those that a filter hides."""
         self.painter = Painter[K](self, columns, glyphs)
@@ -125,10 +127,11 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
             empty: What to say when there are no rows.
             top: Forget the cursor and begin at the top.
         """
+        seen = self._seen()
         before, line = self._under, self.cursor - round(self.scroll_offset.y)
         key = self._gone if before is None else before
         at_end = self._follow and (not self._view or self.cursor == len(self._view) - 1)
-        self._view, self._where, self._empty, self._gone = view, None, empty, None
+        self._view, self._empty, self._gone = view, empty, None
         self._undrawn, self._drawn_at = False, 0.0  # who asks for a view types ahead of it
         if words != self.painter.words:
             self.painter.words = words
@@ -146,9 +149,30 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
         self.set_reactive(VirtualTable.cursor, position)
         self.scroll_to(y=max(0, position - line), animate=False, immediate=True, force=True)
         self._bring(position)
-        self.refresh()
+        self._repaint_what_differs(seen)
         if self._under != before:
             self.post_message(self.Moved())
+
+    def _seen(self) -> tuple[object, list[tuple[K, bool, bool]]]:
+        """What the screen shows: what all lines have in common, and each row as it is painted."""
+        top, cursor = round(self.scroll_offset.y), self.cursor if self._gone is None else -1
+        rows = [
+            (key, index == cursor, key in self.marks)
+            for index, key in enumerate(self._view[top : top + self._lines], top)
+        ]
+        return (self.size, self.painter.words, rows == [] and self._empty), rows
+
+    def _repaint_what_differs(self, seen: tuple[object, list[tuple[K, bool, bool]]]) -> None:
+        """The lines that show another row than they did; all of them where more is different."""
+        (common, rows), (common_now, rows_now) = seen, self._seen()
+        titles, self._titles = self._titles, self.painter.sorted_by
+        if common != common_now or titles != self._titles:
+            self.refresh()
+            return
+        pairs = enumerate(zip_longest(rows, rows_now), 1)
+        changed = [Region(0, y, self.size.width, 1) for y, (old, new) in pairs if old != new]
+        if changed:
+            self.refresh(*changed)
 
     def show_unasked(self, show: Callable[[], None]) -> None:
         """Have a view shown that nobody asked for: a first row has to be seen to be acted on."""
@@ -194,9 +218,13 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
 
     def position(self, key: K) -> int | None:
         """Where a row is in the view."""
-        if self._where is None:
-            self._where = {key: index for index, key in enumerate(self._view)}
-        return self._where.get(key)
+        view = self._view
+        if self.cursor < len(view) and view[self.cursor] == key:
+            return self.cursor
+        try:
+            return view.index(key)
+        except ValueError:
+            return None
 
     def select(self, key: K) -> bool:
         """Put the cursor on that row; false when it is not in the view."""
@@ -246,12 +274,15 @@ class VirtualTable(ScrollView, Generic[K, R], can_focus=True):
     def _measure(self) -> None:
         """As high as the rows are; a scrollbar that comes or goes is worth a layout, no other."""
         size = Size(self.size.width, len(self._view) + 1)
-        scrolls = size.height > self.container_size.height
-        if scrolls == self.show_vertical_scrollbar and size.width == self.virtual_size.width:
-            self.set_reactive(VirtualTable.virtual_size, size)
-            self._scroll_update(size)
-        else:
-            self.virtual_size = size
+        self.set_reactive(VirtualTable.virtual_size, size)
+        self._scroll_update(size)
+
+    def _scroll_update(self, virtual_size: Size) -> None:
+        """Textual asks for this at each layout of the screen, and paints the scrollbar for it."""
+        sizes = (virtual_size, self.container_size)
+        if sizes != self._sizes:
+            self._sizes = sizes
+            super()._scroll_update(virtual_size)
 
     def _bring(self, position: int) -> None:
         top = round(self.scroll_offset.y)
