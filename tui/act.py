@@ -18,11 +18,12 @@ _NAMES: Final = {
     "colon": ":",
     "space": "Space",
     "asterisk": "*",
-    "shift+space": "Shift-Space",
     "comma": ",",
     "full_stop": ".",
     "exclamation_mark": "!",
     "backspace": "Bksp",
+    "left": "←",
+    "right": "→",
     "delete": "Del",
     "tab": "Tab",
     "up": "↑",
@@ -97,6 +98,8 @@ def display(key: str) -> str:
     """A key as people read it: `⏎`, `Esc`, `^p`, `G`."""
     if key.startswith("ctrl+"):
         return f"^{key.removeprefix('ctrl+')}"
+    if key.startswith("shift+"):
+        return f"Shift-{display(key.removeprefix('shift+'))}"
     if key[:1] == "f" and key[1:].isdecimal():
         return key.upper()
     return _spelt.get(key) or _NAMES.get(key, key)
@@ -109,4 +112,4 @@ def spell(*, out: bool) -> None:
     """Whether keys that have a sign are written as words: where only ASCII can be drawn."""
     _spelt.clear()
     if out:
-        _spelt.update({"enter": "Enter", "up": "Up", "down": "Down"})
+        _spelt.update({key: key.capitalize() for key in ("enter", "up", "down", "left", "right")})
