@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import pytest
 from textual import app as textual_app
@@ -41,6 +42,28 @@ def still(monkeypatch: pytest.MonkeyPatch) -> None:
     time.tzset()
 
 
+class Rest:
+    """What an event loop has waited for its timers so far, in seconds."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.seconds = 0.0
+        selector = loop._selector  # type: ignore[attr-defined]  # nothing else sees it rest
+        select = selector.select
+
+        def watched(timeout: float | None = None) -> object:
+            begun = loop.time()
+            try:
+                return select(timeout)
+            finally:
+                waited = loop.time() - begun
+                self.seconds += waited if timeout is None else min(waited, timeout)
+
+        selector.select = watched
+
+
+RESTS: WeakKeyDictionary[asyncio.AbstractEventLoop, Rest] = WeakKeyDictionary()
+
+
 async def idled(seconds: float) -> None:
     """Wait until the event loop has had nothing to do for so long in all.
 
@@ -48,31 +71,18 @@ async def idled(seconds: float) -> None:
     waits for its timers is counted, and not what it works, nor what it waits for a processor.
     """
     loop = asyncio.get_running_loop()
-    selector = loop._selector  # type: ignore[attr-defined]  # nothing else sees it rest
-    select, idle, end = selector.select, 0.0, loop.time() + LONGEST_SECONDS
-
-    def watched(timeout: float | None = None) -> object:
-        nonlocal idle
-        begun = loop.time()
-        try:
-            return select(timeout)
-        finally:
-            rested = loop.time() - begun
-            idle += rested if timeout is None else min(rested, timeout)
-
-    selector.select = watched
-    try:
-        while True:
-            await asyncio.sleep(seconds - idle)
-            if idle >= 0.95 * seconds or loop.time() > end:
-                return
-    finally:
-        selector.select = select
+    if (rest := RESTS.get(loop)) is None:
+        rest = RESTS[loop] = Rest(loop)
+    rested, end = rest.seconds + seconds, loop.time() + LONGEST_SECONDS
+    while True:
+        await asyncio.sleep(rested - rest.seconds)
+        if rest.seconds >= rested - 0.05 * seconds or loop.time() > end:
+            return
 
 
 async def pause(pilot: Pilot[None], delay: float | None = None) -> None:
     """As Textual's own, by the time that an app rests."""
-    await pilot._wait_for_screen()
+    await pilot._wait_for_screen(LONGEST_SECONDS)
     await idled(IDLE_SECONDS if delay is None else delay)
     pilot.app.screen._on_timer_update()
 
