@@ -34,6 +34,7 @@ MBIT = 125_000.0
 LOOK_SECONDS = 5.0
 WARM_SECONDS = 2.0
 KEYS = 20
+FIRST_KEYS = 8
 FRAME = b"\x1b[?2026h\x1b7"
 """What each picture of the live view begins with."""
 BLOCK_CELL = (12, 4)
@@ -124,6 +125,9 @@ def _quick_line(home: Path, keys: int, found: Found) -> None:
 
 def _slow_line(home: Path, keys: int, found: Found) -> None:
     with _app(home, MBIT) as seen:
+        _first_keys(
+            seen, min(FIRST_KEYS, keys), found.samples.setdefault("the first key of a view", [])
+        )
         _live(seen, NAME)
         seen.listen(2 * WARM_SECONDS)
         seen.catch_up()
@@ -134,6 +138,16 @@ def _slow_line(home: Path, keys: int, found: Found) -> None:
             _once(seen, "\x1b", lambda: not has("eave")(seen.lines))
             seen.listen(0.3)
             seen.catch_up()
+
+
+def _first_keys(seen: Terminal, keys: int, samples: list[float]) -> None:
+    """Each in a view that has just been opened; a second one turns the block black again."""
+    for _ in range(keys):
+        _live(seen, NAME)
+        samples.append(_once(seen, "a", lambda: seen.colours(*BLOCK_CELL) == ("ffffff",) * 2))
+        _once(seen, "a", lambda: seen.colours(*BLOCK_CELL) == ("000000",) * 2)
+        seen.press(LEADER + ".")
+        seen.until(has("NAME"))
 
 
 def _press(seen: Terminal, keys: int, samples: list[float]) -> None:

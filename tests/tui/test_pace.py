@@ -184,3 +184,13 @@ def test_when_the_line_will_be_free_is_known_while_it_is_not(latency: float) -> 
     assert pace.left(30.05) == pytest.approx(free - 0.05, abs=0.02)
     pace.answered(30.0 + free)
     assert pace.left(30.1 + free) == 0.0
+
+
+def test_frames_that_go_a_little_late_are_fifteen_a_second_all_the_same() -> None:
+    pace, now, gone = Pace(), 0.0, 0
+    while now < 10.0:
+        now += pace.due(now) + 0.01
+        pace.sent(4000, now)
+        gone += 1
+        assert pace.answered(now + 0.001)
+    assert 148 <= gone <= 152

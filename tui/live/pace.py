@@ -12,6 +12,8 @@ import math
 from typing import Final
 
 FRAME_SECONDS: Final = 1 / 15
+LATE_SECONDS: Final = 0.03
+"""A frame may be that late, and the next one comes in its own time."""
 FILLS_SECONDS: Final = 0.06
 """A frame may keep the line busy for that long."""
 HURRY_SECONDS: Final = 0.03
@@ -110,7 +112,10 @@ class Pace:
         self.number = NUMBERS[(NUMBERS.index(self.number) + 1) % len(NUMBERS)]
         rate = self._ceiling if self._answers or not self._rate else self._rate
         least = HURRY_SECONDS if self._hurried(now) else FRAME_SECONDS
-        self._next = now + max(least, size / rate)
+        # Else a loop that is a little late each time would show fewer than it may.
+        late = now - self._next
+        begun = self._next if 0.0 < late < LATE_SECONDS else now
+        self._next = begun + max(least, size / rate)
 
     def answered(self, now: float, number: int | None = None) -> bool:
         """The terminal has drawn it. False when nothing was asked.

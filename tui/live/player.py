@@ -29,8 +29,8 @@ LETTING_GO_SECONDS: Final = 2.0
 Act = Typed | Move | Pointer
 BETWEEN_MESSAGES: Final = 5.0
 """Seconds from one message to the next: whoever sends them must not hide the guest's screen."""
-MARGIN: Final = 1.5
-"""Times as long as making cells of a picture took lately it is asked for before it can go."""
+AHEAD_SECONDS: Final = 0.01
+"""So much sooner than it must be a picture is asked for, beside twice what making cells took."""
 MOST_WAITING: Final = 512
 """Keys and clicks that may wait; a guest that takes none for so long is told of."""
 
@@ -116,7 +116,7 @@ class Player:
     async def _until_it_is_of_use(self) -> None:
         """Wait while a picture taken now would be old before it can go."""
         now = asyncio.get_running_loop().time
-        while (left := self._pace.left(now()) - MARGIN * self._took) > 0:
+        while (left := self._pace.left(now()) - 2 * self._took - AHEAD_SECONDS) > 0:
             self._free.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
