@@ -151,7 +151,7 @@ class Leg:
                 data = self.engine.seal(data, latest)
             except TlsFailed as exc:
                 raise LegClosed(self, "tls", str(exc)) from exc
-        self._send_raw(data)
+        self.send_raw(data)
 
     def hold(self, data: bytes) -> None:
         """Have it sent in front of what is written next, or by `send_held`.
@@ -170,9 +170,10 @@ class Leg:
     def send_held(self) -> None:
         """Send what is held still, if anything; raises as `write` does."""
         if self.engine is not None:
-            self._send_raw(self.engine.take())
+            self.send_raw(self.engine.take())
 
-    def _send_raw(self, data: bytes | memoryview) -> None:
+    def send_raw(self, data: bytes | memoryview) -> None:
+        """As `write`, of what is encrypted already or goes plain."""
         self._asked = True
         if self.unsent:
             self.unsent += bytes(data)
@@ -195,7 +196,7 @@ class Leg:
             LegClosed: The peer is gone.
         """
         data, self.unsent = self.unsent, b""
-        self._send_raw(data)
+        self.send_raw(data)
         return not self.unsent
 
     def close(self) -> None:
@@ -237,11 +238,11 @@ class Leg:
                 done = engine.handshake()
             except TlsFailed as exc:
                 with contextlib.suppress(LegClosed):
-                    self._send_raw(engine.take())  # the alert that says why
+                    self.send_raw(engine.take())  # the alert that says why
                 raise LegClosed(self, "tls", str(exc)) from exc
             if done and engine.owes_nothing:
                 return  # what there may be to send goes with what we say next
-            self._send_raw(engine.take())
+            self.send_raw(engine.take())
             if self.unsent:
                 await self.drain()
             if done:
@@ -345,7 +346,7 @@ class Leg:
                 await self.drain()
                 if self.engine is not None:
                     self.engine.close()
-                    self._send_raw(self.engine.take())
+                    self.send_raw(self.engine.take())
                     await self.drain()
                 self.sock.shutdown(socket.SHUT_WR)
                 await self.drop_to_end()

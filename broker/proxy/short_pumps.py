@@ -25,7 +25,7 @@ from broker.proxy.fast_tls import (
 from broker.proxy.kernel import room_of
 from broker.proxy.leg import CHUNK_BYTES, Leg, LegClosed, ciphertext
 from broker.proxy.pump import BULK_BYTES, Pump, buffer
-from broker.proxy.tls import RECORDS_BYTES
+from broker.proxy.tls import RECORDS_BYTES, TlsFailed
 
 _chunk: Final = buffer[:CHUNK_BYTES]
 _bulk: Final = buffer[:BULK_BYTES]
@@ -117,6 +117,26 @@ class ToViewer(_ShortPump):
             if count < CHUNK_BYTES:
                 return
             moved += count
+
+    def _pass_on(self, passed: memoryview | bytes) -> None:
+        """As ever; bulk from where OpenSSL has put it, for it is known that the sink takes it."""
+        sink, inspector, engine = self._sink, self._inspector, self._engine
+        if len(passed) <= CHUNK_BYTES or sink.unsent or not engine.may_lend:
+            super()._pass_on(passed)
+            return
+        try:
+            lent = engine.lend(passed, inspector.latest)
+            try:
+                sink.send_raw(lent)
+            finally:
+                engine.take_back(lent)
+        except TlsFailed as exc:
+            raise LegClosed(sink, "tls", str(exc)) from exc
+        if inspector.verdict is not None:
+            self._ended(inspector.verdict)
+        elif sink.unsent:
+            engine.settle()
+            self._wait()
 
 
 class ToServer(_ShortPump):

@@ -159,8 +159,8 @@ class Inspector:
     def _run(self, chunk: memoryview, position: int) -> tuple[int, int] | None:
         """All messages that begin in the chunk from there on, when their headers are the same.
 
-        Bulk comes so: sound, USB, video. Then one look at each of the six bytes is enough for all
-        of them, at a few nanoseconds a message in place of a hundred.
+        Bulk comes so: sound, USB, video. Then one look at each of the six bytes, or at each two of
+        them, is enough for all messages, at a few nanoseconds each in place of a hundred.
 
         Returns:
             How many there are, and from one to the next; None when they differ or do not pass.
@@ -174,9 +174,13 @@ class Inspector:
             or not self._smallest.get(kind, 0) <= body <= self._largest.get(kind, _NO_SUCH_TYPE)
         ):
             return None
-        for at in range(position, position + 6):
-            column = chunk[at::step]
-            if bytes(column[:count]) != bytes(column[:1]) * count:
+        headers = chunk[position : position + step * (count - 1) + 6]
+        columns, stride = 6, step
+        if not step % 2:
+            headers, columns, stride = headers.cast("H"), 3, step // 2
+        for at in range(columns):
+            column = headers[at::stride]
+            if bytes(column) != bytes(column[:1]) * count:
                 return None
         return count, step
 

@@ -14,8 +14,8 @@ import pytest
 
 from broker import pki
 from broker.clock import SystemClock
-from broker.proxy import short_pumps
-from broker.proxy.fast_tls import FastServer
+from broker.proxy import fast_tls, short_pumps
+from broker.proxy.fast_tls import FastEngine, FastServer
 from broker.proxy.kernel import room_of
 from broker.proxy.leg import CHUNK_BYTES, Leg, LegClosed
 from broker.proxy.pump import BULK_BYTES, Pump
@@ -266,6 +266,70 @@ async def test_bulk_arrives_whole_also_where_the_kernel_promised_too_much(
     assert await secured.hears(len(data)) == data
     await saying
     assert len(secured.wire.client.unsent) == 0
+
+
+class Plenty:
+    """A server's connection that holds all of `data` from the start, as TCP does at its best."""
+
+    def __init__(self, data: bytes) -> None:
+        self._rest = memoryview(data)
+
+    def recv_into(self, view: memoryview) -> int:
+        piece, self._rest = self._rest[: len(view)], self._rest[len(view) :]
+        if not piece:
+            raise BlockingIOError
+        view[: len(piece)] = piece
+        return len(piece)
+
+
+class Taker:
+    """A viewer's connection that takes so many bytes at a time."""
+
+    def __init__(self, most: int) -> None:
+        self.taken = bytearray()
+        self._most = most
+
+    def send(self, data: bytes | memoryview) -> int:
+        self.taken += data[: self._most]
+        return min(len(data), self._most)
+
+
+@pytest.mark.parametrize("lenders", [0, 1])
+@pytest.mark.parametrize("most", [2 * BULK_BYTES, 400_000])
+async def test_bulk_arrives_whole_whether_its_records_are_lent_or_not(
+    secured: Secured, monkeypatch: pytest.MonkeyPatch, lenders: int, most: int
+) -> None:
+    lent: list[int] = []
+
+    def lend(engine: FastEngine, plain: bytes | memoryview, latest: int) -> memoryview:
+        lent.append(len(plain))
+        return really_lend(engine, plain, latest)
+
+    really_lend = FastEngine.lend
+    monkeypatch.setattr(FastEngine, "lend", lend)
+    monkeypatch.setattr(fast_tls, "LENDERS_MOST", lenders)
+    monkeypatch.setattr(short_pumps, "room_of", lambda _: 2 * BULK_BYTES)
+    data = b"".join(message(1, bytes([number]) * 70_000) for number in range(60))
+    wire, taker = secured.wire, Taker(most)
+    wire.server.send(message(2))
+    assert await secured.hears(6) == message(2)  # and what TLS itself had to say
+    with monkeypatch.context() as instead:
+        instead.setattr(wire.backend, "sock", Plenty(data))
+        instead.setattr(wire.client, "sock", taker)
+        wire.server.send(b"!")  # something is there, says the kernel
+        async with asyncio.timeout(SECONDS):
+            while wire.relay.to_client.forwarded < 6 + len(data) or wire.client.unsent:  # noqa: ASYNC110  # it tells nobody
+                await asyncio.sleep(0)
+        wire.relay.stop("all has passed")
+    engine, view = secured.viewer.engine, memoryview(bytearray(len(data) + 1))
+    assert engine is not None
+    engine.receive(bytes(taker.taken))
+    heard = 0
+    while count := engine.read_into(view[heard:]):
+        heard += count
+    assert view[:heard] == data
+    short = isinstance(wire.client.engine, FastEngine)
+    assert bool(lent) is (short and lenders > 0)
 
 
 @pytest.mark.parametrize("first", [b"", message(2), message(1, bytes(20_000))])

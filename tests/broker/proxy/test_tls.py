@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from broker import pki
 from broker.clock import SystemClock
 from broker.errors import StoreError
 from broker.proxy import engines
-from broker.proxy.fast_tls import SEALED_MAX, FastServer
+from broker.proxy.fast_tls import LENDERS_MOST, SEALED_MAX, FastEngine, FastServer
 from broker.proxy.pump import BULK_BYTES
 from broker.proxy.tls import (
     StdlibEngine,
@@ -100,6 +101,52 @@ def test_what_is_sealed_arrives_whole_and_the_latest_begins_a_record(
         pair.client.receive(bytes(pair.server.seal(data, latest)))
         assert ends_of_reads(pair.client, size) >= {latest, size} - {0}
         assert len(pair.server.take()) == 0
+
+
+def fast(identity: pki.Identity) -> FastEngine:
+    engine = FastServer(identity.server_path).engine()
+    assert isinstance(engine, FastEngine)
+    return engine
+
+
+@pytest.mark.parametrize("latest", [0, 1, 40_000, 131_072])
+@pytest.mark.parametrize("size", [132_000, BULK_BYTES])
+def test_what_is_lent_arrives_whole_and_nothing_of_it_comes_again(
+    identity: pki.Identity, size: int, latest: int
+) -> None:
+    engine = fast(identity)
+    pair = Pair(engine, identity)
+    data = memoryview(bytes(range(256)) * (size // 256 + 1))[:size]
+    for turn in range(3):
+        engine.write(b"held")
+        lent = engine.lend(data, latest)
+        pair.client.receive(bytes(lent))
+        engine.take_back(lent)
+        view = memoryview(bytearray(4))
+        assert pair.client.read_into(view) == 4
+        assert bytes(view) == b"held"
+        assert ends_of_reads(pair.client, size) >= {latest, size} - {0}
+        assert len(engine.take()) == 0
+        pair.client.receive(bytes(engine.seal(b"after")))
+        assert read_all(pair.client) == b"after"
+        if turn:
+            engine.settle()
+
+
+def test_a_few_may_lend_until_they_settle_or_are_gone(identity: pki.Identity) -> None:
+    server = FastServer(identity.server_path)
+    gc.collect()  # what other tests left behind
+    some = [server.engine() for _ in range(LENDERS_MOST + 2)]
+    assert all(isinstance(engine, FastEngine) for engine in some)
+    engines = [engine for engine in some if isinstance(engine, FastEngine)]
+    first, *_ = engines
+    assert [engine.may_lend for engine in engines] == [True] * LENDERS_MOST + [False] * 2
+    assert first.may_lend
+    first.settle()
+    assert [engine.may_lend for engine in engines[-2:]] == [True, False]
+    del some, engines, first, _
+    gc.collect()
+    assert fast(identity).may_lend
 
 
 @BOTH

@@ -257,13 +257,15 @@ def test_a_run_means_the_same_as_its_messages_one_by_one(
     assert told[0] == told[1]
 
 
+@pytest.mark.parametrize("size", [4, 9])
 @pytest.mark.parametrize("odd", range(6))
-def test_one_header_that_is_another_is_seen_in_a_run(odd: int) -> None:
-    said = bytearray(message(1, b"1234") * 4000)
-    said[10 * 3999 + odd] ^= 0x80
-    passed = Passed(RULES).feed(bytes(said))
+def test_one_header_that_is_another_is_seen_in_a_run(odd: int, size: int) -> None:
+    one = message(1, bytes(size))
+    said = bytearray(one * 4000)
+    said[len(one) * 3999 + odd] ^= 0x80
+    passed = Passed(Rules({1: size})).feed(bytes(said))
     assert passed.inspector.verdict is not None
-    assert len(passed.data) == 10 * 3999
+    assert len(passed.data) == len(one) * 3999
 
 
 def test_the_latest_of_a_run_is_its_last_message() -> None:
