@@ -73,7 +73,7 @@ LENDERS_MOST = 4
 """Connections at once whose bulk goes out from where OpenSSL put it: a third of the copying less,
 but 1.4 MB for each, where all others share the buffer above."""
 _lent = ffi.new("char **")
-_lenders: WeakSet[FastEngine] = WeakSet()
+lenders: WeakSet[FastEngine] = WeakSet()
 
 
 class FastServer:
@@ -129,11 +129,11 @@ class FastEngine:
 
     def settle(self) -> None:
         """Take small buffers again: OpenSSL's grow with what passes, and never shrink."""
+        lenders.discard(self)
         if self.grown and (
             BIO_get_mem_data(self.into_ssl, NULL) == BIO_get_mem_data(self.from_ssl, NULL) == 0
         ):
             self._set_memory()
-            _lenders.discard(self)
 
     @property
     def owes_nothing(self) -> bool:
@@ -225,10 +225,10 @@ class FastEngine:
     @property
     def may_lend(self) -> bool:
         """Whether this is one of the few that may, until they `settle`: it takes memory."""
-        if self not in _lenders:
-            if len(_lenders) >= LENDERS_MOST:
+        if self not in lenders:
+            if len(lenders) >= LENDERS_MOST:
                 return False
-            _lenders.add(self)
+            lenders.add(self)
         return True
 
     def lend(self, plain: bytes | memoryview, latest: int) -> memoryview:

@@ -75,6 +75,7 @@ class Relay:
             return await self._done
         finally:
             self._let_go()
+            self.settle()  # whoever goes may take its time
 
     def stop(self, reason: str) -> None:
         """End it; harmless when it has ended."""

@@ -34,6 +34,8 @@ _plain: Final = from_buffer(buffer.obj)
 _ciphertext: Final = from_buffer(ciphertext.obj)
 BULK_ROOM_BYTES: Final = 2 * BULK_BYTES
 """Where the kernel has that much room, all of it is sent: the kernel counts pages, we bytes."""
+LENT_AFTER: Final = 16
+"""Pieces of bulk taken without a pause: who does not read shall not cost memory for a moment."""
 MOVED_AT_ONCE: Final = BULK_BYTES
 """So much, in full chunks, before others have their turn."""
 
@@ -61,11 +63,12 @@ class _ShortPump(Pump):
 class ToViewer(_ShortPump):
     """From a plain server to a viewer."""
 
-    __slots__ = ("_in_bulk",)
+    __slots__ = ("_in_bulk", "_taken")
 
     def resume(self, *, at_once: bool = True) -> None:
         """See `Pump`."""
         self._in_bulk = False
+        self._taken = 0
         self._engine = engine = cast(FastEngine, self._sink.engine)
         self._ssl = engine.ssl
         super().resume(at_once=at_once)
@@ -119,9 +122,11 @@ class ToViewer(_ShortPump):
             moved += count
 
     def _pass_on(self, passed: memoryview | bytes) -> None:
-        """As ever; bulk from where OpenSSL has put it, for it is known that the sink takes it."""
+        """As ever; bulk from where OpenSSL has put it, if the viewer has taken all so far."""
         sink, inspector, engine = self._sink, self._inspector, self._engine
-        if len(passed) <= CHUNK_BYTES or sink.unsent or not engine.may_lend:
+        if len(passed) > CHUNK_BYTES:
+            self._taken += 1
+        if self._taken <= LENT_AFTER or len(passed) <= CHUNK_BYTES or not engine.may_lend:
             super()._pass_on(passed)
             return
         try:

@@ -294,12 +294,13 @@ class Taker:
         return min(len(data), self._most)
 
 
-@pytest.mark.parametrize("lenders", [0, 1])
+@pytest.mark.parametrize(("lenders", "after"), [(0, 0), (1, 0), (1, 1000)])
 @pytest.mark.parametrize("most", [2 * BULK_BYTES, 400_000])
 async def test_bulk_arrives_whole_whether_its_records_are_lent_or_not(
-    secured: Secured, monkeypatch: pytest.MonkeyPatch, lenders: int, most: int
+    secured: Secured, monkeypatch: pytest.MonkeyPatch, lenders: int, after: int, most: int
 ) -> None:
     lent: list[int] = []
+    fast_tls.lenders.clear()  # those of other tests
 
     def lend(engine: FastEngine, plain: bytes | memoryview, latest: int) -> memoryview:
         lent.append(len(plain))
@@ -308,6 +309,7 @@ async def test_bulk_arrives_whole_whether_its_records_are_lent_or_not(
     really_lend = FastEngine.lend
     monkeypatch.setattr(FastEngine, "lend", lend)
     monkeypatch.setattr(fast_tls, "LENDERS_MOST", lenders)
+    monkeypatch.setattr(short_pumps, "LENT_AFTER", after)
     monkeypatch.setattr(short_pumps, "room_of", lambda _: 2 * BULK_BYTES)
     data = b"".join(message(1, bytes([number]) * 70_000) for number in range(60))
     wire, taker = secured.wire, Taker(most)
@@ -329,7 +331,9 @@ async def test_bulk_arrives_whole_whether_its_records_are_lent_or_not(
         heard += count
     assert view[:heard] == data
     short = isinstance(wire.client.engine, FastEngine)
-    assert bool(lent) is (short and lenders > 0)
+    assert bool(lent) is (short and lenders > after)
+    await secured.running
+    assert len(fast_tls.lenders) == 0  # others may, though the connection is still there
 
 
 @pytest.mark.parametrize("first", [b"", message(2), message(1, bytes(20_000))])

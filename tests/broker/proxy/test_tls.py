@@ -13,7 +13,7 @@ from broker import pki
 from broker.clock import SystemClock
 from broker.errors import StoreError
 from broker.proxy import engines
-from broker.proxy.fast_tls import LENDERS_MOST, SEALED_MAX, FastEngine, FastServer
+from broker.proxy.fast_tls import LENDERS_MOST, SEALED_MAX, FastEngine, FastServer, lenders
 from broker.proxy.pump import BULK_BYTES
 from broker.proxy.tls import (
     StdlibEngine,
@@ -135,7 +135,7 @@ def test_what_is_lent_arrives_whole_and_nothing_of_it_comes_again(
 
 def test_a_few_may_lend_until_they_settle_or_are_gone(identity: pki.Identity) -> None:
     server = FastServer(identity.server_path)
-    gc.collect()  # what other tests left behind
+    lenders.clear()  # those of other tests
     some = [server.engine() for _ in range(LENDERS_MOST + 2)]
     assert all(isinstance(engine, FastEngine) for engine in some)
     engines = [engine for engine in some if isinstance(engine, FastEngine)]
