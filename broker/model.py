@@ -34,7 +34,7 @@ class MachineKey:
 
 
 class State(StrEnum):
-    """The state a machine was last seen in. Issue-wide words; JSON shows these values."""
+    """The state a machine was last seen in. JSON shows these values."""
 
     UNKNOWN = "unknown"
     """The source cannot tell (a static entry)."""

@@ -6,7 +6,6 @@ never be dropped before the server has answered its INIT, or QEMU dies.
 Source: spice-gtk 0.42 `spice-channel.c`; trials on spice-server 0.15.1.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from broker.spice.constants import (
@@ -19,7 +18,8 @@ from broker.spice.constants import (
     Mechanism,
 )
 from broker.spice.errors import LocalProtocolError, RemoteProtocolError
-from broker.spice.stream import NO_STEPS, ByteStream, Steps
+from broker.spice.link_stage import LinkStage
+from broker.spice.stream import Steps
 from broker.spice.wire import U32, LinkHeader, LinkMess, LinkReply
 
 _REPLY_MAX = MAX_LINK_BYTES - LinkHeader.SIZE
@@ -51,44 +51,22 @@ class LinkRefused:
 ClientEvent = LinkOffered | LinkAccepted | LinkRefused
 
 
-class ClientLink:
-    """The client's side of one link handshake: bytes in, events out, bytes to send.
+class ClientLink(LinkStage[ClientEvent]):
+    """The client's side of one link handshake. Once it failed, nothing more is sent."""
 
-    Never raises at its caller for what a peer sent: `failure` is set and nothing more is sent.
-    """
-
-    __slots__ = ("_events", "_outgoing", "_presented", "_reply", "_steps", "_stream", "done",
-                 "failure", "mess")  # fmt: skip
+    __slots__ = ("_presented", "_reply", "mess")
 
     def __init__(self, mess: LinkMess) -> None:
         self.mess = mess
-        self.failure: RemoteProtocolError | None = None
-        """What the server did wrong; close."""
-        self.done = False
-        """Nothing more is read here: it was accepted, refused, or has failed."""
-        self._stream = ByteStream()
-        self._events: list[ClientEvent] = []
-        self._outgoing = bytearray(mess.encode())
         self._reply: LinkReply | None = None
         self._presented = False
-        self._steps: Iterator[None] = self._handshake()
-        next(self._steps)
-
-    @property
-    def bytes_wanted(self) -> int:
-        """How many bytes it can use now; read no more, and none belong to later messages."""
-        return 0 if self.done else self._stream.missing
+        super().__init__(mess.encode())
 
     @property
     def mini_header(self) -> bool:
         """Whether messages will have the short header: both sides must have offered it."""
         offered = self._reply.common_caps if self._reply else 0
         return bool(self.mess.common_caps & offered & 1 << CommonCap.MINI_HEADER)
-
-    def receive_data(self, data: bytes) -> list[ClientEvent]:
-        """Take bytes as they came; return what they completed, oldest first."""
-        self._stream.feed(data)
-        return self._advance()
 
     def present(self, sealed: bytes, then: bytes = b"") -> list[ClientEvent]:
         """Queue the ticket, and behind it messages that must travel in the same write.
@@ -113,28 +91,6 @@ class ClientLink:
             self._outgoing += U32.pack(Mechanism.SPICE)
         self._outgoing += sealed + then
         return self._advance()
-
-    def data_to_send(self) -> bytes:
-        """Take what is to go to the server."""
-        data = bytes(self._outgoing)
-        self._outgoing.clear()
-        return data
-
-    def trailing(self) -> bytes:
-        """Take the bytes of messages that came with the result."""
-        return self._stream.rest()
-
-    def _advance(self) -> list[ClientEvent]:
-        if not self.done:
-            try:
-                next(self._steps, None)
-            except RemoteProtocolError as exc:
-                self.failure = exc
-                self.done = True
-        if self.done:
-            self._steps = NO_STEPS  # a channel keeps this object for hours
-        events, self._events = self._events, []
-        return events
 
     def _handshake(self) -> Steps:
         header = LinkHeader.decode((yield from self._stream.exactly(LinkHeader.SIZE, _REPLY_MAX)))

@@ -5,7 +5,6 @@ It decides nothing: which capabilities to offer, and whether a ticket is good, i
 Source: spice-server 0.15.1 `reds.cpp`; "Spice protocol", section Link.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from broker.spice.constants import (
@@ -19,7 +18,8 @@ from broker.spice.constants import (
     Mechanism,
 )
 from broker.spice.errors import LocalProtocolError, RemoteProtocolError
-from broker.spice.stream import NO_STEPS, ByteStream, Steps
+from broker.spice.link_stage import LinkStage
+from broker.spice.stream import NO_STEPS, Steps
 from broker.spice.wire import U32, LinkHeader, LinkMess, LinkReply
 
 
@@ -45,38 +45,16 @@ capabilities, and a ticket."""
 ServerEvent = LinkRequested | TicketReceived
 
 
-class ServerLink:
-    """The server's side of one link handshake: bytes in, events out, bytes to send.
+class ServerLink(LinkStage[ServerEvent]):
+    """The server's side of one link handshake. When it failed, a reply is queued."""
 
-    Never raises at its caller for what a peer sent: `failure` is set and a reply is queued.
-    """
-
-    __slots__ = ("_asked", "_events", "_offered", "_outgoing", "_steps", "_stream", "_ticket_seen",
-                 "done", "failure")  # fmt: skip
+    __slots__ = ("_asked", "_offered", "_ticket_seen")
 
     def __init__(self) -> None:
-        self.failure: RemoteProtocolError | None = None
-        """What the viewer did wrong; send what is queued, then close."""
-        self.done = False
-        """Nothing more is read here: it was accepted, refused, or has failed."""
-        self._stream = ByteStream()
-        self._events: list[ServerEvent] = []
-        self._outgoing = bytearray()
         self._offered = False
         self._ticket_seen = False
         self._asked = False
-        self._steps: Iterator[None] = self._handshake()
-        next(self._steps)
-
-    @property
-    def bytes_wanted(self) -> int:
-        """How many bytes it can use now; read no more, and none belong to later messages."""
-        return 0 if self.done else self._stream.missing
-
-    def receive_data(self, data: bytes) -> list[ServerEvent]:
-        """Take bytes as they came; return what they completed, oldest first."""
-        self._stream.feed(data)
-        return self._advance()
+        super().__init__()
 
     def offer(self, public_key: bytes, common_caps: int, channel_caps: int) -> list[ServerEvent]:
         """Answer the request: go on, under this key, with these capabilities.
@@ -118,28 +96,8 @@ class ServerLink:
         elif not self._offered:
             self._outgoing += LinkReply(error).encode()
 
-    def data_to_send(self) -> bytes:
-        """Take what is to go to the viewer."""
-        data = bytes(self._outgoing)
-        self._outgoing.clear()
-        return data
-
-    def trailing(self) -> bytes:
-        """Take what came after the ticket; empty when only `bytes_wanted` were read."""
-        return self._stream.rest()
-
-    def _advance(self) -> list[ServerEvent]:
-        if not self.done:
-            try:
-                next(self._steps, None)
-            except RemoteProtocolError as exc:
-                self.failure = exc
-                self.done = True
-                self._outgoing += LinkReply(exc.reply).encode()
-        if self.done:
-            self._steps = NO_STEPS  # a channel keeps this object for hours
-        events, self._events = self._events, []
-        return events
+    def _answer_to(self, failure: RemoteProtocolError) -> bytes:
+        return LinkReply(failure.reply).encode()
 
     def _handshake(self) -> Steps:
         header = LinkHeader.decode((yield from self._stream.exactly(LinkHeader.SIZE, _LEAST_BYTES)))
