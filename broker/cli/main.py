@@ -6,6 +6,7 @@ misspelt word come from the table alone.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -28,7 +29,9 @@ BROKEN_PIPE = 141
 
 def entry() -> None:
     """The `broker` command."""
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    gc.freeze()  # the interpreter's last look for garbage would go through all that was imported
+    sys.exit(code)
 
 
 def main(argv: list[str]) -> int:
