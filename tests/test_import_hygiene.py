@@ -6,12 +6,22 @@ with a sources.yaml, and the commands and processes that no face may hang on to.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import pty
+import select
+import struct
 import subprocess
 import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tui import pages
 
 HEAVY = {
     "alembic", "asyncio", "cryptography", "fastapi", "httpx", "OpenSSL", "prometheus_client",
@@ -40,6 +50,32 @@ SOURCES = """
       secure_port: 5901
       ticket: not-shown
 """
+
+
+BEFORE_THE_LIST = """
+import os, sys
+from tui import __main__ as face
+def list_stands():
+    with open(sys.argv[1], "w") as file:
+        file.write(" ".join(list(sys.modules)) + "\\n")
+def no_service():
+    from broker.errors import BrokerError
+    raise BrokerError("none is wanted here")
+face._preload, face._open_service = list_stands, no_service
+sys.argv[0] = "broker"
+from broker.cli.main import main
+main([])
+"""
+"""What follows the first paint is told of it before anything else is imported."""
+NOT_BEFORE_THE_LIST = {
+    "alembic", "cryptography", "httpx", "pydantic", "qemu", "sources", "sqlalchemy", "sqlmodel",
+    "yaml", "markdown_it", "pygments", "textual.widgets._text_area", "textual.widgets._markdown",
+    "broker.cli.run", "broker.demo", "broker.findings", "broker.guest", "broker.pki",
+    "broker.provisioning", "broker.service.consoles", "broker.service.embedded", "broker.tokens",
+    "broker.vm", "broker.vv", "tui.forms", "tui.preferences",
+    *pages.LATER,
+}  # fmt: skip
+"""What the first rows do not wait for: other pages, dialogs, forms, and whatever they need."""
 
 
 def imported(home: Path, *words: str) -> set[str]:
@@ -101,3 +137,51 @@ def test_a_proxy_without_metrics_pays_nothing_for_them() -> None:
     code = "import broker.worker, broker.runtime.serving, sys; print(' '.join(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "prometheus_client" not in done.stdout.split()
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Path:
+    """Where the interface notes what it has imported when the list stands."""
+    return tmp_path / "modules"
+
+
+@pytest.fixture
+def screen(home: Path, told: Path) -> Iterator[int]:
+    """The far end of a terminal with the interface on it, which finds no service."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith("BROKER_")}
+    env |= {"BROKER_HOME": str(home), "TERM": "xterm-256color"}
+    far, near = pty.openpty()
+    fcntl.ioctl(near, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    argv = [sys.executable, "-c", BEFORE_THE_LIST, str(told)]
+    running = subprocess.Popen(argv, env=env, stdin=near, stdout=near, stderr=near)
+    os.close(near)
+    yield far
+    running.terminate()
+    _until(far, lambda _: running.poll() is not None)
+    os.close(far)
+
+
+def test_the_first_rows_wait_for_no_other_page_and_no_form(screen: int, told: Path) -> None:
+    _until(screen, lambda seen: b"web-01" in seen)
+    _until(screen, lambda _: told.exists() and told.read_text().endswith("\n"))
+    modules = set(told.read_text().split())
+    assert {"textual.app", "tui.screens.consoles", "broker.runtime.quick"} <= modules
+    assert modules & NOT_BEFORE_THE_LIST == set()
+
+
+@pytest.mark.parametrize(("key", "shows"), [(b"4", b"session.refused"), (b",", b"theme, column")])
+def test_a_page_asked_for_before_the_interface_is_there_comes_at_once(
+    screen: int, key: bytes, shows: bytes
+) -> None:
+    os.write(screen, key)
+    _until(screen, lambda seen: shows in seen)
+
+
+def _until(screen: int, holds: Callable[[bytes], bool]) -> None:
+    """Read what is written to a terminal until that holds of it."""
+    written, limit = b"", time.monotonic() + 50
+    while not holds(written):
+        assert time.monotonic() < limit, written
+        if select.select([screen], [], [], 0.05)[0]:
+            with contextlib.suppress(OSError):  # whoever wrote has gone
+                written += os.read(screen, 65536)

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING
 from broker import giveback
 from broker.clock import SystemClock
 from broker.errors import UsageError
-from broker.model import MachineSpec
-from broker.service.port import Service
 
 if TYPE_CHECKING:
     from textual.driver import Driver
+
+    from broker.model import MachineSpec
+    from broker.service.port import Service
 
 GIVE_WAY_SECONDS = 0.0005
 """How long a thread that reads or writes the store keeps the interpreter when there is something to
@@ -40,7 +41,7 @@ class TuiOptions:
         log_path: Where the log goes; None for none.
         log_filter: Takes secrets out of log records.
         verbose: 1 and more log what a developer follows.
-        demo: The demo guest, offered as the image `demo` when a VM is made.
+        demo: Gives the demo guest, offered as the image `demo` when a VM is made.
         start_demo: Define the demo guest when there is none, and start it.
         readonly: Nothing may be changed, and viewers may look only.
         keys: Other keys, by id.
@@ -53,7 +54,7 @@ class TuiOptions:
     log_path: Path | None = None
     log_filter: logging.Filter | None = None
     verbose: int = 0
-    demo: MachineSpec | None = None
+    demo: Callable[[], MachineSpec | None] = lambda: None
     start_demo: bool = False
     readonly: bool = False
     keys: Mapping[str, str] = field(default_factory=dict)

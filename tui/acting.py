@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, cast
 
 from textual.app import App
 
@@ -11,13 +12,14 @@ from broker.model import MachineKey
 from broker.service.port import ConsoleInfo
 from tui import keys
 from tui.catalog import Catalog
-from tui.power import ACTS
-from tui.screens.text import TextScreen
 from tui.undo import Undo
-from tui.verbs import Verbs
 
-_CHANGING: Final = frozenset({"power", "edit", "clone", *ACTS})
-"""Verbs that read-only refuses."""
+if TYPE_CHECKING:
+    from tui.host import Host
+    from tui.verbs import Verbs
+
+_CHANGING: Final = frozenset({"power", "edit", "clone"})
+"""Verbs that read-only refuses, besides those of power."""
 
 
 class Acting(App[None]):
@@ -26,11 +28,18 @@ class Acting(App[None]):
     catalog: Catalog
     readonly: bool
     _undo: Undo
-    _verbs: Verbs
+
+    @cached_property
+    def _verbs(self) -> Verbs:
+        from tui.verbs import Verbs
+
+        return Verbs(self, cast("Host", self), self._undo)
 
     def do(self, verb: str, key: MachineKey) -> None:
         """Do a verb to a machine as it is now."""
-        if verb in _CHANGING and not self.may_change():
+        from tui.power import ACTS
+
+        if (verb in _CHANGING or verb in ACTS) and not self.may_change():
             return
         for info in self._as_they_are([key]):
             self._verbs.do(verb, info)
@@ -79,6 +88,8 @@ class Acting(App[None]):
     def action_failures(self) -> None:
         """What failed in the last work on many machines."""
         if self._verbs.power.failures:
+            from tui.screens.text import TextScreen
+
             self.push_screen(TextScreen("What failed", "\n\n".join(self._verbs.power.failures)))
         else:
             self.notify("Nothing has failed", markup=False)

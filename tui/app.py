@@ -36,24 +36,19 @@ from tui.act import spell
 from tui.acting import Acting
 from tui.catalog import Catalog
 from tui.checkup import Checkups, Verdict
-from tui.commands import Commands, everywhere
 from tui.driver import GuestKey
 from tui.glyphs import ASCII, UNICODE, Glyphs
 from tui.host import Captor
 from tui.jobs import Jobs
 from tui.jumping import Place, places_of
-from tui.keeping import Themes
 from tui.life import Leave, Life, OpenService, have_running
 from tui.plain import Plain
 from tui.pressed import serving
 from tui.rows import counted
 from tui.screens.consoles import ConsolesScreen
-from tui.screens.help import HelpScreen
-from tui.screens.jump import JumpScreen
-from tui.screens.quit import QuitScreen
 from tui.snapshot import Snapshot
+from tui.stylesheet import RememberingStylesheet
 from tui.undo import UNDO_SECONDS, Undo
-from tui.verbs import Verbs
 
 T = TypeVar("T")
 
@@ -64,7 +59,7 @@ class BrokerApp(Acting):
     TITLE = "Console Broker"
     CSS_PATH = "styles/app.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [act.binding() for act in keys.APP]
-    COMMANDS = {Commands}  # noqa: RUF012 - Textual declares it as an instance's
+    COMMANDS = {pages.commands}  # noqa: RUF012 - Textual declares it as an instance's
     DEFAULT_MODE = "consoles"
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - Textual declares it as an instance's
         (0, "-narrow"),
@@ -86,7 +81,7 @@ class BrokerApp(Acting):
         now: Callable[[], datetime],
         preload: Callable[[], object] | None = None,
         glyphs: Glyphs = UNICODE,
-        demo: MachineSpec | None = None,
+        demo: Callable[[], MachineSpec | None] = lambda: None,
         start_demo: bool = False,
         log_path: Path | None = None,
         obey_signals: bool = False,
@@ -104,7 +99,7 @@ class BrokerApp(Acting):
             initial: A list to show at once; None when there is none to be had cheaply.
             more_to_come: It is the beginning of a longer one.
             preload: Heavy imports; called in a thread after the first paint.
-            demo: The demo guest, offered as an image in the new VM form.
+            demo: Asked for the demo guest when it is first wanted.
             start_demo: Have it running.
             log_path: Where the log is, for people to find.
             readonly: Nothing may be changed, and viewers may look only.
@@ -116,11 +111,12 @@ class BrokerApp(Acting):
             driver_class: What has the terminal; None leaves it to Textual.
         """
         super().__init__(driver_class=driver_class)
+        self.stylesheet = RememberingStylesheet(variables=self.get_css_variables())
         self.now = now
         self.glyphs = glyphs
         self._plain = Plain()
         spell(out=glyphs is ASCII)
-        self.demo = demo
+        self._make_demo = demo
         self.log_path = log_path
         self.catalog = Catalog()
         self.proxy_problem: BrokerError | None = None
@@ -135,9 +131,8 @@ class BrokerApp(Acting):
         self.readonly = readonly
         self.policy = LinkPolicy(view_only=True) if readonly else LinkPolicy()
         self._undo = Undo(self, seconds=undo_seconds, key=lambda: self.key_of(keys.UNDO))
-        self._verbs = Verbs(self, self, self._undo)
-        for page in pages.EVERY:
-            self.add_mode(page.NAME, partial(page, self))
+        for name in pages.EVERY:
+            self.add_mode(name, partial(pages.page, name, self))
         for one in themes.ALL:
             self.register_theme(one)
         self.theme = theme
@@ -186,12 +181,18 @@ class BrokerApp(Acting):
         for problem in self._warnings:
             self.notify(problem, title="Settings", severity="warning", timeout=12, markup=False)
         self.call_after_refresh(self._live)
+        self._import_the_rest()
         if self._obey_signals:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 loop.add_signal_handler(number, self.quit_from_outside)
-        if self.demo is not None and self._start_demo:
+        if self._start_demo and self.demo is not None:
             self.start_demo()
+
+    @cached_property
+    def demo(self) -> MachineSpec | None:
+        """The demo guest, also offered as an image in the new VM form."""
+        return self._make_demo()
 
     def start_demo(self) -> None:
         """Have the demo guest running, and go to it."""
@@ -210,6 +211,11 @@ class BrokerApp(Acting):
         await self._life.run(self._preload)
         if self._life.leaving.done():
             self.exit()
+
+    @work(group="imports", exit_on_error=False, name="imports")
+    async def _import_the_rest(self) -> None:
+        await asyncio.wait([self._life.service])
+        await pages.import_the_rest()
 
     # -- what the service says (life.Watcher) ------------------------------------------------
 
@@ -297,7 +303,9 @@ class BrokerApp(Acting):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Letters are letters while one types; behind a dialog nothing moves."""
         if action == "jump":
-            return not isinstance(self.screen, JumpScreen | CommandPalette)
+            return getattr(self.screen, "CAN_JUMP", True) and not isinstance(
+                self.screen, CommandPalette
+            )
         if action == "command_palette":
             return not isinstance(self.focused, Input) and not self.screen.is_modal
         return True
@@ -309,6 +317,8 @@ class BrokerApp(Acting):
 
     def action_help(self) -> None:
         """The keys of where one is."""
+        from tui.screens.help import HelpScreen
+
         screen = self.screen
         name = getattr(screen, "KEYS", self.current_mode.capitalize())
         self.push_screen(HelpScreen(name, self.glyphs))
@@ -331,6 +341,8 @@ class BrokerApp(Acting):
             return
         proxy, sessions = self.snapshot.proxy, self.snapshot.sessions
         if proxy is not None and proxy.serving and proxy.ours and sessions:
+            from tui.screens.quit import QuitScreen
+
             self.push_screen(QuitScreen(sessions), self._leave)
         else:
             self._leave(Leave.KEEP)
@@ -357,15 +369,21 @@ class BrokerApp(Acting):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the palette offers beside consoles."""
+        from tui.commands import everywhere
+
         return everywhere(self, screen)
 
     def action_jump(self) -> None:
         """Letters on all places of this screen."""
+        from tui.screens.jump import JumpScreen
+
         if places := places_of(self.screen):
             self.push_screen(JumpScreen(places), _go)
 
     def search_themes(self) -> None:
         """Colours by name; the one that is taken is kept."""
+        from tui.keeping import Themes
+
         self.push_screen(CommandPalette(providers=[Themes], placeholder="dark, light, contrast"))
 
     def action_command_palette(self) -> None:

@@ -9,14 +9,16 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from textual.app import App
 
 from broker.errors import BrokerError
-from broker.findings import Mark, Step
 from broker.model import Machine, MachineKey, State
 from broker.service.port import ConsoleInfo, Service
+
+if TYPE_CHECKING:
+    from broker.findings import Step
 
 REST_SECONDS: Final = 0.7
 """A look begins when the cursor has rested that long."""
@@ -42,6 +44,8 @@ class Verdict:
 
 def verdict(steps: Sequence[Step]) -> Verdict | None:
     """What the steps come to; None when none was taken."""
+    from broker.findings import Mark
+
     for mark, tone in ((Mark.FAIL, "bad"), (Mark.WARN, "warn")):
         for step in steps:
             finding = step.finding

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from textual.events import Event
+if TYPE_CHECKING:
+    from textual.events import Event
 
-from broker.errors import BrokerError
-from broker.model import LinkPolicy, MachineKey, MachineSpec
-from broker.service.port import ConsoleInfo, Service
-from tui.catalog import Catalog
-from tui.checkup import Verdict
-from tui.glyphs import Glyphs
-from tui.snapshot import Snapshot
+    from broker.errors import BrokerError
+    from broker.model import LinkPolicy, MachineKey, MachineSpec
+    from broker.service.port import ConsoleInfo, Service
+    from tui.catalog import Catalog
+    from tui.checkup import Verdict
+    from tui.glyphs import Glyphs
+    from tui.snapshot import Snapshot
 
 T = TypeVar("T")
 
@@ -35,7 +36,6 @@ class Host(Protocol):
     catalog: Catalog
     glyphs: Glyphs
     now: Callable[[], datetime]
-    demo: MachineSpec | None
     log_path: Path | None
     busy: tuple[str, ...]
     """Labels of what is under way."""
@@ -43,6 +43,10 @@ class Host(Protocol):
     """Why no proxy is served here."""
     captor: Captor | None
     """Who has keys before anybody else."""
+
+    @property
+    def demo(self) -> MachineSpec | None:
+        """The demo guest; None when it did not come with this installation."""
 
     async def served(self) -> Service:
         """The service, once it is open.

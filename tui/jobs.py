@@ -13,7 +13,6 @@ from textual.app import App
 
 from broker.errors import BrokerError
 from broker.service.port import Service
-from tui.screens.trouble import TroubleScreen
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -98,5 +97,7 @@ class Jobs:
 
     def trouble(self, problem: BaseException) -> None:
         """A bug of ours: show it, so that it can be copied into a report, and go on."""
+        from tui.screens.trouble import TroubleScreen
+
         text = "".join(traceback.format_exception(problem))
         self._app.push_screen(TroubleScreen(text, self._log_path))

@@ -22,7 +22,6 @@ from tui.allowed import why_not
 from tui.host import Host
 from tui.people import who
 from tui.rows import counted, state_word
-from tui.screens.confirm import ConfirmScreen, Question
 from tui.undo import Undo
 
 _AT_ONCE: Final = 8
@@ -120,6 +119,8 @@ class Power:
     def _ask(
         self, act: Act, infos: Sequence[ConsoleInfo], left_out: int, run: Callable[[], None]
     ) -> None:
+        from tui.screens.confirm import ConfirmScreen, Question
+
         names = [who(self._host, info) for info in infos[:_NAMED]]
         if len(infos) > _NAMED:
             names.append(f"and {len(infos) - _NAMED} more")

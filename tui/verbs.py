@@ -10,14 +10,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual.app import App
 
 from broker import human
 from broker.errors import ViewerMissing
 from broker.model import MachineKey
-from broker.provisioning import VmDraft
 from broker.service.port import VIEWER_LABEL, ConsoleInfo, Exported, ExportRequest, Opened, Service
 from tui import keys, vvfile
 from tui.allowed import why_not
@@ -25,15 +24,11 @@ from tui.host import Host
 from tui.looks import Looks
 from tui.power import ACTS, Power
 from tui.rows import moment
-from tui.screens.clone import CloneScreen
-from tui.screens.doctor import DoctorScreen
-from tui.screens.export import Answer, ExportScreen
-from tui.screens.machine_log import MachineLogScreen
-from tui.screens.machines import MachinesScreen
-from tui.screens.power import PowerScreen
-from tui.screens.snapshots import SnapshotsScreen
 from tui.undo import Undo
-from tui.wizard.screen import WizardScreen
+
+if TYPE_CHECKING:
+    from broker.provisioning import VmDraft
+    from tui.screens.export import Answer
 
 
 class Verbs:
@@ -93,6 +88,8 @@ class Verbs:
         self._looks.serial_below(info)
 
     def _export(self, info: ConsoleInfo) -> None:
+        from tui.screens.export import ExportScreen
+
         name = human.one_line(info.machine.name)
 
         async def write(answer: Answer, service: Service) -> Exported:
@@ -119,15 +116,21 @@ class Verbs:
         self._app.push_screen(ExportScreen(info.machine.name), answered)
 
     def _log(self, info: ConsoleInfo) -> None:
+        from tui.screens.machine_log import MachineLogScreen
+
         machine = info.machine
         self._app.push_screen(MachineLogScreen(self._host, machine.key, machine.name))
 
     def _doctor(self, info: ConsoleInfo) -> None:
+        from tui.screens.doctor import DoctorScreen
+
         machine = info.machine
         self._app.push_screen(DoctorScreen(self._host, machine.key, machine.name))
 
     def new_vm(self) -> None:
         """The form for a new VM; it is shown once it is there."""
+        from tui.wizard.screen import WizardScreen
+
         self._app.push_screen(WizardScreen(self._host), self._made)
 
     def _made(self, key: MachineKey | None) -> None:
@@ -136,12 +139,16 @@ class Verbs:
 
     def _show(self, key: MachineKey) -> None:
         """Where the person is: in the machines, else in the consoles."""
+        from tui.screens.machines import MachinesScreen
+
         if isinstance(self._app.screen, MachinesScreen):
             self._app.screen.select(key)
         else:
             self._host.show_console(key)
 
     def _edit(self, info: ConsoleInfo) -> None:
+        from tui.wizard.screen import WizardScreen
+
         machine = info.machine
 
         def edit(draft: VmDraft) -> None:
@@ -151,10 +158,14 @@ class Verbs:
         self._host.ask(f"Reading what {name} is", lambda s: s.draft("", known=machine.key), edit)
 
     def _clone(self, info: ConsoleInfo) -> None:
+        from tui.screens.clone import CloneScreen
+
         taken = {row.machine.name for row in self._host.snapshot.consoles or () if row.startable}
         self._app.push_screen(CloneScreen(self._host, info.machine, taken), self._made)
 
     def _snapshots(self, info: ConsoleInfo) -> None:
+        from tui.screens.snapshots import SnapshotsScreen
+
         self._app.push_screen(SnapshotsScreen(self._host, info))
 
     def _power(self, info: ConsoleInfo) -> None:
@@ -162,6 +173,8 @@ class Verbs:
 
     def menu(self, infos: Sequence[ConsoleInfo]) -> None:
         """The power menu for these machines; they are held by key while it is open."""
+        from tui.screens.power import PowerScreen
+
         held = [info.machine.key for info in infos]
 
         def chosen(verb: str | None) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from broker.cli import commands, jsonable
 from broker.cli.args import Parser, Verb, one_of
 from broker.cli.call import Call
+from broker.cli.demo_guest import demo_spec
 from broker.cli.diagnostics import Exit
 from broker.cli.export_vv import is_own_vv, path_for
 from broker.cli.machine_options import add_machine, disk, machine_fields
@@ -124,32 +125,6 @@ def image_spec(args: Namespace) -> MachineSpec:
 def name_for(path: Path) -> str:
     """A VM's name from a file's."""
     return _UNFIT.sub("-", path.stem).lstrip("._-")[:NAME_MAX].rstrip("._-") or "vm"
-
-
-def demo_spec(name: str | None = None) -> MachineSpec:
-    """The demo guest, its image written where VMs keep their disks.
-
-    Raises:
-        StoreError: The image cannot be written.
-    """
-    import uuid
-
-    from broker.config.locations import Locations
-    from broker.demo import MACHINE_ID, machine_spec, write_image
-    from broker.errors import StoreError
-
-    directory = Locations.from_env().data_dir
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        image = write_image(directory / "demo.img")
-    except OSError as exc:
-        raise StoreError(
-            f"The demo guest's image cannot be written ({exc})", fix=f"Look at {directory}"
-        ) from exc
-    spec = machine_spec(image)
-    if name in (None, spec.name):
-        return replace(spec, uuid=MACHINE_ID)
-    return replace(spec, name=name, uuid=MachineId(str(uuid.uuid4())))
 
 
 async def started(

@@ -14,9 +14,9 @@ from typing import Any
 
 from broker import vv
 from broker.cli import jsonable
+from broker.cli.demo_guest import demo_spec
 from broker.cli.headless import read_file
 from broker.cli.host_probes import ThisHost
-from broker.cli.run import demo_spec
 from broker.cli.smoke_seats import Picture, Seat, seat
 from broker.config.locations import Locations
 from broker.demo import ANSWERS, BANNER

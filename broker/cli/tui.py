@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from broker.cli.args import Parser, Verb
@@ -57,7 +58,7 @@ def _run(call: Call, args: Namespace) -> Exit:
             log_path=locations.logs_dir / "tui.log",
             log_filter=logs.Redaction(),
             verbose=call.verbose,
-            demo=_demo(is_needed=args.demo),
+            demo=_demo_now() if args.demo else _demo_if_any,
             start_demo=args.demo,
             readonly=args.readonly,
             keys=keys,
@@ -77,15 +78,25 @@ def _serve(call: Call, args: Namespace) -> Exit:
     return Exit.DONE
 
 
-def _demo(*, is_needed: bool) -> MachineSpec | None:
+def _demo_now() -> Callable[[], MachineSpec]:
+    """The demo guest, seen to before the interface begins.
+
+    Raises:
+        StoreError: Its image cannot be written.
+    """
+    from broker.cli.demo_guest import demo_spec
+
+    spec = demo_spec()
+    return lambda: spec
+
+
+def _demo_if_any() -> MachineSpec | None:
     """The demo guest; without it there is one image less to offer."""
-    from broker.cli.run import demo_spec
+    from broker.cli.demo_guest import demo_spec
 
     try:
         return demo_spec()
     except StoreError:
-        if is_needed:
-            raise
         return None
 
 

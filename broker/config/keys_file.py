@@ -13,10 +13,10 @@ def read_keys(path: Path) -> dict[str, str]:
     Raises:
         ConfigError: It cannot be read, or is no mapping of ids to keys.
     """
-    from broker.config.yaml_text import read_yaml
-
     if not path.exists():
         return {}
+    from broker.config.yaml_text import read_yaml
+
     found = read_yaml(path, as_text=True)
     if found is None:
         return {}

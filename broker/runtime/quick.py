@@ -11,19 +11,20 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from broker.clock import SystemClock
 from broker.config.load import load_settings
 from broker.config.locations import Locations
 from broker.config.sources_file import fingerprint
-from broker.runtime.certificate import certificate_for
 from broker.runtime.proxy_file import read_status
-from broker.service.consoles import Consoles, info_of
+from broker.service.stored import info_of
 from broker.store.hot import HotStore, open_hot
 
 if TYPE_CHECKING:
+    from broker.config.settings import Settings
     from broker.model import Machine, MachineKey, ProxyStatus
+    from broker.service.consoles import Certificate, Consoles
     from broker.service.port import ConsoleInfo, Exported, ExportRequest
 
 
@@ -38,10 +39,6 @@ class Quick:
     def consoles(self) -> Sequence[ConsoleInfo]:
         """All known consoles, ordered by name then source."""
         return self._consoles.all()
-
-    def first_consoles(self, most: int) -> Sequence[ConsoleInfo]:
-        """The first of them."""
-        return [info_of(stored) for stored in self._store.first_machines(most)]
 
     def find(self, reference: str) -> ConsoleInfo:
         """The console called `name`, `source/name` or uuid."""
@@ -60,8 +57,16 @@ class Quick:
         self._store.close()
 
 
-def quick() -> Quick | None:
-    """The quick path, or None when only the full service can answer.
+class _Known(NamedTuple):
+    """A database that can be answered from."""
+
+    store: HotStore
+    locations: Locations
+    settings: Settings
+
+
+def _known() -> _Known | None:
+    """None when only the full service can answer.
 
     Raises:
         ConfigError: broker.yaml is wrong, or a directory is not ours.
@@ -79,30 +84,54 @@ def quick() -> Quick | None:
     if not (unchanged and store.is_whole() and _all_alive(store)):
         store.close()
         return None
+    return _Known(store, locations, settings)
+
+
+def quick() -> Quick | None:
+    """The quick path, or None when only the full service can answer.
+
+    Raises:
+        ConfigError: broker.yaml is wrong, or a directory is not ours.
+        StoreError: A directory cannot be used.
+    """
+    from broker.service.consoles import Consoles
+
+    if (known := _known()) is None:
+        return None
+    store, locations, settings = known
+
+    def certificate() -> Certificate:
+        from broker.runtime.certificate import certificate_for
+
+        return certificate_for(locations, settings.proxy)
+
     consoles = Consoles(
         store,
         settings.proxy,
         SystemClock(),
-        certificate=lambda: certificate_for(locations, settings.proxy),
+        certificate=certificate,
         proxy_status=lambda: read_status(locations.proxy_json),
     )
     return Quick(consoles, store, locations)
 
 
 def quick_list(most: int) -> Sequence[ConsoleInfo] | None:
-    """The TUI's first rows: the list's first `most` as stored, or None. Never an error."""
+    """The TUI's first rows: the list's first `most` as stored, or None. Never an error.
+
+    It imports nothing of what makes files for viewers.
+    """
     from broker.errors import BrokerError
 
     try:
-        answers = quick()
+        known = _known()
+        if known is None:
+            return None
+        try:
+            return [info_of(stored) for stored in known.store.first_machines(most)]
+        finally:
+            known.store.close()
     except BrokerError:
         return None
-    if answers is None:
-        return None
-    try:
-        return answers.first_consoles(most)
-    finally:
-        answers.close()
 
 
 def _all_alive(store: HotStore) -> bool:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from broker.findings import Step
-from broker.model import SourceName
+if TYPE_CHECKING:
+    from broker.findings import Step
+    from broker.model import SourceName
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import contextlib
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from broker import human, tokens, vv
@@ -28,6 +28,7 @@ from broker.model import (
 from broker.model import Protocol as Spoken
 from broker.service.direct import is_loopback, of_kept, see_that_all_is_allowed, title
 from broker.service.port import ConsoleInfo, Exported, ExportRequest
+from broker.service.stored import NOTHING, StoredMachine, info_of
 
 if TYPE_CHECKING:
     from broker.clock import Clock
@@ -36,30 +37,6 @@ if TYPE_CHECKING:
 NO_PROXY = (
     "No proxy is serving now, so nobody can connect with this file yet; start one: broker serve"
 )
-
-
-class StoredMachine(Protocol):
-    """A machine as a store hands it out."""
-
-    @property
-    def machine(self) -> Machine:
-        """The machine as it was last seen."""
-        ...
-
-    @property
-    def stale(self) -> bool:
-        """Its source failed since."""
-        ...
-
-    @property
-    def seen_at(self) -> datetime | None:
-        """When it was last seen."""
-        ...
-
-    @property
-    def sessions(self) -> int:
-        """Live sessions on it."""
-        ...
 
 
 class ConsoleStore(Protocol):
@@ -93,9 +70,6 @@ class Certificate:
 
     ca_pem: str
     host_subject: str
-
-
-NOTHING: Mapping[Ability, str] = {}
 
 
 class Consoles:
@@ -308,18 +282,6 @@ def find(reference: str, known: Sequence[ConsoleInfo]) -> ConsoleInfo:
     raise NotFound(
         f"There is no console called {human.one_line(wanted)}",
         fix=near or "See what there is: broker list",
-    )
-
-
-def info_of(stored: StoredMachine, abilities: Mapping[Ability, str] = NOTHING) -> ConsoleInfo:
-    """A console as the port shows it."""
-    return ConsoleInfo(
-        machine=stored.machine,
-        stale=stored.stale,
-        sessions=stored.sessions,
-        startable=stored.machine.defined,
-        seen_at=stored.seen_at,
-        abilities=abilities,
     )
 
 

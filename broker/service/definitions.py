@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from broker.model import Machine, MachineKey, MachineSpec
-from broker.provisioning import VmDraft, VmFacts
+if TYPE_CHECKING:
+    from broker.model import Machine, MachineKey, MachineSpec
+    from broker.provisioning import VmDraft, VmFacts
 
 
 class Definitions(Protocol):

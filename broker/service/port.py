@@ -10,27 +10,29 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from broker.events import Event
-from broker.findings import CertificateFacts, Step
-from broker.guest import Guest
-from broker.model import (
-    Ability,
-    CarriedOver,
-    FoundQemu,
-    LinkPolicy,
-    Machine,
-    MachineKey,
-    ProxyStatus,
-    Session,
-    SessionId,
-    SourceName,
-    SourceStatus,
-)
+from broker.model import Ability, LinkPolicy
 from broker.service.configuring import Configuring
 from broker.service.definitions import Definitions
-from broker.view import CALM_SECONDS, View, Way
+from broker.view import CALM_SECONDS, Way
+
+if TYPE_CHECKING:  # what is only spoken of here costs nobody an import
+    from broker.events import Event
+    from broker.findings import CertificateFacts, Step
+    from broker.guest import Guest
+    from broker.model import (
+        CarriedOver,
+        FoundQemu,
+        Machine,
+        MachineKey,
+        ProxyStatus,
+        Session,
+        SessionId,
+        SourceName,
+        SourceStatus,
+    )
+    from broker.view import View
 
 MOST_SAID = 400
 """Characters of a message to a session."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
 import time
+import tty
 from pathlib import Path
 
 import pytest
@@ -62,3 +64,18 @@ def test_a_shell_that_does_not_end_is_not_waited_for(
     with giveback.if_killed(":"):
         pass
     assert seen[0].returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_terminal_is_described_as_stty_does(raw: bool) -> None:
+    far, near = pty.openpty()
+    try:
+        if raw:
+            tty.setraw(near)
+        says = subprocess.run(
+            ["stty", "-g"], stdin=near, capture_output=True, check=True, text=True
+        )
+        assert giveback.as_stty(near) == says.stdout.strip()
+    finally:
+        os.close(far)
+        os.close(near)

@@ -133,10 +133,14 @@ def demo(tmp_path: Path) -> MachineSpec:
 
 @asynccontextmanager
 async def _driven(
-    service: FakeService, *, size: tuple[int, int] = (100, 30), **options: object
+    service: FakeService,
+    *,
+    size: tuple[int, int] = (100, 30),
+    demo: MachineSpec | None = None,
+    **options: object,
 ) -> AsyncIterator[Pilot[None]]:
     options.setdefault("undo_seconds", 0)
-    app = BrokerApp(service.opened, now=lambda: NOW, **options)  # type: ignore[arg-type]
+    app = BrokerApp(service.opened, now=lambda: NOW, demo=lambda: demo, **options)  # type: ignore[arg-type]
     async with app.run_test(size=size, notifications=True) as pilot:
         await settle(pilot)
         yield pilot

@@ -14,7 +14,7 @@ from tests.fakes.service import FakeService
 from tests.tui import cells, shots
 from tests.tui.conftest import Drive, settle
 from tests.tui.letters import teach
-from tui import jobs
+from tui import screens
 from tui.app import BrokerApp
 from tui.glyphs import ASCII
 from tui.screens import live
@@ -46,7 +46,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     def trouble(text: str, log_path: Path | None) -> TroubleScreen:
         return TroubleScreen(text.replace(f"{ROOT}/", ""), log_path)
 
-    monkeypatch.setattr(jobs, "TroubleScreen", trouble)
+    monkeypatch.setattr(screens.trouble, "TroubleScreen", trouble)
 
 
 async def at_rest(pilot: Pilot[None], *shows: str) -> str:

@@ -14,8 +14,7 @@ from typing import Final
 from textual.worker import Worker
 
 from broker.errors import BrokerError
-from broker.model import MachineKey, State
-from broker.service.port import ConsoleInfo
+from broker.model import MachineKey
 from broker.view import Frame, Way
 from tui.host import Host
 from tui.live.cells import LETTER, Palette, Row
@@ -27,12 +26,6 @@ from tui.live.shades import Shrinker, fit
 EVERY_SECONDS: Final = 1.0
 CALM_SECONDS: Final = 4.0
 """How seldom a guest is looked at that shows the same all the time."""
-_SHOWN: Final = frozenset({State.RUNNING, State.PAUSED, State.SUSPENDED, State.UNRESPONSIVE})
-
-
-def can_glance(info: ConsoleInfo) -> bool:
-    """Whether there is a picture to be had without taking anybody's place."""
-    return info.watchable and info.machine.state in _SHOWN
 
 
 class Glance(FrameView):

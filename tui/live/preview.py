@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Final
+
 from textual.containers import Container
 
+from broker.model import State
 from broker.service.port import ConsoleInfo
 from tui.host import Host
 from tui.live.cells import Palette
+
+if TYPE_CHECKING:
+    from tui.live.glance import Glance
+
+_SHOWN: Final = frozenset({State.RUNNING, State.PAUSED, State.SUSPENDED, State.UNRESPONSIVE})
+
+
+def can_glance(info: ConsoleInfo) -> bool:
+    """Whether there is a picture to be had without taking anybody's place."""
+    return info.watchable and info.machine.state in _SHOWN
 
 
 class Preview(Container):
@@ -26,34 +39,31 @@ class Preview(Container):
         self._palette = palette
         self._wanted: ConsoleInfo | None = None
         self._rests = False
+        self._glance: Glance | None = None
 
     def look_at(self, info: ConsoleInfo | None) -> None:
         """Show that machine from now on, or none."""
-        from tui.live.glance import Glance, can_glance
-
         wanted = info if info is not None and can_glance(info) and self._has_room() else None
         self._wanted, self._rests = wanted, False
         self.display = wanted is not None
-        if wanted is not None and not self.query(Glance):
-            self.mount(Glance(self._host, self._palette, problem=self._gone))
+        if wanted is not None and self._glance is None:
+            from tui.live.glance import Glance
+
+            self._glance = Glance(self._host, self._palette, problem=self._gone)
+            self.mount(self._glance)
             self.call_after_refresh(self._look)
         else:
             self._look()
 
     def rest(self) -> None:
         """Nobody sees it: ask no guest for anything. What is shown stays."""
-        from tui.live.glance import Glance
-
         self._rests = True
-        for glance in self.query(Glance):
-            glance.rest()
+        if self._glance is not None:
+            self._glance.rest()
 
     def _look(self) -> None:
-        from tui.live.glance import Glance
-
-        if not self._rests:
-            for glance in self.query(Glance):
-                glance.look_at(None if self._wanted is None else self._wanted.machine.key)
+        if self._glance is not None and not self._rests:
+            self._glance.look_at(None if self._wanted is None else self._wanted.machine.key)
 
     def _has_room(self) -> bool:
         return not self.screen.has_class("-narrow")

@@ -19,12 +19,10 @@ from tui.allowed import why_not
 from tui.catalog import Order
 from tui.host import Host
 from tui.live.cells import Palette, depth_of
-from tui.live.preview import Preview
+from tui.live.preview import Preview, can_glance
 from tui.query import Query
 from tui.rows import Column, console_columns
-from tui.screens.adopt import AdoptScreen
 from tui.screens.listing import Listing
-from tui.screens.source_acts import SourceActs
 from tui.snapshot import Snapshot
 from tui.trends import Trends
 from tui.widgets.detail_panel import DetailPanel
@@ -249,7 +247,6 @@ class ConsolesScreen(Listing):
 
     def action_wall(self) -> None:
         """The screens of the marked machines, or of all that are listed."""
-        from tui.live.glance import can_glance
         from tui.screens.wall import WallScreen
 
         catalog = self.host.catalog
@@ -274,6 +271,8 @@ class ConsolesScreen(Listing):
 
     def action_add_source(self) -> None:
         """A console elsewhere, or a hypervisor."""
+        from tui.screens.source_acts import SourceActs
+
         SourceActs(self.app, self.host).add()
 
     def action_adopt(self) -> None:
@@ -281,6 +280,8 @@ class ConsolesScreen(Listing):
         self.host.ask("Looking for QEMUs", lambda service: service.scan(), self._offer)
 
     def _offer(self, found: Sequence[FoundQemu]) -> None:
+        from tui.screens.adopt import AdoptScreen
+
         def chosen(pid: int | None) -> None:
             if pid and self.host.may_change():
                 self.host.ask(

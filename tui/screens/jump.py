@@ -22,6 +22,8 @@ class JumpScreen(ModalScreen[Place]):
     CSS_PATH = "../styles/jump.tcss"
     BINDINGS: ClassVar[list[BindingType]] = []
     AUTO_FOCUS = ""
+    CAN_JUMP: ClassVar[bool] = False
+    """Its places are those of the screen below."""
 
     def __init__(self, places: Sequence[Place]) -> None:
         """Offer these; those beyond what two letters can name are left out."""

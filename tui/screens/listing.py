@@ -13,7 +13,6 @@ from textual.widgets import Input
 from tui.query import Query
 from tui.rows import Column
 from tui.screens.row_menu import RowMenu
-from tui.screens.sort import SortScreen
 from tui.widgets.filter_bar import FilterBar
 from tui.widgets.table import VirtualTable
 
@@ -161,6 +160,8 @@ class Listing(RowMenu):
 
     def action_sort(self) -> None:
         """Choose what to sort by."""
+        from tui.screens.sort import SortScreen
+
         sorted_by = self.table.painter.sorted_by
         titles = [column.title for column in self.columns() if column.title]
         self.app.push_screen(SortScreen(titles, sorted_by, self.host.glyphs), self._sort_chosen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual import on
 
@@ -13,9 +13,11 @@ from tui import keys
 from tui.act import Act, verb_of
 from tui.allowed import why_not
 from tui.rows import counted
-from tui.screens.menu import Item, MenuScreen
 from tui.screens.page import Page
 from tui.widgets.table import VirtualTable
+
+if TYPE_CHECKING:
+    from tui.screens.menu import Item
 
 
 class RowMenu(Page):
@@ -36,6 +38,8 @@ class RowMenu(Page):
 
     @on(VirtualTable.Asked)
     def _asked(self) -> None:
+        from tui.screens.menu import MenuScreen
+
         self.settle()
         held, infos = self.table.key, self.machines()
         if held is None and not infos:
@@ -72,6 +76,8 @@ class RowMenu(Page):
         return [self._item(act, infos) for act in acts]
 
     def _item(self, act: Act, infos: Sequence[ConsoleInfo]) -> Item:
+        from tui.screens.menu import Item
+
         verb = verb_of(act)
         if not infos or not verb:
             return Item(act, act.help, self.dimmed(act))
