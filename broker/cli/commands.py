@@ -172,7 +172,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("vm pause", "broker.cli.vm_power:PAUSE", "Hold VMs where they are", (), "vm"),
     Command("vm resume", "broker.cli.vm_power:RESUME", "Let VMs go on", (), "vm"),
     Command("vm reset", "broker.cli.vm_power:RESET", "Press the reset button of VMs", (), "vm"),
-    Command("vm reboot", "broker.cli.vm_power:REBOOT", "Ask guests to start anew", (), "vm"),
+    Command("vm reboot", "broker.cli.vm_power:REBOOT", "Ask guests to start anew", (), "console"),
     Command(
         "vm delete",
         "broker.cli.vm_power:DELETE",

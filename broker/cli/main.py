@@ -232,7 +232,7 @@ def overview(group: str = "") -> str:
             "  --home DIR     keep configuration, data, state and sockets under DIR",
             "  --json         print JSON; errors too, on stderr",
             "  -q, --quiet    say nothing but errors",
-            "  -v, --verbose  log more; twice for everything",
+            "  -v, --verbose  log more; twice for all",
             "  --version      print the version",
             "",
             "exit codes:",

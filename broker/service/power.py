@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from shlex import quote
 from typing import TYPE_CHECKING, Protocol
 
 from broker.driver import Driver, GradualStop, RunControl
@@ -105,9 +106,13 @@ class PowerVerbs:
 
     async def reboot(self, key: MachineKey) -> Machine:
         """Ask its guest to start anew."""
-        driver = await self._machines.driver(key.source)
         machine = await asyncio.to_thread(self._store.machine, key)
-        there = (driver, machine)
+        if machine.defined or machine.adopted:
+            raise UsageError(
+                f"{machine.name} is a VM of this host: its guest cannot be asked to boot anew",
+                fix=f"Reset it: broker vm reset {quote(machine.name)}; or stop it, and start it",
+            )
+        there = (await self._machines.driver(key.source), machine)
         return await self._asked(there, lambda d, m: do(d, m, Ability.REBOOT, self._tell))
 
     async def _switch(

@@ -56,7 +56,7 @@ class HelpScreen(ModalScreen[None]):
             fields = _FIELDS if self._page == "Consoles" else ()
             for typed, meaning in (*_FILTER, *fields):
                 text.append(f"  {typed:<14}", "bold").append(f"{meaning}\n")
-        _section(text, "Lists", keys.TABLE)
+        _section(text, "Lists", () if self._page in keys.ALONE else keys.TABLE)
         _section(text, "Everywhere", keys.APP)
         glyphs = self._glyphs
         _heading(text, "States")
