@@ -10,7 +10,7 @@ import pytest
 from broker.errors import StoreError, Unreachable
 from broker.model import MachineSpec, ProxyStatus, State
 from tests.fakes.service import FakeService, session
-from tests.tui.conftest import Drive, settle, text_of
+from tests.tui.conftest import Drive, settle, text_of, until
 from tui import life
 from tui.app import BrokerApp
 
@@ -136,13 +136,12 @@ async def test_the_demo_guest_is_defined_once_and_started(
 async def test_a_proxy_that_went_away_is_hosted_again(
     drive: Drive, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(life, "REHOST_SECONDS", 0.4)
+    monkeypatch.setattr(life, "REHOST_SECONDS", 0.1)
     async with drive(service) as pilot:
+        again = service.slow["host_proxy"] = asyncio.Event()
         service.proxy = ProxyStatus(serving=False)
         service.changed()
-        await settle(pilot)
-        assert "proxy :5443" not in text_of(pilot)
-        await pilot.pause(0.5)
-        await settle(pilot)
-        assert "proxy :5443" in text_of(pilot)
+        await until(pilot, gone=("proxy :5443",))
+        again.set()
+        await until(pilot, "proxy :5443")
     assert service.asked == [("host_proxy",), ("host_proxy",)]
