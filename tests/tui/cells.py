@@ -12,6 +12,8 @@ from itertools import groupby
 from pathlib import Path
 
 from rich.style import Style
+from textual._context import visible_screen_stack
+from textual.strip import Strip
 
 from tui.app import BrokerApp
 
@@ -21,8 +23,16 @@ GOLDEN = Path(__file__).parent / "golden"
 
 def text(app: BrokerApp) -> str:
     """The characters alone."""
-    strips = app.screen._compositor.render_strips()
-    return "\n".join(strip.text.rstrip() for strip in strips)
+    return "\n".join(strip.text.rstrip() for strip in strips(app))
+
+
+def strips(app: BrokerApp) -> list[Strip]:
+    """The rows.
+
+    Who renders says what lies behind a dialog; else that is blank, and is kept so.
+    """
+    visible_screen_stack.set(app._background_screens)
+    return app.screen._compositor.render_strips()
 
 
 def dump(app: BrokerApp) -> str:
@@ -32,7 +42,7 @@ def dump(app: BrokerApp) -> str:
     """
     letters: dict[tuple[object, ...], str] = {}
     rows: list[tuple[str, str]] = []
-    for strip in app.screen._compositor.render_strips():
+    for strip in strips(app):
         characters, styles = "", ""
         for piece, style, _ in strip:
             for character in piece:

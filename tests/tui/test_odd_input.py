@@ -15,6 +15,7 @@ from broker.errors import UsageError
 from broker.events import Kind
 from broker.model import MachineSpec, SourceName
 from tests.fakes.service import FakeService, console, session
+from tests.tui import cells
 from tests.tui.conftest import Drive, settle, text_of
 from tests.tui.test_live import until
 from tui import __main__ as entry
@@ -57,7 +58,7 @@ def drawn(sign: str) -> int:
 def is_calm(pilot: Pilot[None]) -> None:
     """Every line is as wide as the terminal, and nothing on it steers one."""
     assert isinstance(pilot.app, BrokerApp)
-    for strip in pilot.app.screen._compositor.render_strips():
+    for strip in cells.strips(pilot.app):
         assert cell_len(strip.text) == pilot.app.size.width, repr(strip.text)
         assert sum(map(drawn, strip.text)) == pilot.app.size.width, repr(strip.text)
         bad = [c for c in strip.text if unicodedata.category(c) == "Cc"]
@@ -87,7 +88,8 @@ async def test_columns_stay_below_each_other_whatever_is_in_them(drive: Drive, w
     service = FakeService([console(name, "here", at) for at, name in enumerate(names)])
     async with drive(service, size=(width, 30)) as pilot:
         is_calm(pilot)
-        lines = [strip.text for strip in pilot.app.screen._compositor.render_strips()]
+        assert isinstance(pilot.app, BrokerApp)
+        lines = [strip.text for strip in cells.strips(pilot.app)]
         states = [line.partition("● running")[0] for line in lines[3:] if "● running" in line]
         assert len(states) >= len(names)
         assert len({sum(map(drawn, before)) for before in states[: len(names)]}) == 1
