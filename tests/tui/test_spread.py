@@ -96,3 +96,14 @@ def test_with_room_for_all_it_is_all_and_neighbours_go_together() -> None:
 def test_a_row_s_last_tile_may_be_short() -> None:
     assert changed([[0] * 13], [[0] * 12 + [1]]) == [(0, 10)]
     assert Spread().choose([[0] * 13], [[0] * 12 + [1]], 1) == [(0, 10, 13)]
+
+
+def test_a_video_that_changes_with_every_other_picture_is_one_all_the_same() -> None:
+    spread = Spread()
+    for turn in range(20):
+        spread.saw(picture(turn // 2), picture((turn + 1) // 2))
+    spread.saw(picture(10), picture(11, calm=7))
+    line, begin = CALM
+    assert spread.choose(picture(0), picture(11, calm=7), TILE) == [(line, begin, begin + TILE)]
+    spread.saw(picture(11, calm=7), picture(12, calm=7))
+    assert spread.choose(picture(0), picture(12, calm=7), TILE) == [(line, begin, begin + TILE)]

@@ -9,6 +9,7 @@ everything has its turn.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from typing import Final
 
@@ -20,6 +21,13 @@ _MEMORY: Final = 0.8
 """How much of what was seen of a tile counts still one frame later."""
 _RESTLESS: Final = 0.7
 """A tile that changes with so large a share of the frames is part of a video."""
+_VIDEO_TILES: Final = 0.1
+"""The share of all tiles that a video has at least to say how often its own change."""
+_LIKE_IT: Final = 0.6
+"""A tile with so large a share of the video's changes is part of it: there are more pictures a
+second than the video has, or each has but a part of it."""
+_SELDOM: Final = 0.35
+"""What changes less often than that, somebody may have typed."""
 _ENOUGH: Final = 3
 """Frames after which that can be said."""
 
@@ -51,7 +59,8 @@ class Spread:
         self._turn += 1
         moved, sent = self._moved, self._sent
         tiles = changed(shown, wanted)
-        calm, restless = self._sorted_out(tiles)
+        across = -(-max(map(len, wanted), default=0) // TILE)
+        calm, restless = self._sorted_out(tiles, across * len(wanted))
         room = max(1, cells // TILE)
         calm.sort(key=lambda tile: (-moved.get(tile, 0), sent.get(tile, 0)))
         newest, older = calm[: (room + 1) // 2], calm[(room + 1) // 2 :]
@@ -69,18 +78,27 @@ class Spread:
         return spans
 
     def _sorted_out(
-        self, tiles: Sequence[tuple[int, int]]
+        self, tiles: Sequence[tuple[int, int]], tiles_in_all: int
     ) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """Those that have mostly been calm, and those that never are."""
         if self._pictures < _ENOUGH:
             return list(tiles), []
-        # As if the first pictures had been seen for ever: else each tile would begin as a calm one.
-        least = _RESTLESS * (1 - _MEMORY**self._pictures)
+        least = self._restless(tiles_in_all)
         calm: list[tuple[int, int]] = []
         restless: list[tuple[int, int]] = []
         for tile in tiles:
             (restless if self._stir.get(tile, 0.0) > least else calm).append(tile)
         return calm, restless
+
+    def _restless(self, tiles_in_all: int) -> float:
+        """What is counted of a tile that is part of a video, at the least."""
+        # As if the first pictures had been seen for ever: else each tile would begin as a calm one.
+        always = 1 - _MEMORY**self._pictures
+        some = max(1, int(tiles_in_all * _VIDEO_TILES))
+        if len(self._stir) < some:
+            return _RESTLESS * always
+        video = heapq.nlargest(some, self._stir.values())[-1]
+        return min(_RESTLESS * always, max(_SELDOM * always, _LIKE_IT * video))
 
 
 def changed(before: Sequence[Row], after: Sequence[Row]) -> list[tuple[int, int]]:
