@@ -28,8 +28,11 @@ WRITE_EVERY = 1.0
 WRITE_SOON = 0.05
 """Seconds after which something that opened or closed is written; a burst becomes one writing."""
 
+STORM = 10
+"""So many lines in one writing say that more are to come at once."""
+
 WRITE_APART = 0.25
-"""Seconds between two writings while one thing after the other opens and closes."""
+"""Seconds between two writings in a storm."""
 
 RETRY_AFTER = 2.0
 """Seconds until a writing that failed is tried again."""
@@ -105,7 +108,8 @@ class Ledger:
                 except TimeoutError:
                     pass
                 self._wake.clear()
-                not_before = loop.time() + WRITE_APART
+                storms = len(self.due.events) + len(self.due.closed) >= STORM
+                not_before = loop.time() + WRITE_APART if storms else 0.0
                 flushing = asyncio.ensure_future(self._flush())
                 if not await asyncio.shield(flushing):
                     await asyncio.sleep(RETRY_AFTER)
