@@ -29,6 +29,7 @@ from textual.theme import Theme
 from textual.widgets import Input
 
 from broker.errors import BrokerError
+from broker.human import counted
 from broker.model import LinkPolicy, MachineKey, MachineSpec
 from broker.service.port import ConsoleInfo, Service
 from tui import keymap, keys, pages, themes
@@ -44,7 +45,6 @@ from tui.jumping import Place, places_of
 from tui.life import Leave, Life, OpenService, have_running
 from tui.plain import Plain
 from tui.pressed import serving
-from tui.rows import counted
 from tui.screens.consoles import ConsolesScreen
 from tui.snapshot import Snapshot
 from tui.stylesheet import RememberingStylesheet

@@ -9,11 +9,12 @@ from datetime import datetime
 from rich.text import Text
 
 from broker import human
+from broker.human import counted
 from broker.model import Firmware, MachineKey, Network, Power, Restart, State
 from broker.provisioning import DiskFacts, VmFacts
 from broker.service.port import ConsoleInfo
 from tui.glyphs import UNICODE, Glyphs
-from tui.rows import Cell, Column, count_cell, counted, minutes, state_cell
+from tui.rows import Cell, Column, count_cell, minutes, state_cell
 
 _OFF = frozenset({State.STOPPED, State.CRASHED, State.SHUTDOWN})
 

@@ -16,12 +16,13 @@ from textual.app import App
 
 from broker import human
 from broker.errors import BrokerError
+from broker.human import counted
 from broker.model import MachineKey
 from broker.service.port import ConsoleInfo, Service
 from tui.allowed import why_not
 from tui.host import Host
 from tui.people import who
-from tui.rows import counted, state_word
+from tui.rows import state_word
 from tui.undo import Undo
 
 _AT_ONCE: Final = 8

@@ -326,8 +326,3 @@ def minutes(seconds: float) -> str:
     if seconds < 60:
         return "<1m"
     return f"{int(seconds) // 60}m" if seconds < 3600 else human.age(seconds)
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 session`, `3 sessions`."""
-    return human.counted(count, noun)

@@ -10,9 +10,10 @@ from typing import ClassVar
 from textual.binding import BindingType
 
 from broker.events import Event
+from broker.human import counted
 from broker.service.port import Service
 from tui import audit, keys
-from tui.rows import Column, counted, event_columns
+from tui.rows import Column, event_columns
 from tui.screens.ask_line import AskLineScreen
 from tui.screens.list_page import ListPage
 from tui.snapshot import Snapshot

@@ -10,10 +10,10 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.screen import Screen
 
+from broker.human import counted
 from broker.model import Health, SourceStatus
 from tui import keys
 from tui.host import Host
-from tui.rows import counted
 from tui.snapshot import Snapshot
 from tui.widgets.hint_bar import HintBar
 from tui.widgets.top_bar import TopBar

@@ -16,10 +16,11 @@ from textual.widgets import Static
 from broker import human
 from broker.errors import BrokerError
 from broker.findings import CertificateFacts, Mark
+from broker.human import counted
 from broker.model import ProxyStatus, Session
 from tui import keys
 from tui.glyphs import Glyphs
-from tui.rows import Cell, Column, count_cell, counted
+from tui.rows import Cell, Column, count_cell
 from tui.screens.list_page import ListPage
 from tui.snapshot import Snapshot
 

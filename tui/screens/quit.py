@@ -13,9 +13,9 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from broker import human
+from broker.human import counted
 from broker.model import Session
 from tui.life import Leave
-from tui.rows import counted
 
 _SHOWN = 6
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from textual import on
 
 from broker import human
+from broker.human import counted
 from broker.service.port import ConsoleInfo
 from tui import keys
 from tui.act import Act, verb_of
 from tui.allowed import why_not
-from tui.rows import counted
 from tui.screens.page import Page
 from tui.widgets.table import VirtualTable
 

@@ -11,10 +11,11 @@ from textual.binding import BindingType
 
 from broker import human
 from broker.errors import NotFound
+from broker.human import counted
 from broker.model import Session, SessionId
 from broker.service.port import MOST_SAID, Service
 from tui import keys
-from tui.rows import Column, counted, session_columns
+from tui.rows import Column, session_columns
 from tui.screens.ask_line import AskLineScreen
 from tui.screens.list_page import ListPage
 from tui.snapshot import Snapshot

@@ -10,12 +10,12 @@ from textual.app import App
 
 from broker import human
 from broker.findings import Step
+from broker.human import counted
 from broker.model import Health, SourceName, SourceStatus
 from broker.service.configuring import Draft, SourceType
 from broker.service.port import Service
 from tui.forms import specs
 from tui.host import Host
-from tui.rows import counted
 from tui.screens.confirm import ConfirmScreen, Question
 from tui.screens.entry_form import EntryForm
 from tui.screens.pick import PickScreen

@@ -13,9 +13,10 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from broker import human
+from broker.human import counted
 from broker.model import Health, SourceName, SourceStatus
 from tui import keys
-from tui.rows import Column, counted, source_columns
+from tui.rows import Column, source_columns
 from tui.screens.list_page import ListPage
 from tui.screens.source_acts import LOCAL, SourceActs
 from tui.snapshot import Snapshot

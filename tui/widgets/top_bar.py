@@ -8,9 +8,9 @@ from functools import partial
 from textual.geometry import Offset
 
 from broker import human
+from broker.human import counted
 from tui.host import Host
 from tui.jumping import Place
-from tui.rows import counted
 from tui.widgets.line import Line, Piece, length
 
 _TABS = (
