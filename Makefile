@@ -16,6 +16,8 @@ PY := $(VENV)/bin/python
 # One worker of pytest-xdist more than there are CPUs: a third of the tests' time is waiting for
 # guests and viewers. NUMPROCESSES=0 runs in one process (for a debugger).
 NUMPROCESSES ?= $(shell echo $$(($$(nproc 2>/dev/null || sysctl -n hw.ncpu || echo 1) + 1)))
+# A test that fails is run once more, and named: CONTRIBUTING.md says what becomes of it.
+RERUNS ?= 1
 # Further arguments for pytest: make test ARGS="-k static"
 ARGS ?=
 FUZZ_SECONDS ?= 120
@@ -31,7 +33,7 @@ run: system-run venv-run  ## Open the TUI with a demo guest; without a terminal,
 	@if [ -t 0 ] && [ -t 1 ]; then exec $(VENV)/bin/broker tui --demo; else exec $(VENV)/bin/broker smoke; fi
 
 test: system-test venv-dev  ## Run the tests, with real QEMU and real viewers
-	$(PY) -m pytest -n $(NUMPROCESSES) --dist worksteal -m "not slow" $(ARGS)
+	$(PY) -m pytest -n $(NUMPROCESSES) --dist worksteal --reruns $(RERUNS) -rR -m "not slow" $(ARGS)
 
 test-slow: system-test venv-dev linux-guest  ## Run the tests that take minutes
 	$(PY) -m pytest -m slow --timeout 600 $(ARGS)

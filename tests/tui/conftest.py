@@ -29,6 +29,8 @@ IDLE_SECONDS = 0.02
 """What Textual takes for a rest."""
 LONGEST_SECONDS = 60.0
 """An app that never rests is not waited for for ever."""
+THREAD_SECONDS = 5.0
+"""What a thread does for the app is waited for so long."""
 TOAST_SECONDS = 600.0
 """A toast stays until it is looked for: a slow machine looks later than Textual's five seconds."""
 
@@ -43,22 +45,41 @@ def still(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Rest:
-    """What an event loop has waited for its timers so far, in seconds."""
+    """What an event loop has waited for its timers so far, in seconds.
+
+    While a thread works for it (a file is written, the store is asked) it does not rest, unless the
+    thread takes very long: that one waits for something itself.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.seconds = 0.0
+        self._asked: dict[asyncio.Future[object], float] = {}
+        """What threads are asked for, and since when."""
         selector = loop._selector  # type: ignore[attr-defined]  # nothing else sees it rest
-        select = selector.select
+        select, run_in_executor = selector.select, loop.run_in_executor
 
         def watched(timeout: float | None = None) -> object:
             begun = loop.time()
+            counts = not self._works()
             try:
                 return select(timeout)
             finally:
-                waited = loop.time() - begun
-                self.seconds += waited if timeout is None else min(waited, timeout)
+                if counts:
+                    waited = loop.time() - begun
+                    self.seconds += waited if timeout is None else min(waited, timeout)
+
+        def asked(*args: object) -> asyncio.Future[object]:
+            answer: asyncio.Future[object] = run_in_executor(*args)  # type: ignore[arg-type]
+            self._asked[answer] = time.monotonic()
+            answer.add_done_callback(self._asked.pop)
+            return answer
 
         selector.select = watched
+        loop.run_in_executor = asked  # type: ignore[assignment,method-assign]
+
+    def _works(self) -> bool:
+        now = time.monotonic()
+        return any(now - since < THREAD_SECONDS for since in self._asked.values())
 
 
 RESTS: WeakKeyDictionary[asyncio.AbstractEventLoop, Rest] = WeakKeyDictionary()
@@ -68,7 +89,8 @@ async def idled(seconds: float) -> None:
     """Wait until the event loop has had nothing to do for so long in all.
 
     On a slow machine what is to happen in a pause takes longer than the pause; so what the loop
-    waits for its timers is counted, and not what it works, nor what it waits for a processor.
+    waits for its timers is counted, and not what it works, nor what it waits for a processor or
+    for a thread that works for it.
     """
     loop = asyncio.get_running_loop()
     if (rest := RESTS.get(loop)) is None:
