@@ -66,8 +66,9 @@ def a_stored_demo(capfd: pytest.CaptureFixture[str]) -> None:
     ids=" ".join,
 )
 def test_the_fast_path_imports_nothing_heavy(words: list[str]) -> None:
-    code, heavy, _ = imported_by(*words)
+    code, heavy, everything = imported_by(*words)
     assert (code, heavy) == (0, [])
+    assert "broker.model.local" not in everything
 
 
 @pytest.mark.parametrize(
