@@ -116,12 +116,13 @@ class House:
                     return session
                 await asyncio.sleep(0.05)
 
-    async def told(self, reason: str) -> None:
-        """Until an event with that reason is in the audit log."""
+    async def told(self, reason: str, *kinds: Kind) -> None:
+        """Until an event with that reason is in the audit log, and of one of `kinds` if given."""
         async with asyncio.timeout(SECONDS):
             while True:
-                if any(event.reason == reason for event in await self.service.events()):
-                    return
+                for event in await self.service.events():
+                    if event.reason == reason and (not kinds or event.kind in kinds):
+                        return
                 await asyncio.sleep(0.05)
 
     async def said(self) -> list[Event]:

@@ -407,7 +407,8 @@ async def test_adopted_screens_are_seen_through_the_proxy(
                 channels = (ChannelType.DISPLAY, ChannelType.INPUTS)
                 going = opened(dialer(target_of(file)), file.password, channels=channels)
                 async with going as session:
-                    assert session.screen.size == (720, 400), name
+                    screen = session.screen
+                    await session.until(lambda: screen.size == (720, 400) or None, seconds=60)  # noqa: B023 - awaited here
 
 
 async def test_what_is_written_boots_the_same_guest(place: Path) -> None:

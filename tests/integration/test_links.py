@@ -139,5 +139,6 @@ async def test_a_file_for_elsewhere_opens_nothing_here_and_is_not_used_up(
         with pytest.raises(Refused):
             async with viewing(file):
                 pass
+    await asyncio.to_thread(until, lambda: len(rows("session.refused")) == 2)
     assert [row["reason"] for row in rows("session.refused")] == ["address", "address"]
     assert broker("sessions", "--json").rows == []

@@ -13,6 +13,7 @@ import sqlalchemy
 from broker.clock import SystemClock
 from broker.config.locations import Locations
 from broker.errors import Occupied, StoreError
+from broker.events import Kind
 from broker.model import SessionId
 from broker.store.engine import be_alone
 from broker.store.store import Store
@@ -52,6 +53,7 @@ async def test_a_house_serves_from_it_and_commands_see_what_goes_on(
         assert ended.code == 0, ended.err
         await viewer.closed()
         await house.ended()
+        await house.told("disconnected", Kind.SESSION_CLOSED)
         kinds = [row["kind"] for row in (await asyncio.to_thread(broker, "events", "--json")).rows]
         assert {"proxy.started", "session.opened", "session.closed"} <= set(kinds)
         await house.fresh_viewer()

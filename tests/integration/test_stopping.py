@@ -35,6 +35,7 @@ async def nobody_new(house: House) -> None:
             late = await house.open(ChannelType.MAIN, "whatever")
             if await late.until(LinkRefused) == LinkRefused(1, ticket_judged=False):
                 return
+            await late.close()  # only so many may be half open
 
 
 async def test_sessions_go_on_for_a_while_and_nobody_new_is_let_in(house: House) -> None:

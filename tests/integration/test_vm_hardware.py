@@ -186,7 +186,7 @@ async def test_a_tpm_lives_and_dies_with_its_vm_and_keeps_its_memory(home: Home)
         assert isinstance(devices, list)
         assert [device["model"] for device in devices] == ["tpm-crb"]
         assert helper is not None
-        assert await process.wait_gone(helper, 10)
+        assert await process.wait_gone(helper, 60)
     assert list(instance.paths.tpm_state.iterdir())
 
 

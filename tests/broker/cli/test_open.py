@@ -16,11 +16,13 @@ from tests.fakes.service import FakeService, session
 
 
 class WithViewer(FakeService):
-    """A service whose viewer is a real process, that lives for a moment."""
+    """A service whose viewer is a real process, that lives for a moment, or until it is ended."""
+
+    lasts = False
 
     async def open_viewer(self, key: MachineKey, request: ExportRequest | None = None) -> Opened:
         opened = await super().open_viewer(key, request)
-        code = "import time; time.sleep(0.2)"
+        code = f"import time; time.sleep({600 if self.lasts else 0.2})"
         self.viewer = await asyncio.to_thread(subprocess.Popen, [sys.executable, "-c", code])
         return Opened(self.viewer.pid, opened.command, opened.name)
 
@@ -44,10 +46,13 @@ def test_a_proxy_is_hosted_for_as_long_as_the_viewer_lives() -> None:
 @pytest.mark.usefixtures("display")
 def test_beside_a_serving_proxy_nobody_waits() -> None:
     service = WithViewer(proxy=ProxyStatus(True, "gw", 5920, 1, (2,)))
-    assert called("open web-01", service).code == 0
-    assert [what[0] for what in service.asked] == ["open_viewer"]
-    assert service.viewer.poll() is None
+    service.lasts = True
+    ran = called("open web-01", service)
+    still_there = service.viewer.poll() is None
+    service.viewer.kill()
     service.viewer.wait()
+    assert (ran.code, still_there) == (0, True)
+    assert [what[0] for what in service.asked] == ["open_viewer"]
 
 
 @pytest.mark.usefixtures("display")

@@ -174,7 +174,7 @@ def test_it_can_only_be_read(port: int) -> None:
 def test_who_leaves_early_or_says_nothing_keeps_nobody_waiting_for_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(exporter._Handler, "timeout", 0.2)
+    monkeypatch.setattr(exporter._Handler, "timeout", 1.0)
     with (
         exporting(0, metrics()) as port,
         socket.create_connection(("127.0.0.1", port)) as silent,
