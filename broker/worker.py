@@ -184,7 +184,8 @@ class Worker:
 async def _main(
     listen_fds: list[int], ready_fd: int | None, number: int, workers: int, spare_fd: int | None
 ) -> None:
-    doors = [Door(socket.socket(fileno=descriptor)) for descriptor in listen_fds]
+    listening = [socket.socket(fileno=descriptor) for descriptor in listen_fds]
+    doors = [Door(sock, private=sock.family == socket.AF_UNIX) for sock in listening]
     spares = NoSpares() if spare_fd is None else SpareLine(socket.socket(fileno=spare_fd))
     async with open_house() as house, unwrapped():
         logging.getLogger().setLevel(house.settings.log.level.upper())

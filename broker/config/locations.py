@@ -117,6 +117,11 @@ class Locations:
         """Where the running proxy says what it serves."""
         return self.runtime_dir / "proxy.json"
 
+    @property
+    def proxy_sock(self) -> Path:
+        """Where the running proxy takes what this user's own programs show, without TLS."""
+        return self.runtime_dir / "proxy.sock"
+
     def prepare(self) -> None:
         """Make the four directories, mode 0700, and see that they are ours alone. Cheap.
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Final
 
 from broker import vv
@@ -14,7 +15,7 @@ from broker.headless.pointer import Button
 from broker.headless.pointer import Pointer as Mouse
 from broker.headless.session import MOUSE_CLIENT, Heard, Session, opened
 from broker.headless.typist import chord_for, keys_for
-from broker.headless.wire import dialer, target_of
+from broker.headless.wire import by_door, dialer, target_of
 from broker.spice.client import Notified, SurfaceCreated
 from broker.spice.screen import Painted, Rect
 from broker.view import Frame, Pointer
@@ -137,15 +138,19 @@ def _both(one: Rect, other: Rect) -> Rect:
 
 
 @contextlib.asynccontextmanager
-async def viewed(file: str) -> AsyncIterator[SessionView]:
-    """The view that a .vv file leads to, open until the block ends.
+async def viewed(file: str, door: Path) -> AsyncIterator[SessionView]:
+    """The view that a .vv file of our own proxy leads to, open until the block ends.
+
+    Args:
+        door: The proxy's private socket; see `broker.headless.wire.by_door`.
 
     Raises:
         Refused: Its token was not taken.
         Unreachable: Nobody answers, it is not who it should be, or it breaks the protocol.
     """
     parsed = vv.parse(file)
-    async with opened(dialer(target_of(parsed)), parsed.password) as session:
+    dial = by_door(door, dialer(target_of(parsed)))
+    async with opened(dial, parsed.password) as session:
         view = SessionView(session)
         with session.listening(view.heard):
             yield view

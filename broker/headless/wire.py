@@ -7,11 +7,13 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from broker.errors import Unreachable, UsageError
 from broker.headless.inbox import Inbox
 from broker.model import Target, TcpTarget, UnixTarget
+from broker.proxy import private
 from broker.proxy.dial import TargetDialer, check_certificate
 from broker.proxy.gate import HandOver
 from broker.vv import VvFile
@@ -59,6 +61,28 @@ def dialer(target: Target, hand_over: HandOver | None = None) -> Dial:
                 f"It does not answer within {DIAL_SECONDS:g} seconds",
                 fix="Check its address and the firewalls between",
             ) from exc
+
+    return dial
+
+
+def by_door(door: Path, otherwise: Dial) -> Dial:
+    """Connections to the proxy of our own user on this host, by its private socket (ADR 18).
+
+    Args:
+        door: Where that socket is.
+        otherwise: Taken where nobody of us listens there: a proxy of an older version has none.
+    """
+
+    async def dial() -> Inbox:
+        sock = private.connected(door)
+        if sock is None:
+            return await otherwise()
+        try:
+            _, wire = await asyncio.get_running_loop().create_connection(Inbox, sock=sock)
+        except BaseException:
+            sock.close()
+            raise
+        return wire
 
     return dial
 

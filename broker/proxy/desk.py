@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
 
-from broker.errors import BrokerError, Refused, StoreError
+from broker.errors import BrokerError, Refused
 from broker.proxy.connections import Life
 from broker.proxy.gate import ChannelClosed, ChannelOpened, ConnectionRefused, Gate, Traffic
+from broker.proxy.private import bound
 from broker.proxy.session import Session, SessionOver, Sessions
 from broker.proxy.words import (
     BadToken,
@@ -60,28 +60,13 @@ async def open_desk(
         guest = _Guest(sessions, gate, spawn, bad_token, guests)
         return guest.wire
 
-    server = await asyncio.get_running_loop().create_unix_server(welcome, sock=_bound(path))
+    server = await asyncio.get_running_loop().create_unix_server(welcome, sock=bound(path))
     try:
         yield
     finally:
         server.close()
         for guest in tuple(guests):
             guest.wire.close()
-
-
-def _bound(path: Path) -> socket.socket:
-    """A socket at that path that only we can connect to; it does not listen yet."""
-    path.unlink(missing_ok=True)
-    sock = socket.socket(socket.AF_UNIX)
-    try:
-        sock.bind(str(path))
-        path.chmod(0o600)
-    except OSError as exc:
-        sock.close()
-        raise StoreError(
-            f"{path} cannot be made ({exc.strerror})", fix="Free space, or mend its directory"
-        ) from exc
-    return sock
 
 
 class _Guest:

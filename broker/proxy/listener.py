@@ -17,6 +17,7 @@ from broker.proxy.connections import Life
 from broker.proxy.gate import ConnectionRefused, Gate, Peer
 from broker.proxy.leg import HELLO_BYTES, Leg, LegClosed, prepare
 from broker.proxy.limits import Limits
+from broker.proxy.private import is_ours
 from broker.proxy.stage import Patience, Stage
 from broker.proxy.tls import TlsServer
 from broker.proxy.watch import watch_of
@@ -30,6 +31,9 @@ PAUSE_SECONDS: Final = 1.0
 INHERITED: Final = sys.platform == "linux"
 """What is accepted has the options of the socket that listens: five system calls less for each."""
 
+HERE: Final = Peer("127.0.0.1", 0)
+"""Where whoever comes by a private door is: this host, for limits, `--from` and the audit log."""
+
 LEFT_AT_ONCE: Final = 4
 """Connections taken together that nobody else wanted."""
 
@@ -41,6 +45,8 @@ class Door:
     sock: socket.socket
     secured: bool = True
     """TLS; otherwise every viewer is told to come back with it."""
+    private: bool = False
+    """A unix socket for programs of our own user, which need no TLS (ADR 18)."""
 
 
 class Serves(Protocol):
@@ -142,12 +148,20 @@ class Listener:
             log.error("cannot accept (%s): raise the limit of open files", exc.strerror)
             self._look_away(door, PAUSE_SECONDS, self._look_again)
             return False
-        peer = Peer(str(address[0]).removeprefix("::ffff:"), address[1])
-        if self._is_full(peer):
+        peer = HERE if door.private else Peer(address[0].removeprefix("::ffff:"), address[1])
+        if (door.private and self._is_of_others(sock, peer)) or self._is_full(peer):
             sock.close()
             return True
         self._half_open[peer.host] += 1
         self._spawn(self._welcome(sock, peer, door), f"viewer {peer}")
+        return True
+
+    def _is_of_others(self, sock: socket.socket, peer: Peer) -> bool:
+        """Whether somebody who is not our user came by a private door: root, say."""
+        if is_ours(sock):
+            return False
+        text = "the private socket is for programs of the same user"
+        self._gate.record(ConnectionRefused(peer, "other-user", text))
         return True
 
     def _is_full(self, peer: Peer) -> bool:
@@ -173,7 +187,7 @@ class Listener:
                 reason = "handshake-timeout" if isinstance(exc, TimeoutError) else "no-tls"
                 self._gate.record(ConnectionRefused(peer, reason, f"no TLS ({exc})"))
                 return
-            if leg.engine is None:
+            if leg.engine is None and not door.private:
                 await self._serves.refuse_plain(leg, peer, early=early)
             else:
                 await self._serves.serve(leg, peer, admitted, early=early)
@@ -183,7 +197,7 @@ class Listener:
 
     async def _secure(self, leg: Leg, door: Door) -> bytes:
         """Bring TLS up; on a plain viewer, return what it said instead."""
-        if not door.secured:
+        if not door.secured or door.private:
             return b""
         with Stage(None, self._patience):
             first = await leg.receive_raw(HELLO_BYTES)

@@ -1,11 +1,15 @@
-"""Listening sockets: every address of one name, on one port."""
+"""Listening sockets: every address of one name, on one port; and one for ourselves."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
+from collections.abc import Iterator
+from pathlib import Path
 
 from broker.errors import UsageError
+from broker.proxy import private
 
 BACKLOG = 512
 """Connections the kernel holds until a relay worker takes them."""
@@ -53,6 +57,30 @@ def bind(listen: str, port: int, *, fall_back: bool = False) -> list[socket.sock
             fix="Set proxy.listen to an address of this host",
         ) from exc
     return sockets
+
+
+@contextlib.contextmanager
+def private_door(path: Path) -> Iterator[list[socket.socket]]:
+    """What this user's own programs connect to, listening while the body runs; gone afterwards.
+
+    Only whoever holds the right to serve may open it: what lies there is taken for left over.
+
+    Yields:
+        One socket; none where the system does not say who connects.
+
+    Raises:
+        StoreError: The runtime directory cannot be written.
+    """
+    if not private.CAN_TELL:
+        yield []
+        return
+    with private.bound(path) as sock:
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+        try:
+            yield [sock]
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _bind_one(family: int, kind: int, where: tuple[object, ...]) -> socket.socket:

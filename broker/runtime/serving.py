@@ -22,7 +22,7 @@ from broker.events import Event, Kind
 from broker.model import ProxyStatus
 from broker.reconcile.expiry import forget_old
 from broker.runtime import announce
-from broker.runtime.binding import bind
+from broker.runtime.binding import bind, private_door
 from broker.runtime.certificate import current_identity
 from broker.runtime.hosting import END, worker_alive
 from broker.runtime.proxy_file import remove_status, serving_lock, write_status
@@ -113,6 +113,7 @@ class Supervisor:
             for bound in sockets:
                 opened.callback(bound.close)
             self._port = sockets[0].getsockname()[1]
+            sockets += opened.enter_context(private_door(self._house.locations.proxy_sock))
             await asyncio.to_thread(self._house.identity)
             await self._end_orphans()
             opened.callback(remove_status, path)

@@ -8,6 +8,8 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from broker import logs, pki
 from broker.clock import Clock, SystemClock
@@ -163,7 +165,7 @@ async def open_service(
             stop_timeout=house.settings.vm.stop_timeout,
             worker_alive=worker_alive,
             probes=lambda service, key: _probes(house, service, key),
-            open_view=_view,
+            open_view=partial(_view, house.locations.proxy_sock),
             files=PersonsFiles(house.locations),
             make_driver=lambda entry: make_driver(
                 entry, driver_context(house.locations, house.settings, house.clock)
@@ -183,11 +185,11 @@ async def open_service(
             yield service
 
 
-def _view(file: str) -> AbstractAsyncContextManager[View]:
+def _view(door: Path, file: str) -> AbstractAsyncContextManager[View]:
     """The screen that a .vv file leads to; the client is imported when one is opened."""
     from broker.headless.view import viewed
 
-    return viewed(file)
+    return viewed(file, door)
 
 
 async def _look_at(console: Console, clock: Clock) -> Sequence[Step]:

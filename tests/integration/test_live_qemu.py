@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from broker import demo
+from broker.config.locations import Locations
 from broker.errors import Occupied, Unreachable
 from broker.model import Machine, MachineId
 from broker.runtime import open_service
@@ -107,7 +108,8 @@ async def test_through_the_proxy_it_is_a_session_and_nobody_is_thrown_out(
             async with asyncio.timeout(PATIENCE):
                 while not (there := await service.sessions()):  # noqa: ASYNC110 - the store tells nobody
                     await asyncio.sleep(0.05)
-            assert [session.label for session in there] == ["live view"]
+            told = [(session.label, session.client) for session in there]
+            assert told == [("live view", "127.0.0.1:0")]  # by the private socket, without TLS
             with pytest.raises(Occupied):
                 await service.view(machine.key).__aenter__()
             async with service.view(machine.key, Way.WATCH) as looking:
@@ -116,6 +118,23 @@ async def test_through_the_proxy_it_is_a_session_and_nobody_is_thrown_out(
                 await shown(taken, says_ready)
                 with pytest.raises(Unreachable):
                     await to_the_end(view)
+    finally:
+        await service.kill(machine.key)
+
+
+async def test_a_proxy_without_a_private_socket_is_reached_over_tls(
+    service: Service, image: Path, locations: Locations
+) -> None:
+    machine = await started(service, image)
+    await service.host_proxy()
+    locations.proxy_sock.unlink()
+    try:
+        async with service.view(machine.key) as view, asyncio.timeout(PATIENCE):
+            await shown(view, says_ready)
+            while not (there := await service.sessions()):  # noqa: ASYNC110 - the store tells nobody
+                await asyncio.sleep(0.05)
+            assert there[0].client.startswith("127.0.0.1:")
+            assert not there[0].client.endswith(":0")
     finally:
         await service.kill(machine.key)
 

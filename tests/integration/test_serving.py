@@ -15,6 +15,7 @@ from broker import pki
 from broker.config.locations import Locations
 from broker.events import Kind
 from broker.model import ProxyStatus
+from broker.proxy import private
 from broker.runtime import open_service
 from broker.runtime.hosting import LeasedProxy, worker_alive
 from broker.runtime.proxy_file import read_status
@@ -133,9 +134,14 @@ async def test_a_supervisor_that_is_killed_leaves_no_worker_behind(locations: Lo
         os.kill(status.pid or 0, signal.SIGKILL)
         await gone(status.workers[0])
         assert not proxy.status().serving
+        assert locations.proxy_sock.exists()  # left over, which stands in nobody's way
         again = await proxy.host()
         assert again.serving
         assert again.pid != status.pid
+        reached = private.connected(locations.proxy_sock)
+        assert reached is not None
+        reached.close()
+    assert not locations.proxy_sock.exists()
 
 
 async def test_a_busy_port_that_somebody_chose_is_an_error(

@@ -21,8 +21,11 @@ async def fake(ticket_key: TicketKey) -> AsyncIterator[FakeServer]:
 
 
 @pytest.fixture
-async def rig(tmp_path: Path, fake: FakeServer) -> AsyncIterator[Rig]:
+async def rig(
+    request: pytest.FixtureRequest, tmp_path: Path, fake: FakeServer
+) -> AsyncIterator[Rig]:
     """A proxy in front of the fake server, with short time-outs where nothing should wait."""
     async with proxying(tmp_path, limits=Limits(close_seconds=0.3)) as rig:
+        rig.by_private = getattr(request, "param", "tls") == "private"
         rig.gate.allow(fake.target, "the-hypervisors")
         yield rig

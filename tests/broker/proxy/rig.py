@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
+
 from broker import pki, tokens
 from broker.clock import SystemClock
 from broker.errors import Refused, StoreError
@@ -22,6 +24,7 @@ from broker.proxy.gate import Admission, Dialer, Notice, Peer, Policy, Spares
 from broker.proxy.limits import Limits
 from broker.proxy.listener import Door
 from broker.proxy.neighbours import Place
+from broker.proxy.private import bound
 from broker.proxy.proxy import Proxy
 from broker.proxy.tls import TlsServer
 from broker.spice.client import ChannelClient, Event, MainReady
@@ -30,6 +33,8 @@ from broker.spice.constants import ChannelType
 SECONDS = float(os.environ.get("TEST_SECONDS", "60"))
 """Nothing a test waits for takes longer; a hang fails here, with a traceback of the wait."""
 TOKEN = "token-of-a-test"
+EITHER_WAY = pytest.mark.parametrize("rig", ["tls", "private"], indirect=True)
+"""Viewers come over TLS, and by the private socket."""
 N = TypeVar("N", bound=Notice)
 E = TypeVar("E", bound=Event)
 
@@ -163,6 +168,9 @@ class Rig:
     plain_port: int
     tls: ssl.SSLContext
     identity: pki.Identity
+    private: Path
+    by_private: bool = False
+    """Viewers come by the private socket."""
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     async def open(
@@ -189,10 +197,13 @@ class Rig:
         return main, ready.init.session_id
 
     async def raw(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """TLS, and nothing said yet."""
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", self.port, ssl=self.tls, server_hostname="localhost"
-        )
+        """Connected, with TLS where that is spoken, and nothing said yet."""
+        if self.by_private:
+            reader, writer = await asyncio.open_unix_connection(self.private)
+        else:
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", self.port, ssl=self.tls, server_hostname="localhost"
+            )
         self.writers.append(writer)
         return reader, writer
 
@@ -234,9 +245,10 @@ async def proxying(
     identity = pki.ensure_identity(directory / "pki", ["localhost"], SystemClock())
     trusts = ssl.create_default_context(cafile=identity.ca_path)
     gate = FakeGate()
-    secured, plain = listening(), listening()
+    secured, plain, private = listening(), listening(), bound(directory / "own.sock")
+    private.listen()
     proxy = Proxy(
-        [Door(secured), Door(plain, secured=False)],
+        [Door(secured), Door(plain, secured=False), Door(private, private=True)],
         tls(identity.server_path),
         gate,
         dialer or TargetDialer(),
@@ -244,15 +256,14 @@ async def proxying(
         place=place,
         spares=spares,
     )
-    with secured, plain:
+    with secured, plain, private:
         async with asyncio.TaskGroup() as group:
             ready = asyncio.Event()
             running = group.create_task(proxy.run(ready), name="proxy")
             async with asyncio.timeout(SECONDS):
                 await ready.wait()
-            rig = Rig(
-                proxy, gate, secured.getsockname()[1], plain.getsockname()[1], trusts, identity
-            )
+            ports = secured.getsockname()[1], plain.getsockname()[1]
+            rig = Rig(proxy, gate, *ports, trusts, identity, directory / "own.sock")
             try:
                 yield rig
             finally:

@@ -19,7 +19,7 @@ from broker.spice.constants import AUTH_CAPS, COMMON_CAPS, ChannelType, LinkErro
 from broker.spice.ticket import seal
 from broker.spice.wire import Header, LinkHeader, LinkMess, LinkReply, MainInit, message
 from tests.broker.proxy.fake_server import BACKEND_ID, FakeServer, Served
-from tests.broker.proxy.rig import SECONDS, TOKEN, Connection, Rig, proxying
+from tests.broker.proxy.rig import EITHER_WAY, SECONDS, TOKEN, Connection, Rig, proxying
 
 SESSION = SessionId(f"s-{TOKEN}")
 SET_ACK = message(3, struct.pack("<II", 1, 20))
@@ -49,6 +49,7 @@ async def open_later(
 # --- MAIN -----------------------------------------------------------------------------------------
 
 
+@EITHER_WAY
 async def test_the_server_gets_its_own_ticket_and_sane_capabilities(
     rig: Rig, fake: FakeServer
 ) -> None:
@@ -170,6 +171,7 @@ async def test_migration_ends_the_session(rig: Rig, fake: FakeServer) -> None:
     assert (closed.reason, closed.text) == ("firewall", "message 111 of 24 bytes refused: type")
 
 
+@EITHER_WAY
 async def test_a_session_id_that_nobody_has_is_a_result_after_the_ticket(rig: Rig) -> None:
     viewer = await rig.open(ChannelType.INPUTS, connection_id=99)
     refused = await viewer.until(LinkRefused)
@@ -200,6 +202,7 @@ async def test_the_ticket_of_a_display_waits_for_its_init_and_travels_with_it(
     await served.accept(SET_ACK)
 
 
+@EITHER_WAY
 async def test_main_stays_open_while_a_display_is_crossing(rig: Rig, fake: FakeServer) -> None:
     main, session, main_served = await begin(rig, fake)
     _, served = await open_later(rig, fake, ChannelType.DISPLAY, session)
@@ -214,6 +217,7 @@ async def test_main_stays_open_while_a_display_is_crossing(rig: Rig, fake: FakeS
     assert (await rig.gate.heard(SessionClosed)).reason.startswith("client")
 
 
+@EITHER_WAY
 async def test_a_display_that_vanished_is_closed_only_after_set_ack(
     rig: Rig, fake: FakeServer
 ) -> None:
@@ -360,6 +364,7 @@ async def test_a_display_that_begins_wrongly_costs_the_server_nothing(
 # --- endings --------------------------------------------------------------------------------------
 
 
+@EITHER_WAY
 async def test_ending_a_session_closes_main_first_and_reads_the_rest_to_its_end(
     rig: Rig, fake: FakeServer
 ) -> None:
@@ -521,6 +526,7 @@ async def test_a_server_that_does_not_judge_our_ticket_is_unreachable(
 # --- relaying -------------------------------------------------------------------------------------
 
 
+@EITHER_WAY
 async def test_a_large_picture_arrives_whole_though_the_viewer_reads_late(
     rig: Rig, fake: FakeServer
 ) -> None:
@@ -541,6 +547,7 @@ async def test_a_large_picture_arrives_whole_though_the_viewer_reads_late(
         await sending
 
 
+@EITHER_WAY
 async def test_a_flood_of_small_messages_arrives_in_order(rig: Rig, fake: FakeServer) -> None:
     _, session, _ = await begin(rig, fake)
     viewer, served = await open_later(rig, fake, ChannelType.RECORD, session)
@@ -616,6 +623,7 @@ async def test_a_session_that_is_full_refuses_a_channel_by_a_link_error(
     assert (await rig.gate.heard(ConnectionRefused)).reason == "limit"
 
 
+@EITHER_WAY
 @pytest.mark.parametrize("password", [b"\xff\xfe", b""], ids=["not-text", "nothing"])
 async def test_a_password_that_is_no_token_is_refused(rig: Rig, password: bytes) -> None:
     main = await rig.open(ChannelType.MAIN)
@@ -623,6 +631,7 @@ async def test_a_password_that_is_no_token_is_refused(rig: Rig, password: bytes)
     assert await main.until(LinkRefused) == LinkRefused(7, ticket_judged=True)
 
 
+@EITHER_WAY
 async def test_a_ticket_sealed_for_another_key_is_refused(rig: Rig) -> None:
     reader, writer = await rig.raw()
     writer.write(LinkMess(0, 1, 0, COMMON_CAPS, 0).encode())
@@ -633,6 +642,7 @@ async def test_a_ticket_sealed_for_another_key_is_refused(rig: Rig) -> None:
     assert (await rig.gate.heard(ConnectionRefused)).reason == "token-unreadable"
 
 
+@EITHER_WAY
 @pytest.mark.parametrize("kind", [ChannelType.SMARTCARD, ChannelType.TUNNEL])
 async def test_channels_that_nobody_may_open_are_refused(
     rig: Rig, fake: FakeServer, kind: ChannelType

@@ -1,12 +1,15 @@
 """Listening sockets, and what is said when there can be none."""
 
 import socket
+import stat
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from broker.errors import UsageError
-from broker.runtime.binding import bind
+from broker.proxy import private
+from broker.runtime.binding import bind, private_door
 
 
 @pytest.fixture
@@ -40,3 +43,24 @@ def test_every_address_of_a_name_gets_the_same_port() -> None:
 def test_an_address_that_is_not_ours_is_a_usage_error(listen: str) -> None:
     with pytest.raises(UsageError, match=listen):
         bind(listen, 0)
+
+
+def test_our_own_programs_have_a_socket_that_goes_with_us(tmp_path: Path) -> None:
+    path = tmp_path / "proxy.sock"
+    path.touch()  # left over by one that was killed
+    with private_door(path) as (listener,):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        found = private.connected(path)
+        assert found is not None
+        with found:
+            listener.accept()[0].close()
+    assert not path.exists()
+
+
+def test_where_nobody_says_who_connects_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(private, "CAN_TELL", False)
+    with private_door(tmp_path / "proxy.sock") as found:
+        assert found == []
+    assert not list(tmp_path.iterdir())
