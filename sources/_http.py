@@ -143,10 +143,6 @@ class Http:
         """Words of the server, fit for an error."""
         return spoken(text, self._hidden)
 
-    def forget_token(self) -> None:
-        """Sign in again before the next request."""
-        self._signed = None
-
     async def sign_in(self) -> None:
         """Get a token now, if one is needed.
 

@@ -78,11 +78,6 @@ class Locations:
         return self.config_dir / "keys.yaml"
 
     @property
-    def vms_data_dir(self) -> Path:
-        """A directory per local VM: disks and firmware variables."""
-        return self.data_dir / "vms"
-
-    @property
     def database(self) -> Path:
         """The SQLite database."""
         return self.state_dir / "broker.db"
@@ -106,11 +101,6 @@ class Locations:
     def settings_cache(self) -> Path:
         """Checked settings, so that the next start need not read YAML."""
         return self.state_dir / "settings.json"
-
-    @property
-    def vms_runtime_dir(self) -> Path:
-        """A directory per running local VM: sockets and its pidfile."""
-        return self.runtime_dir / "vms"
 
     @property
     def proxy_json(self) -> Path:

@@ -20,7 +20,6 @@ from broker.headless.probes import SETTLED_SECONDS
 ANSWER_SECONDS: Final = 10.0
 MAX_LINE: Final = 64 * 1024 * 1024
 """A picture of 8K as text is smaller."""
-BUSY_PAUSE: Final = 0.25
 
 
 class Busy(Unreachable):

@@ -278,9 +278,8 @@ COMMON_CAPS: Final = caps_of(CommonCap.AUTH_SELECTION, CommonCap.AUTH_SPICE, Com
 AUTH_CAPS: Final = caps_of(CommonCap.AUTH_SELECTION, CommonCap.AUTH_SPICE)
 """The part of it that concerns authentication."""
 MAIN_CAPS: Final = caps_of(MainCap.NAME_AND_UUID, MainCap.AGENT_CONNECTED_TOKENS)
-"""MAIN answers before the machine is known; spice-server 0.15 has both of these."""
-MIGRATION_CAPS: Final = caps_of(MainCap.SEMI_SEAMLESS_MIGRATE, MainCap.SEAMLESS_MIGRATE)
-"""Cleared both ways on MAIN: a migration would lead the viewer round the broker."""
+"""MAIN answers before the machine is known; spice-server 0.15 has both of these. Neither kind of
+migration is among them: it would lead the viewer round the broker."""
 CLEARED_CAPS: Final = {
     ChannelType.DISPLAY: caps_of(DisplayCap.GL_SCANOUT),
     ChannelType.USBREDIR: caps_of(VmcCap.COMPRESS_LZ4),

@@ -5,7 +5,7 @@ This is weak by today's measure, so a ticket from a viewer travels inside TLS on
 Source: "Spice protocol", section Link; spice-gtk `spice-channel.c`.
 """
 
-from typing import Final, cast
+from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -40,11 +40,6 @@ class TicketKey:
     def generate(cls) -> "TicketKey":
         """A fresh pair. Blocks for some milliseconds: call it in a thread."""
         return cls(rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS))
-
-    @classmethod
-    def from_pem(cls, pem: bytes) -> "TicketKey":
-        """A pair kept in PEM without a password."""
-        return cls(cast("rsa.RSAPrivateKey", serialization.load_pem_private_key(pem, None)))
 
     def open(self, sealed: bytes) -> bytes | None:
         """The password inside, cut at its first NUL; None when it was not sealed for this key."""

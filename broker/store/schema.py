@@ -6,17 +6,3 @@ from typing import Final
 
 SCHEMA: Final = 6
 """Kept in SQLite's `user_version`; the last migration's revision is this number."""
-
-TABLES: Final = (
-    "meta",
-    "source",
-    "machine",
-    "wanted",
-    "token",
-    "session",
-    "channel",
-    "session_message",
-    "counter",
-    "event",
-)
-"""Ours, in the order in which rows may be added."""

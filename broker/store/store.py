@@ -279,10 +279,6 @@ class Store:
         with self._database.writing() as db:
             sessions.put_counters(db, changed)
 
-    def put_channels(self, session: Session) -> None:
-        """The same for one session, when a channel came or went."""
-        self.put_counters([session])
-
     def occupants(self, key: MachineKey) -> list[Session]:
         """Live sessions at that console, or at another entry for the same one."""
         with self._database.reading() as db:

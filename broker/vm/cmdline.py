@@ -58,7 +58,6 @@ class Spice:
         password_file: A file that held it when QEMU started.
         ca_file, certificate_file: PEM, as far as TLS is spoken.
         only_tls: Channels that insist on TLS; `default` stands for all.
-        only_plain: Channels that insist on none.
     """
 
     host: str = ""
@@ -72,7 +71,6 @@ class Spice:
     ca_file: str | None = None
     certificate_file: str | None = None
     only_tls: tuple[str, ...] = ()
-    only_plain: tuple[str, ...] = ()
 
     @property
     def listens(self) -> bool:
@@ -205,7 +203,6 @@ def _spice(words: Sequence[Word]) -> Spice | None:
         ca_file=said.get("x509-cacert-file") or _within(certificates, "ca-cert.pem"),
         certificate_file=said.get("x509-cert-file") or _within(certificates, "server-cert.pem"),
         only_tls=tuple(value for key, value in given if key == "tls-channel"),
-        only_plain=tuple(value for key, value in given if key == "plaintext-channel"),
     )
 
 

@@ -1,12 +1,11 @@
 """The few things we say to a QEMU monitor, each with a time-out, each telling busy from dead.
 
-A monitor serves one client at a time, so a conversation is short: take a turn, connect, ask,
-disconnect. `qemu.qmp` has no time-outs and raises a dozen kinds of error; here all of them become
-one of two: `VmUnresponsive` (something is there and does not answer) or `MonitorGone`.
+A monitor serves one client at a time, so a conversation is short: take a turn, connect, ask, hang
+up. Whatever goes wrong becomes one of three: `VmUnresponsive` (something is there and does not
+answer), `MonitorGone`, or `CommandRefused`.
 
 While a guest boots, each answer of QEMU's waits for the guest's CPU to let go of a lock, which is
-milliseconds. So what is asked often (`ask`) is said in one breath, the greeting not awaited; it is
-enough for a few questions, and `conversation` is for the rest.
+milliseconds. So all commands are sent at once, and the greeting is not waited for.
 """
 
 from __future__ import annotations
@@ -16,22 +15,15 @@ import asyncio
 import contextlib
 import errno
 import json
-import logging
 import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from qemu.qmp import ConnectError, ExecInterruptedError, ExecuteError, QMPClient, QMPError, Runstate
-
 from broker.errors import BrokerError, Unreachable, VmUnresponsive
 from broker.vm import lock
 
-# It logs each error that it also raises; whether one is worth a line is for us to say.
-logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
-
-DISCONNECT_SECONDS: Final = 1.0
 BUSY_SECONDS: Final = 0.02
 HEAR_OUT_SECONDS: Final = 2.0
 MAX_ANSWER_BYTES: Final = 1024 * 1024
@@ -57,35 +49,6 @@ class CommandRefused(BrokerError):
     def __init__(self, what: str, *, kind: str) -> None:
         super().__init__(what)
         self.kind = kind
-
-
-class Monitor:
-    """An open conversation with one monitor; made by `conversation`."""
-
-    def __init__(self, client: QMPClient) -> None:
-        self._client = client
-
-    async def query_uuid(self) -> str:
-        """The uuid this QEMU was given, lower case; zeros when it was given none."""
-        answer = await self._client.execute("query-uuid")
-        return str(answer["UUID"]).lower() if isinstance(answer, dict) else ""
-
-    async def powerdown(self) -> None:
-        """Press the power button; what the guest makes of it is the guest's affair."""
-        await self._client.execute("system_powerdown")
-
-    async def reset(self) -> None:
-        """Press the reset button."""
-        await self._client.execute("system_reset")
-
-    async def resume(self) -> None:
-        """Let the guest's CPUs run; they may run already."""
-        await self._client.execute("cont")
-
-    async def quit(self) -> None:
-        """End QEMU at once, in good order; the guest is not asked."""
-        with contextlib.suppress(ExecInterruptedError):  # it may hang up before it answers
-            await self._client.execute("quit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,58 +223,6 @@ async def _turn(path: Path, name: str, timeout: float) -> AsyncIterator[None]:
             f"{name}: QEMU's monitor did not answer within {timeout:g} s",
             fix="Another program may hold the monitor, or QEMU hangs: look at its log, or kill it",
         ) from exc
-
-
-@contextlib.asynccontextmanager
-async def conversation(path: Path, *, name: str, timeout: float) -> AsyncIterator[Monitor]:
-    """Talk with the monitor at `path`; it is another's turn when the block ends.
-
-    Args:
-        name: What to call the VM in errors.
-        timeout: Seconds for everything: waiting for a turn, connecting, and the block.
-
-    Raises:
-        VmUnresponsive: Something listens, and does not answer in time: QEMU hangs or is stopped,
-            or another program holds the monitor.
-        MonitorGone: Nobody listens, or QEMU ended in the middle.
-        CommandRefused: QEMU answered with an error.
-    """
-    client = QMPClient(name)
-    async with _turn(path, name, timeout):
-        try:
-            try:
-                await _connect(client, path)
-                yield Monitor(client)
-            finally:
-                await _disconnect(client)
-        except ConnectError as exc:
-            raise MonitorGone(f"{name}: its monitor is gone ({exc.exc})") from exc
-        except ExecuteError as exc:
-            raise CommandRefused(f"{name}: QEMU says: {exc}", kind=exc.error_class) from exc
-        except (QMPError, EOFError) as exc:
-            raise MonitorGone(f"{name}: QEMU hung up") from exc
-
-
-async def _connect(client: QMPClient, path: Path) -> None:
-    """Connect and read the greeting; waits its turn behind programs that are not brokers."""
-    while True:
-        try:
-            await client.connect(str(path))
-        except ConnectError as exc:
-            if not (isinstance(exc.exc, OSError) and exc.exc.errno in _BUSY):
-                raise
-            await asyncio.sleep(BUSY_SECONDS)
-        else:
-            return
-
-
-async def _disconnect(client: QMPClient) -> None:
-    """Leave, however the conversation ended; a hung QEMU must not hold us up."""
-    if client.runstate is Runstate.IDLE:
-        return
-    with contextlib.suppress(OSError, EOFError, QMPError, TimeoutError):
-        async with asyncio.timeout(DISCONNECT_SECONDS):
-            await client.disconnect()
 
 
 def _spice_client(label: str) -> Mapping[str, object]:

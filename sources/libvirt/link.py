@@ -39,7 +39,6 @@ KEEPALIVE: Final = (5, 3)
 NOT_SUPPORTED: Final = 3
 WRONG_STATE: Final = 55
 NO_DOMAIN: Final = 42
-NOT_POSSIBLE: Final = 84
 _FORBIDDEN: Final = (29, 88)
 """A read-only connection, and polkit or ACLs that say no."""
 _AUTH: Final = (45, 79, 94)

@@ -65,11 +65,6 @@ class Glance(FrameView):
             self._dim = dim
             self.on_resize()
 
-    @property
-    def watches(self) -> MachineKey | None:
-        """Whose picture it keeps up."""
-        return self._key
-
     def look_at(self, key: MachineKey | None) -> None:
         """Show that machine from now on, or none."""
         if key == self._key and (key is None or self._worker is not None):

@@ -18,8 +18,6 @@ from tui.snapshot import Snapshot
 from tui.widgets.hint_bar import HintBar
 from tui.widgets.top_bar import TopBar
 
-PAGES = ("consoles", "sessions", "sources", "events", "proxy", "machines")
-
 
 class Page(Screen[None]):
     """A base screen. Subclasses compose the middle and show snapshots."""

@@ -30,7 +30,7 @@ def test_the_xdg_variables_count() -> None:
         }
     )
     assert found.sources_yaml == Path("/c/console-broker/sources.yaml")
-    assert found.vms_data_dir == Path("/d/console-broker/vms")
+    assert found.data_dir == Path("/d/console-broker")
     assert found.database == Path("/s/console-broker/broker.db")
     assert found.proxy_json == Path("/r/console-broker/proxy.json")
 

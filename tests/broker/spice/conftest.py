@@ -2,6 +2,8 @@ import json
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from broker.spice.ticket import TicketKey
 
@@ -10,7 +12,9 @@ RECORDINGS = Path(__file__).parent / "recordings"
 
 @pytest.fixture(scope="session")
 def key() -> TicketKey:
-    return TicketKey.from_pem((RECORDINGS / "ticket-key.pem").read_bytes())
+    private = load_pem_private_key((RECORDINGS / "ticket-key.pem").read_bytes(), None)
+    assert isinstance(private, RSAPrivateKey)
+    return TicketKey(private)
 
 
 def recording(name: str) -> dict[str, bytes]:

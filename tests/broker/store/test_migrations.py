@@ -31,10 +31,6 @@ def test_the_last_migration_has_the_schemas_number() -> None:
     assert scripts.get_current_head() == str(schema.SCHEMA)
 
 
-def test_every_table_is_named() -> None:
-    assert set(schema.TABLES) == set(SQLModel.metadata.tables)
-
-
 def make_first_schema(locations: Locations) -> None:
     """A database as the first version made it, with an unused token and a live session."""
     config = Config()

@@ -196,7 +196,7 @@ def test_counters_and_channels_of_many_sessions_are_put_at_once(store: Store) ->
 def test_counters_that_did_not_change_write_nothing(store: Store) -> None:
     open_one(store)
     live = session(bytes_to_client=5, channels=(channel("b"), channel("a")))
-    store.put_channels(live)
+    store.put_counters([live])
     before = store.data_version()
     store.put_counters([live])
     assert store.data_version() == before
@@ -204,14 +204,14 @@ def test_counters_that_did_not_change_write_nothing(store: Store) -> None:
 
 def test_a_channel_that_is_gone_leaves_the_session(store: Store) -> None:
     open_one(store, channels=(channel("main"), channel("usbredir.0")))
-    store.put_channels(session(channels=(channel("main"),)))
+    store.put_counters([session(channels=(channel("main"),))])
     assert store.sessions()[0].channels == (channel("main"),)
 
 
 def test_counters_of_a_closed_session_change_nothing(store: Store) -> None:
     open_one(store)
     store.close_session(session().id, "left", NOW)
-    store.put_channels(session(bytes_to_client=9, channels=(channel(),)))
+    store.put_counters([session(bytes_to_client=9, channels=(channel(),))])
     closed = session(ended_at=NOW, end_reason="left")
     assert store.sessions(live=False) == [closed]
 
