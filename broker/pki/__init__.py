@@ -1,4 +1,4 @@
-"""Our certificate authority, the proxy's certificate, and the TLS contexts.
+"""Our certificate authority, the proxy's certificate, and TLS towards hypervisors.
 
 `state_dir/pki/` holds `ca.key`, `ca.pem`, `server.pem` (the proxy's key and certificate) and
 `subject` (the certificate's subject in SPICE's notation). All are made on first use. The subject
@@ -116,26 +116,6 @@ def server_facts(pki_dir: Path) -> CertificateFacts | None:
         raise StoreError(
             f"{path}: the proxy's certificate cannot be read", fix=make_again(path)
         ) from exc
-
-
-def server_context(identity: Identity) -> ssl.SSLContext:
-    """The listener's side: TLS 1.2 or newer, our certificate, no client certificates asked.
-
-    Raises:
-        StoreError: `server.pem` cannot be used.
-    """
-    import ssl
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(identity.server_path)
-    except (OSError, ssl.SSLError) as exc:
-        raise StoreError(
-            f"{identity.server_path}: the proxy's certificate cannot be used",
-            fix=make_again(identity.server_path),
-        ) from exc
-    return context
 
 
 def backend_context(ca_pem: str | None) -> ssl.SSLContext:

@@ -14,8 +14,7 @@ from weakref import WeakSet
 from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 
-from broker.errors import StoreError
-from broker.proxy.tls import RECORDS_BYTES, TlsEnded, TlsEngine, TlsFailed
+from broker.proxy.tls import RECORDS_BYTES, TlsEnded, TlsEngine, TlsFailed, unusable
 
 _CALLS = (
     "BIO_get_mem_data",
@@ -91,7 +90,7 @@ class FastServer:
             context.use_privatekey_file(str(pem_path))
             context.check_privatekey()
         except SSL.Error as exc:
-            raise StoreError(f"{pem_path} cannot be used as the proxy's certificate") from exc
+            raise unusable(pem_path) from exc
         handles: Any = context  # its private name was looked for above
         self._context = handles._context
         context.set_cipher_list(SUITES_12)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from broker.errors import StoreError
+from broker.pki import make_again
 
 RECORDS_BYTES = 1072 * 1024
 """Room for as TLS records as much as a relay moves at once."""
@@ -188,5 +189,12 @@ def stdlib_context(pem_path: Path) -> ssl.SSLContext:
     try:
         context.load_cert_chain(pem_path)
     except (OSError, ssl.SSLError) as exc:
-        raise StoreError(f"{pem_path} cannot be used as the proxy's certificate ({exc})") from exc
+        raise unusable(pem_path) from exc
     return context
+
+
+def unusable(pem_path: Path) -> StoreError:
+    """That file cannot be used as the proxy's certificate and key."""
+    return StoreError(
+        f"{pem_path}: the proxy's certificate cannot be used", fix=make_again(pem_path)
+    )

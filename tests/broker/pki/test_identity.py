@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from broker import pki
 from broker.errors import ConfigError, StoreError
 from broker.findings import Mark
+from broker.proxy.tls import stdlib_context
 from tests.fake_clock import FakeClock
 
 SUBJECT = "O=Console Broker,CN=console-broker"
@@ -40,8 +41,9 @@ def names_of(identity: pki.Identity) -> set[str]:
     return {str(name.value) for name in extension.value}
 
 
-def handshake(server: ssl.SSLContext, client: ssl.SSLContext, name: str | None = None) -> bytes:
+def handshake(identity: pki.Identity, client: ssl.SSLContext, name: str | None = None) -> bytes:
     """A real TLS handshake over a socket pair; the certificate the client saw, DER."""
+    server = stdlib_context(identity.server_path)
     ours, theirs = socket.socketpair()
 
     def serve() -> None:
@@ -184,9 +186,9 @@ def test_what_can_be_made_again_is(
     again = pki.ensure_identity(pki_dir, [], clock)
     assert again.host_subject == SUBJECT
     client = pki.backend_context(again.ca_pem)
-    assert pki.subject_matches(handshake(pki.server_context(again), client), SUBJECT)
+    assert pki.subject_matches(handshake(again, client), SUBJECT)
     old = pki.backend_context(identity.ca_pem)
-    assert pki.subject_matches(handshake(pki.server_context(again), old), SUBJECT)
+    assert pki.subject_matches(handshake(again, old), SUBJECT)
 
 
 def test_without_the_cas_key_it_works_until_a_certificate_is_needed(
@@ -228,7 +230,7 @@ def test_doing_what_the_error_says_mends_it(
     else:
         assert f"rm {pki_dir / name}" in caught.value.fix
         (pki_dir / name).unlink()
-    pki.server_context(pki.ensure_identity(pki_dir, [], clock))
+    stdlib_context(pki.ensure_identity(pki_dir, [], clock).server_path)
 
 
 def test_a_key_of_another_ca_is_said(
@@ -246,7 +248,7 @@ def test_a_certificate_of_another_ca_is_made_again(
     other = pki.ensure_identity(broker_home / "other", [], clock)
     shutil.copy(other.server_path, identity.server_path)
     pki.ensure_identity(pki_dir, [], clock)
-    handshake(pki.server_context(identity), pki.backend_context(identity.ca_pem))
+    handshake(identity, pki.backend_context(identity.ca_pem))
 
 
 @pytest.mark.parametrize("junk", ["", "junk", "-----BEGIN CERTIFICATE-----\nMIIB\n"])
@@ -287,7 +289,7 @@ def test_rights_of_others_are_taken_away(
 
 def test_a_viewer_that_checks_the_name_is_content(identity: pki.Identity) -> None:
     viewer = ssl.create_default_context(cadata=identity.ca_pem)
-    seen = handshake(pki.server_context(identity), viewer, "broker.example")
+    seen = handshake(identity, viewer, "broker.example")
     assert pki.subject_of(seen) == identity.host_subject
 
 
@@ -296,19 +298,12 @@ def test_a_viewer_that_trusts_another_ca_refuses(
 ) -> None:
     other = pki.ensure_identity(broker_home / "other", [], clock)
     with pytest.raises(ssl.SSLCertVerificationError):
-        handshake(pki.server_context(identity), pki.backend_context(other.ca_pem))
+        handshake(identity, pki.backend_context(other.ca_pem))
 
 
-def test_nothing_older_than_tls_1_2_comes_in(identity: pki.Identity) -> None:
-    assert pki.server_context(identity).minimum_version is ssl.TLSVersion.TLSv1_2
+def test_no_hypervisor_is_asked_in_anything_older_than_tls_1_2() -> None:
     assert pki.backend_context(None).minimum_version is ssl.TLSVersion.TLSv1_2
     assert pki.backend_context(None).verify_mode is ssl.CERT_REQUIRED
-
-
-def test_a_server_file_that_cannot_be_used_is_said(identity: pki.Identity) -> None:
-    identity.server_path.write_text("junk")
-    with pytest.raises(StoreError, match="cannot be used"):
-        pki.server_context(identity)
 
 
 @pytest.mark.parametrize("pem", ["", "junk", "ä", "-----BEGIN CERTIFICATE-----\nx\n"])

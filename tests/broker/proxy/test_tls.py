@@ -292,8 +292,9 @@ def test_a_certificate_that_cannot_be_used_is_told(
     path = tmp_path / "server.pem"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(StoreError, match=r"server\.pem"):
+    with pytest.raises(StoreError, match=r"server\.pem") as caught:
         make(path)
+    assert f"rm {path}" in caught.value.fix
 
 
 def test_the_client_sees_the_certificate(identity: pki.Identity) -> None:
