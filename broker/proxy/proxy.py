@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
-from typing import Final
 
 from broker.model import SessionId
 from broker.proxy.channel import Channels
 from broker.proxy.connections import Connections
+from broker.proxy.courtesy import Courtesy
 from broker.proxy.desk import open_desk
 from broker.proxy.gate import Dialer, Gate, NoSpares, Spares, Traffic
 from broker.proxy.judging import judged
@@ -25,14 +25,6 @@ from broker.spice.constants import Base
 from broker.spice.errors import RemoteProtocolError
 from broker.spice.notify import to_people
 from broker.spice.ticket import TicketKey
-
-COURTESY_SECONDS: Final = 0.001
-"""How long a worker that relays leaves a new viewer to the others; epoll knows nothing shorter."""
-RELAYS_PER_STEP: Final = 20
-"""So many channels more make it wait that long once more."""
-
-NEIGHBOURS_SECONDS: Final = 1.0
-"""Between two looks who else is on this port: each reads a directory."""
 
 
 class Proxy:
@@ -74,8 +66,6 @@ class Proxy:
         self._steps: Steps | None = None
         self._channels: Channels | None = None
         self._connections = Connections()
-        self._neighbours = False
-        self._look_round_at = 0.0
 
     async def run(self, ready: asyncio.Event) -> None:
         """Serve; returns only when cancelled, after ending every session in the safe order."""
@@ -85,14 +75,7 @@ class Proxy:
         channels = self._channels = Channels(steps, self._seats, key)
         async with contextlib.AsyncExitStack() as held, asyncio.TaskGroup() as group:
             spawn = self._connections.spawn
-
-            def courtesy() -> float:
-                """A handshake holds up what we relay: whoever relays less may be first."""
-                relayed = len(steps.relays)
-                if not relayed or not self._has_neighbours():
-                    return 0.0
-                return COURTESY_SECONDS * (1 + min(relayed // RELAYS_PER_STEP, 4))
-
+            courtesy = Courtesy(steps.relays, self._has_neighbours)
             self._listener = Listener(
                 self._doors, self._tls, self._gate, self._limits, channels, spawn, courtesy
             )
@@ -184,20 +167,14 @@ class Proxy:
     # -- inside
 
     def _has_neighbours(self) -> bool:
-        """Whether others are on this port; they come and go so seldom that they are counted so."""
-        if self._place is not None and (now := time.monotonic()) >= self._look_round_at:
-            self._look_round_at = now + NEIGHBOURS_SECONDS
-            self._neighbours = self._place.has_neighbours()
-        return self._neighbours
+        """Whether others are on this port."""
+        return self._place is not None and self._place.has_neighbours()
 
     async def _report(self, steps: Steps) -> None:
         told: dict[tuple[SessionId, str], tuple[int, int]] = {}
         while True:
             await asyncio.sleep(self._limits.report_seconds)
-            now = {
-                key: (relay.to_client.forwarded, relay.to_server.forwarded)
-                for key, relay in steps.relays.items()
-            }
+            now = {key: relay.carried for key, relay in steps.relays.items()}
             for key, carried in now.items():
                 is_new = told.get(key) != carried
                 if is_new:

@@ -89,6 +89,11 @@ class Relay:
         return self._client, self._backend
 
     @property
+    def carried(self) -> tuple[int, int]:
+        """Bytes so far, towards the client and towards the server."""
+        return self.to_client.forwarded, self.to_server.forwarded
+
+    @property
     def is_waiting(self) -> bool:
         """Whether a side does not take what it is sent."""
         return any(leg.unsent for leg in self.legs)
