@@ -34,7 +34,7 @@ class ByHand:
         """Whether its process runs; a zombie does not."""
         try:
             return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             return False
 
     def signalled(self, number: signal.Signals) -> None:

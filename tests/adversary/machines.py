@@ -73,7 +73,7 @@ class Machine:
         except (OSError, ValueError, asyncio.IncompleteReadError):
             pass  # it went while we asked
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(5.0):  # a dead process is told a moment later
+            async with asyncio.timeout(60):  # a dead process is told when its core is written
                 await self.qemu.process.wait()
         code = self.qemu.process.returncode
         return "its monitor is silent" if code is None else f"died of signal {-code}"

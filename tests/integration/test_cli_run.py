@@ -18,6 +18,7 @@ import pytest
 from broker import demo
 from tests.guests import needs_qemu
 from tests.integration.cli import BROKER, broker, environment
+from tests.integration.test_serving import is_running
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
 
@@ -152,7 +153,7 @@ def test_a_vm_of_the_moment_is_stopped_by_ctrl_c(image: Path) -> None:
     assert process.wait(90) == 130
     process.stdout.close()
     assert broker("vm", "list", "--json").rows == []
-    assert not Path(f"/proc/{started['pid']}").exists()
+    assert not is_running(started["pid"])
     assert (directory.exists(), image.exists()) == (False, True)
 
 

@@ -56,7 +56,7 @@ def test_both_paths_in_turns(demo: str, metric: str, tmp_path: Path) -> None:
     kept = {name: samples(tmp_path / f"run-{name}.csv") for name in ("proxy", "direct")}
     assert [len(kept[path["name"]]) for path in paths] == [path["samples"] for path in paths]
     assert all(each > 0 for several in kept.values() for each in several)
-    assert broker("sessions", "--json").rows == []
+    until(lambda: broker("sessions", "--json").rows == [])  # a busy host's proxy may end later
 
 
 def test_a_part_of_the_screen_that_never_changes_gives_no_samples(demo: str) -> None:

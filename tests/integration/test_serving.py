@@ -16,7 +16,7 @@ from broker.config.locations import Locations
 from broker.events import Kind
 from broker.model import ProxyStatus
 from broker.proxy import private
-from broker.runtime import open_service
+from broker.runtime import hosting, open_service
 from broker.runtime.hosting import LeasedProxy, worker_alive
 from broker.runtime.proxy_file import read_status
 from broker.runtime.serving import workers_of
@@ -85,7 +85,10 @@ async def test_viewers_can_connect_once_it_serves(locations: Locations) -> None:
         assert all(worker_alive(worker) for worker in status.workers)
 
 
-async def test_ending_the_lease_ends_everything(locations: Locations) -> None:
+async def test_ending_the_lease_ends_everything(
+    locations: Locations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosting, "END_SECONDS", 90.0)
     async with hosted(locations) as (proxy, status):
         await proxy.leave(keep_sessions=False)
         assert not proxy.status().serving

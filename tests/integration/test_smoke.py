@@ -34,8 +34,7 @@ def test_every_step_holds_and_nothing_is_left_behind(tmp_path: Path) -> None:
     assert session["label"] == "smoke"
     guest = re.search(r"demo is process (\d+)", said.out)
     assert guest is not None
-    assert is_gone(session["worker"])
-    assert is_gone(guest[1])
+    until(lambda: is_gone(session["worker"]) and is_gone(guest[1]))  # on a busy host, later
 
 
 @needs_qemu

@@ -17,6 +17,7 @@ from broker.model import MachineId
 from broker.runtime.wiring import open_service
 from tests.guests import needs_qemu
 from tests.integration.cli import broker
+from tests.integration.test_serving import is_running
 
 pytestmark = [pytest.mark.qemu, needs_qemu]
 
@@ -51,4 +52,4 @@ def test_fifty_are_started_and_stopped_at_once(names: list[str]) -> None:
     finally:
         stopped = broker("vm", "stop", "fleet-*", "--timeout", "0", "--json", seconds=200)
     assert (stopped.code, {row["state"] for row in stopped.rows}) == (0, {"stopped"})
-    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert not any(is_running(int(str(pid))) for pid in pids)
