@@ -18,7 +18,8 @@ from broker.findings import Finding, Mark, Step, broken, fine, odd
 from broker.human import counted, one_line
 from broker.model import POWER, Ability, Machine, MachineId, MachineKey, SourceName, State
 from sources._http import ANSWER_SECONDS, Http
-from sources.options import CaSource, Reader, Secret, SourceOptions, Text, options_schema
+from sources.options import CaSource, Secret, SourceOptions, Text, options_schema
+from sources.reading import Reader
 from sources.vetting import problems_of
 
 NOT_LIVE: Final = frozenset({State.STOPPED, State.CRASHED, State.SHUTDOWN})

@@ -7,11 +7,8 @@ CA is PEM text or the path of such a file.
 
 from __future__ import annotations
 
-import os
-import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -28,7 +25,6 @@ from pydantic_core import CoreSchema, core_schema
 
 from broker import human
 from broker.dialing import UNPRIVILEGED, DialPolicy
-from broker.driver import DriverContext
 from broker.errors import ConfigError
 from broker.model import SourceName
 
@@ -58,7 +54,7 @@ CaSource = Annotated[str | None, BeforeValidator(_blank_is_none), Field(repr=Fal
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A secret as its entry gives it; `Reader.secret` reads it. Its value is in no repr.
+    """A secret as its entry gives it; `sources.reading` reads it. Its value is in no repr.
 
     Attributes:
         key: The option's name without `_file` or `_env`.
@@ -150,58 +146,6 @@ class SourceOptions(BaseModel):
 Options = TypeVar("Options", bound=SourceOptions)
 
 
-class Reader:
-    """Reads what an entry names: secrets and certificates, each time anew, so they may change.
-
-    Args:
-        name: The source's, for errors.
-
-    Attributes:
-        warnings: What was odd about the files, one sentence each, as of the last reading.
-    """
-
-    def __init__(self, name: SourceName, context: DriverContext) -> None:
-        self._where = f"sources.yaml: {name}"
-        self._context = context
-        self._odd: dict[str, str] = {}
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """See the class."""
-        return tuple(self._odd.values())
-
-    def path(self, text: str) -> Path:
-        """A path as an entry gives it."""
-        return self._context.config_dir / Path(text).expanduser()
-
-    def secret(self, secret: Secret) -> str:
-        """The secret itself; blocks.
-
-        Raises:
-            ConfigError: The file or variable it is in cannot be read, or is empty.
-        """
-        name = secret.key + secret.way
-        if secret.way == "_env":
-            return variable(secret.given, self._where, name)
-        if secret.way == "_file":
-            text, odd = secret_file(self.path(secret.given), self._where, name)
-            self._odd.pop(name, None)
-            self._odd.update({name: odd} if odd else {})
-            return text
-        return secret.given
-
-    def ca(self, given: str | None, key: str) -> str | None:
-        """PEM text of the CAs that an option gives; None when it gives none. Blocks.
-
-        Raises:
-            ConfigError: The file cannot be read, or there is no certificate in it.
-        """
-        if given is None:
-            return None
-        text = given if "-----BEGIN" in given else read_text(self.path(given), self._where, key)
-        return certificates(text, self._where, key)
-
-
 def parse_options(
     model: type[Options], name: SourceName, type_name: str, options: Mapping[str, object]
 ) -> Options:
@@ -270,68 +214,6 @@ def secrets_of(model: type[BaseModel]) -> tuple[str, ...]:
         for key, told in model.model_fields.items()
         if told.annotation in (Secret, Secret | None)
     )
-
-
-def read_text(path: Path, where: str, key: str) -> str:
-    """A file that an option names.
-
-    Raises:
-        ConfigError: It cannot be read.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it is no text"
-        raise ConfigError(
-            f"{where}: {key} names {path}, which cannot be read ({reason})",
-            fix="Relative paths start at the directory of sources.yaml",
-        ) from None
-
-
-def secret_file(path: Path, where: str, key: str) -> tuple[str, str]:
-    """A secret in a file, without the line's end, and what is odd about the file.
-
-    Raises:
-        ConfigError: It cannot be read, or is empty.
-    """
-    text = read_text(path, where, key).rstrip("\r\n")
-    if not text:
-        raise ConfigError(f"{where}: {path} is empty", fix=f"Write the {key[:-5]} into it")
-    if path.stat().st_mode & 0o044:
-        return text, f"{where}: others can read {path}. Close it: chmod 600 {path}"
-    return text, ""
-
-
-def variable(name: str, where: str, key: str) -> str:
-    """A secret in an environment variable.
-
-    Raises:
-        ConfigError: It is not set.
-    """
-    if found := os.environ.get(name):
-        return found
-    raise ConfigError(
-        f"{where}: {key} names {human.one_line(name)}, which is not set",
-        fix=f"Set it before broker starts: export {human.one_line(name)}=…",
-    )
-
-
-def certificates(text: str, where: str, key: str) -> str:
-    """PEM text in which OpenSSL finds a certificate.
-
-    Raises:
-        ConfigError: It finds none.
-    """
-    try:
-        plain = text.encode("ascii", "replace").decode("ascii")  # comments may be in any language
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=plain)
-    except (ssl.SSLError, ValueError):
-        raise ConfigError(
-            f"{where}: {key} holds no certificate",
-            fix="Give PEM text that begins with -----BEGIN CERTIFICATE-----, or the path of such "
-            "a file",
-        ) from None
-    return text
 
 
 def _problem(

@@ -30,16 +30,8 @@ from broker.model import (
     TcpTarget,
     UnixTarget,
 )
-from sources.options import (
-    MaybePort,
-    MaybeText,
-    Text,
-    certificates,
-    options_schema,
-    read_text,
-    secret_file,
-    variable,
-)
+from sources.options import MaybePort, MaybeText, Text, options_schema
+from sources.reading import certificates, read_text, secret_file, variable
 from sources.vetting import problems_of
 
 TICKET_MAX = 59

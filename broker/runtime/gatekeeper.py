@@ -208,15 +208,15 @@ class StoreGate:
         live.opened(notice.channel, self._clock.now())
         self._counters.add("channels", kind_of(notice.channel))
         self._ledger.due.sessions.add(notice.session)
-        text = f"{notice.channel} opened"
-        self._tell(
-            Kind.CHANNEL_OPENED,
-            text,
-            live,
-            str(notice.peer),
+        event = Event(
+            at=self._clock.now(),
+            kind=Kind.CHANNEL_OPENED,
+            text=f"{notice.channel} opened",
+            client=str(notice.peer),
             verdict="admitted",
             channel=notice.channel,
         )
+        self._tell(event, live)
 
     def _close(self, notice: ChannelClosed) -> None:
         if (live := self._live.get(notice.session)) is None:
@@ -224,8 +224,14 @@ class StoreGate:
         if (before := live.closed(notice)) is not None:
             self._counters.carried(before, notice)
         self._ledger.due.sessions.add(notice.session)
-        text = f"{notice.channel} closed" + (f": {notice.text}" if notice.text else "")
-        self._tell(Kind.CHANNEL_CLOSED, text, live, reason=notice.reason, channel=notice.channel)
+        event = Event(
+            at=self._clock.now(),
+            kind=Kind.CHANNEL_CLOSED,
+            text=f"{notice.channel} closed" + (f": {notice.text}" if notice.text else ""),
+            reason=notice.reason,
+            channel=notice.channel,
+        )
+        self._tell(event, live)
 
     def _end(self, notice: SessionClosed) -> None:
         if (live := self._live.pop(notice.session, None)) is None:
@@ -236,7 +242,8 @@ class StoreGate:
         text = f"{live.session.client} left {live.session.key.source}/{live.session.console}"
         if notice.text:
             text += f": {notice.text}"
-        self._tell(Kind.SESSION_CLOSED, text, live, reason=notice.reason)
+        now = self._clock.now()
+        self._tell(Event(at=now, kind=Kind.SESSION_CLOSED, text=text, reason=notice.reason), live)
 
     def _refuse(self, notice: ConnectionRefused) -> None:
         wanted = self._in_turn.pop(notice.peer, None)
@@ -254,40 +261,19 @@ class StoreGate:
         if self._uncounted:
             text += f" (and {self._uncounted} more refusals before)"
             self._uncounted = 0
-        kind = Kind.CHANNEL_REFUSED if notice.session else Kind.SESSION_REFUSED
-        live = self._live.get(notice.session) if notice.session else None
-        self._tell(
-            kind,
-            text,
-            live,
-            str(notice.peer),
-            notice.reason,
-            verdict="refused",
-            channel=notice.channel,
-            wanted=wanted,
-        )
-
-    def _tell(
-        self,
-        kind: Kind,
-        text: str,
-        live: Live | None,
-        client: str = "",
-        reason: str = "",
-        *,
-        verdict: str = "",
-        channel: str = "",
-        wanted: Wanted | None = None,
-    ) -> None:
         event = Event(
             at=self._clock.now(),
-            kind=kind,
+            kind=Kind.CHANNEL_REFUSED if notice.session else Kind.SESSION_REFUSED,
             text=text,
-            client=client,
-            reason=reason,
-            verdict=verdict,
-            channel=channel,
+            client=str(notice.peer),
+            reason=notice.reason,
+            verdict="refused",
+            channel=notice.channel,
         )
+        self._tell(event, self._live.get(notice.session) if notice.session else None, wanted)
+
+    def _tell(self, event: Event, live: Live | None, wanted: Wanted | None = None) -> None:
+        """Have it written, with what is known of its session, or of what was asked for."""
         if live is not None:
             event = of_session(event, live.session)
         elif wanted is not None:
@@ -353,7 +339,8 @@ class StoreGate:
         for session, text in await asyncio.to_thread(self._store.take_messages, self._worker):
             if (live := self._live.get(session)) is not None and say(session, text):
                 told = f"{live.session.client} at {live.session.key.source}/{live.session.console}"
-                self._tell(Kind.SESSION_MESSAGE, f"{told} was sent: {text}", live)
+                said = f"{told} was sent: {text}"
+                self._tell(Event(at=self._clock.now(), kind=Kind.SESSION_MESSAGE, text=said), live)
 
     def _outlived(self) -> list[SessionId]:
         """Sessions that have lasted as long as their token allows."""

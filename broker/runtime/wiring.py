@@ -44,12 +44,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What every long-lived process needs, wired once.
-
-    Attributes:
-        port_was_set: `proxy.tls_port` does not stand at its default, so a busy port is an error
-            rather than a reason to take another.
-    """
+    """What every long-lived process needs, wired once."""
 
     locations: Locations
     loaded: Loaded
@@ -64,7 +59,7 @@ class House:
 
     @property
     def port_was_set(self) -> bool:
-        """Whether somebody chose `proxy.tls_port`."""
+        """Whether somebody chose `proxy.tls_port`; if so, a busy port is an error."""
         return self.loaded.provenance.get("proxy.tls_port", "default") != "default"
 
     async def keep(self) -> None:

@@ -171,28 +171,7 @@ class Admission:
         return Wanted(token)
 
     def _open(self, secret: str, client: str) -> Admitted:
-        if not secret or len(secret) > TOKEN_LENGTH_MAX:
-            raise Refused(
-                "No token was sent" if not secret else "What was sent is no token of ours",
-                reason="token-unknown",
-                fix="Use a file made by: broker export-vv",
-            )
-        digest = tokens.digest(secret)
-        token = self._store.token(digest)
-        if token is None:
-            raise Refused(
-                "The token is not known here",
-                reason="token-unknown",
-                fix="Make a new file: broker export-vv",
-            )
-        try:
-            machine = self._store.machine(token.key)
-        except NotFound as gone:
-            raise Refused(
-                "The machine this token was made for is no longer known",
-                reason="machine-unknown",
-                fix="See what there is: broker list",
-            ) from gone
+        token, machine = self._asked_for(secret)
         check_address(token.policy, client)
         now = self._clock.now()
         if _is_good(token, now):
@@ -207,31 +186,46 @@ class Admission:
             label=token.label,
             policy=token.policy,
         )
-        self._store.open_session(digest, session, alone=True)
+        self._store.open_session(token.digest, session, alone=True)
         try:
-            if machine.protocol is Spoken.NONE:
-                raise NoConsole(f"{machine.full_name} has no graphical console")
-            if machine.protocol is Spoken.VNC:
-                raise speaks_vnc(machine.name)
-            console = self._store.kept_console(token.key)
+            console = self._console_of(machine)
         except NoConsole as none:
             self._store.close_session(session.id, "no-console", now)
             raise Refused(none.what, reason="no-console", fix=none.fix) from none
-        self._store.add_event(
-            Event(
-                at=now,
-                kind=Kind.SESSION_OPENED,
-                text=f"{client} opened {machine.full_name}{_how(token)}",
-                source=token.key.source,
-                key=token.key,
-                console=machine.name,
-                session=session.id,
-                client=client,
-                label=token.label,
-                verdict="admitted",
-            )
-        )
+        self._store.add_event(_opened(session, machine))
         return Admitted(session=session, token=token, machine=machine, console=console)
+
+    def _asked_for(self, secret: str) -> tuple[Token, Machine]:
+        """The token that was sent, used or not, and its machine."""
+        if not secret or len(secret) > TOKEN_LENGTH_MAX:
+            raise Refused(
+                "No token was sent" if not secret else "What was sent is no token of ours",
+                reason="token-unknown",
+                fix="Use a file made by: broker export-vv",
+            )
+        token = self._store.token(tokens.digest(secret))
+        if token is None:
+            raise Refused(
+                "The token is not known here",
+                reason="token-unknown",
+                fix="Make a new file: broker export-vv",
+            )
+        try:
+            return token, self._store.machine(token.key)
+        except NotFound as gone:
+            raise Refused(
+                "The machine this token was made for is no longer known",
+                reason="machine-unknown",
+                fix="See what there is: broker list",
+            ) from gone
+
+    def _console_of(self, machine: Machine) -> Console | None:
+        """The stored console of a machine that has one; None when its driver must be asked."""
+        if machine.protocol is Spoken.NONE:
+            raise NoConsole(f"{machine.full_name} has no graphical console")
+        if machine.protocol is Spoken.VNC:
+            raise speaks_vnc(machine.name)
+        return self._store.kept_console(machine.key)
 
     def _see_to_others(self, token: Token) -> None:
         """Make room where the token may; `open_session` looks again whether there is."""
@@ -275,7 +269,22 @@ def check_address(policy: LinkPolicy, client: str) -> None:
         )
 
 
-def _how(token: Token) -> str:
-    """Whom for and with what taken away, behind a sentence."""
-    whom = f" with the token for {token.label}" if token.label else ""
-    return whom + (f" ({', '.join(token.policy.words)})" if token.policy.words else "")
+def _opened(session: Session, machine: Machine) -> Event:
+    """The line of the audit log for a session that begins."""
+    text = f"{session.client} opened {machine.full_name}"
+    if session.label:
+        text += f" with the token for {session.label}"
+    if session.policy.words:
+        text += f" ({', '.join(session.policy.words)})"
+    return Event(
+        at=session.started_at,
+        kind=Kind.SESSION_OPENED,
+        text=text,
+        source=session.key.source,
+        key=session.key,
+        console=session.console,
+        session=session.id,
+        client=session.client,
+        label=session.label,
+        verdict="admitted",
+    )

@@ -47,7 +47,8 @@ from sources.libvirt.link import Connection, Link
 from sources.libvirt.look import look_into
 from sources.libvirt.options import LibvirtOptions
 from sources.libvirt.power import RIGHTS, switch
-from sources.options import Reader, options_schema, parse_options
+from sources.options import options_schema, parse_options
+from sources.reading import Reader
 from sources.vetting import problems_of
 
 PASSWORD_LENGTH = 40

@@ -10,7 +10,6 @@ from broker.errors import ConfigError
 from broker.model import SourceName
 from sources.options import (
     CaSource,
-    Reader,
     Secret,
     SourceOptions,
     Text,
@@ -18,6 +17,7 @@ from sources.options import (
     options_schema,
     parse_options,
 )
+from sources.reading import Reader
 from sources.vetting import problems_of
 
 LAB = SourceName("lab")
