@@ -1,9 +1,7 @@
 """How drivers talk to an HTTP API: one client per source, and one idea of what can go wrong.
 
 Every wait has an end, every answer a most, no redirect is followed, no proxy of the environment
-is used, and what is raised is ours and holds no secret. A token is got once for all who wait for
-it; a 401 gets a new one once; and credentials that were refused are left alone for a minute,
-because accounts are locked after a few failures.
+is used, and what is raised is ours and holds no secret. A 401 gets a new token once.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ import logging
 import secrets
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
@@ -24,6 +22,7 @@ from broker.clock import Clock, SystemClock
 from broker.errors import BrokerError, RightMissing, SourceDenied, SourceUnreachable
 from broker.model import SourceName
 from sources._reply import Reply, spoken
+from sources._signing import Signed, SignIn, Signing
 from sources._trust import distrust, reason, tls_context
 
 CONNECT_SECONDS: Final = 5.0
@@ -39,26 +38,9 @@ TRIES: Final = 3
 """How often a GET is sent that is answered with 5xx."""
 WAIT_MAX: Final = 30.0
 """Seconds that a server may keep us waiting by Retry-After."""
-DENIED_SECONDS: Final = 60.0
-"""For how long refused credentials are not shown again."""
 
 for _talker in ("httpx", "httpcore"):  # they tell addresses, headers and with them tokens
     logging.getLogger(_talker).setLevel(logging.WARNING)
-
-
-@dataclass(frozen=True, slots=True)
-class Signed:
-    """What a request carries to be let in.
-
-    Attributes:
-        headers: Of every request.
-        writing: Of all but GET, beside those.
-        until: When it is to be renewed, by the clock that never jumps; None for never.
-    """
-
-    headers: Mapping[str, str] = field(repr=False)
-    writing: Mapping[str, str] = field(default_factory=dict, repr=False)
-    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +49,6 @@ class _Asked:
 
     where: str
     text: str
-
-
-SignIn = Callable[[], Awaitable[Signed]]
-"""Gets a token.
-
-Raises:
-    SourceDenied: The credentials are refused.
-    SourceUnreachable: Nobody says whether they are.
-"""
 
 
 class Http:
@@ -115,16 +88,13 @@ class Http:
         self._trust = trust
         self._opening = asyncio.Lock()
         self.seconds = seconds
-        self._sign_in = sign_in
+        self._signing = None if sign_in is None else Signing(sign_in, self.clock)
         self._renews = renews
         self._narrow = narrow
         self._answers = answers
         self.pause = pause
         self._hidden: set[str] = set()
         self._opened: httpx.AsyncClient | None = None
-        self._signed: Signed | None = None
-        self._signing = asyncio.Lock()
-        self._denied: tuple[float, SourceDenied] | None = None
 
     @property
     def where(self) -> str:
@@ -150,8 +120,8 @@ class Http:
             SourceDenied: The credentials are refused.
             SourceUnreachable: Nobody says whether they are.
         """
-        if self._sign_in is not None:
-            await self._token()
+        if self._signing is not None:
+            await self._signing.token()
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -197,19 +167,16 @@ class Http:
         asked = _Asked(self._at(url), f"{method} {secret_path or httpx.URL(url).path}")
 
         async def send(token: Signed | None) -> Reply:
-            carried = dict(headers or {})
-            if token is not None:
-                carried |= token.headers
-                if method != "GET":
-                    carried |= token.writing
+            carried = {**(headers or {}), **(token.carried(method) if token else {})}
             return await self._patiently(method, url, asked, headers=carried, **wanted)
 
-        if not signed or self._sign_in is None:
+        signing = self._signing
+        if not signed or signing is None:
             return await send(None)
-        token = await self._token()
+        token = await signing.token()
         reply = await send(token)
         if reply.status == 401 and self._renews:
-            reply = await send(await self._token(instead_of=token))
+            reply = await send(await signing.token(instead_of=token))
         if reply.status == 401 and self._narrow:
             raise RightMissing(
                 f"{reply.where} takes our credentials, but not for {reply.asked}",
@@ -217,7 +184,7 @@ class Http:
                 fix="Let the application credential's access rules allow it",
             )
         if reply.status == 401:
-            raise self._refused(
+            raise signing.refused(
                 SourceDenied(
                     f"{self.where} refuses the credentials of {self.source}"
                     f"{self._because(reply.reason)}",
@@ -225,43 +192,6 @@ class Http:
                 )
             )
         return reply
-
-    # -- being let in
-
-    async def _token(self, instead_of: Signed | None = None) -> Signed:
-        """What is good now; got once, however many wait for it."""
-        assert self._sign_in is not None
-        async with self._signing:
-            known = self._signed
-            if known is not None and known is not instead_of and not self._is_old(known):
-                return known
-            self._be_patient_after_no()
-            self._signed = None
-            try:
-                self._signed = signed = await self._sign_in()
-            except SourceDenied as no:
-                raise self._refused(no) from None
-            return signed
-
-    def _is_old(self, signed: Signed) -> bool:
-        return signed.until is not None and self.clock.monotonic() >= signed.until
-
-    def _refused(self, no: SourceDenied) -> SourceDenied:
-        self._signed = None
-        self._denied = (self.clock.monotonic() + DENIED_SECONDS, no)
-        return no
-
-    def _be_patient_after_no(self) -> None:
-        if self._denied is None:
-            return
-        until, no = self._denied
-        left = until - self.clock.monotonic()
-        if left > 0:
-            raise SourceDenied(
-                f"{no.what}; not tried again for {left:.0f} s, so as not to lock the account",
-                fix=no.fix,
-            )
-        self._denied = None
 
     # -- asking
 

@@ -12,9 +12,10 @@ from pydantic import AliasChoices, AwareDatetime, Field
 from broker.driver import DriverContext
 from broker.errors import RightMissing, SourceDenied, SourceUnreachable
 from broker.model import SourceName
-from sources._http import Http, Signed
+from sources._http import Http
 from sources._remote import RemoteDriver, RemoteOptions
 from sources._reply import Reply, Row
+from sources._signing import Signed
 from sources.options import CaSource, MaybeText, Secret
 
 SPICE_DIRECT: Final = (2, 99)

@@ -23,9 +23,10 @@ from broker.errors import (
 )
 from broker.human import one_line
 from broker.model import SourceName
-from sources._http import Http, Signed
+from sources._http import Http
 from sources._remote import RemoteDriver, RemoteOptions, split_url
 from sources._reply import Reply, Row
+from sources._signing import Signed
 from sources.options import CaSource, MaybeText, Secret, Text
 
 SCOPE: Final = "ovirt-app-api"

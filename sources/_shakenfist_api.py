@@ -12,9 +12,10 @@ from pydantic import Field
 from broker.driver import DriverContext
 from broker.errors import RightMissing, SourceDenied
 from broker.model import SourceName
-from sources._http import Http, Signed
+from sources._http import Http
 from sources._remote import RemoteDriver, RemoteOptions
 from sources._reply import Reply, Row
+from sources._signing import Signed
 from sources.options import CaSource, MaybeText, Secret
 
 SYSTEM: Final = "system"

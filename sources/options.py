@@ -126,7 +126,8 @@ class SourceOptions(BaseModel):
         for each in found:
             low, _, high = each.partition("-")
             ends = (low.strip(), (high or low).strip())
-            if not all(end.isascii() and end.isdigit() and 0 < int(end) < 65536 for end in ends):
+            are_numbers = all(end.isascii() and end.isdigit() for end in ends)
+            if not are_numbers or not 0 < int(ends[0]) <= int(ends[1]) < 65536:
                 raise ValueError("has a dial_ports that is no range of ports: 5900-6100")
         return found
 

@@ -13,8 +13,9 @@ import trustme
 import sources._http
 from broker.errors import BrokerError, ConfigError, SourceDenied, SourceUnreachable
 from broker.model import SourceName
-from sources._http import Http, Signed
+from sources._http import Http
 from sources._reply import Row
+from sources._signing import Signed
 from sources._trust import tls_context
 from tests.broker.proxy.qemu import free_port
 from tests.fake_clock import FakeClock
@@ -231,7 +232,7 @@ async def test_what_comes_instead_of_a_list_is_named(
     rig: Rig, upset: http.Upset, words: str
 ) -> None:
     client = rig.client()
-    await client._token()
+    await client.sign_in()
     client.seconds = 0.2 if upset is http.hanging else 30.0
     rig.server.upset(upset, part="/list")
     failed = await failure(client)
@@ -242,7 +243,7 @@ async def test_what_comes_instead_of_a_list_is_named(
 
 async def test_an_answer_has_a_most(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     client = rig.client()
-    await client._token()
+    await client.sign_in()
     monkeypatch.setattr(sources._http, "BODY_MAX", 1 << 20)
     rig.server.upset(http.saying(Answer(200, b"x" * 2_000_000)), part="/list")
     assert "more than 1 MiB" in (await failure(client)).what
@@ -293,7 +294,7 @@ async def test_secrets_are_in_no_log_and_no_representation(
     assert SECRET not in caplog.text
     assert "token-1" not in caplog.text
     assert SECRET not in repr(reply)
-    assert "token-1" not in repr(client._signed)
+    assert "token-1" not in repr(Signed({"Authorization": "token-1"}, {"Authorization": "token-1"}))
     assert reply.asked == "GET /x"
 
 

@@ -83,6 +83,7 @@ def test_what_cannot_be_read_is_told_without_the_secret(tmp_path: Path, reader: 
         ({"password": "p", "retries": "s3cret"}, "retries is not", ""),
         ({"password": "p", "dial_networks": "s3cret"}, "dial_networks that is no network", ""),
         ({"password": "p", "dial_ports": "5900-x"}, "dial_ports that is no range", ""),
+        ({"password": "p", "dial_ports": "6100-5900"}, "dial_ports that is no range", ""),
     ],
 )
 def test_a_wrong_option_is_named_and_its_value_is_not(
