@@ -201,7 +201,8 @@ async def qmp(path: Path, command: str, arguments: dict[str, object] | None = No
         try:
             return await client.execute(command, arguments)
         finally:
-            await client.disconnect()
+            with contextlib.suppress(EOFError, OSError):  # it may have ended of what it was asked
+                await client.disconnect()
 
 
 async def _drained(serial: Serial) -> Serial:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import socket
 import ssl
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -245,7 +247,8 @@ async def proxying(
     identity = pki.ensure_identity(directory / "pki", ["localhost"], SystemClock())
     trusts = ssl.create_default_context(cafile=identity.ca_path)
     gate = FakeGate()
-    secured, plain, private = listening(), listening(), bound(directory / "own.sock")
+    short = Path(tempfile.mkdtemp(prefix="cbp", dir="/tmp"))  # as the paths of sockets have to be
+    secured, plain, private = listening(), listening(), bound(short / "own.sock")
     private.listen()
     proxy = Proxy(
         [Door(secured), Door(plain, secured=False), Door(private, private=True)],
@@ -263,9 +266,10 @@ async def proxying(
             async with asyncio.timeout(SECONDS):
                 await ready.wait()
             ports = secured.getsockname()[1], plain.getsockname()[1]
-            rig = Rig(proxy, gate, *ports, trusts, identity, directory / "own.sock")
+            rig = Rig(proxy, gate, *ports, trusts, identity, short / "own.sock")
             try:
                 yield rig
             finally:
                 running.cancel()
                 await rig.close()
+                shutil.rmtree(short)
