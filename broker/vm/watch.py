@@ -10,26 +10,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
-import socket
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
+
+from qemu.qmp import Message, QMPClient, QMPError, Runstate
 
 from broker.model import MachineId
 from broker.vm import process, record
 from broker.vm.look import find
-from broker.vm.monitor import MAX_ANSWER_BYTES, Command
 from broker.vm.paths import VmPaths
 from broker.vm.process import Process
 
 log = logging.getLogger(__name__)
+# The library logs each error that it also raises; whether one is worth a line is for us to say.
+logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
 
 EVERY: Final = 1.0
 """Seconds between looks for VMs that some broker has started."""
 AGAIN: Final = 5.0
 """Seconds until a monitor that could not be had is asked for again."""
 GREETING_SECONDS: Final = 5.0
+LEAVE_SECONDS: Final = 1.0
 LONG: Final = 3600.0
 TELLING: Final = frozenset(
     {
@@ -99,7 +101,7 @@ async def _listen(vm: Vm, found: Process, changed: Callable[[], None]) -> None:
     while True:
         try:
             await _hear(vm, found, changed)
-        except (OSError, TimeoutError, ValueError) as exc:
+        except (TimeoutError, QMPError) as exc:
             log.debug("%s: its events cannot be heard now: %s", vm.name, exc)
         await asyncio.sleep(AGAIN)
 
@@ -108,36 +110,35 @@ async def _hear(vm: Vm, found: Process, changed: Callable[[], None]) -> None:
     """Hear events until QEMU hangs up.
 
     Raises:
-        OSError: The monitor is not there.
+        QMPError: The monitor is not there, or is none.
         TimeoutError: Another program has it, or QEMU hangs.
-        ValueError: What answers is no monitor.
     """
-    loop = asyncio.get_running_loop()
-    with socket.socket(socket.AF_UNIX) as end:
-        end.setblocking(False)
-        end.connect(str(vm.paths.evt))
-        waiting = b""
-        async with asyncio.timeout(GREETING_SECONDS):
-            while b"\n" not in waiting:
-                if not (more := await loop.sock_recv(end, 65536)):
-                    raise ConnectionResetError
-                waiting += more
-        await loop.sock_sendall(end, Command("qmp_capabilities").line(0))
-        changed()  # whatever happened before we listened
-        while more := await loop.sock_recv(end, 65536):
-            *lines, waiting = (waiting + more).split(b"\n")
-            if len(waiting) > MAX_ANSWER_BYTES:
-                raise ValueError("a line without an end")
-            for line in lines:
-                if _tells(line, vm, found):
-                    changed()
+    client = QMPClient(vm.name)
+
+    def heard(event: Message) -> bool:
+        """Take one as it comes: QEMU hangs up right after the last, which a queue would lose."""
+        if event["event"] == "SHUTDOWN":
+            data = event.get("data")
+            reason = data.get("reason") if isinstance(data, dict) else None
+            record.note_cause(vm.paths.running, found, str(reason))
+        changed()
+        return False
+
+    with client.listener(TELLING, heard):
+        try:
+            async with asyncio.timeout(GREETING_SECONDS):
+                await client.connect(str(vm.paths.evt))
+            changed()  # whatever happened before we listened
+            while client.runstate is Runstate.RUNNING:
+                await client.runstate_changed()
+        finally:
+            await _leave(client)
 
 
-def _tells(line: bytes, vm: Vm, found: Process) -> bool:
-    """Whether that line is a reason to look; why QEMU ends is written down."""
-    said = json.loads(line) if line.strip() else {}
-    event = said.get("event") if isinstance(said, dict) else None
-    if event == "SHUTDOWN":
-        reason = said.get("data", {}).get("reason")
-        record.note_cause(vm.paths.running, found, str(reason))
-    return event in TELLING
+async def _leave(client: QMPClient) -> None:
+    """Hang up, however the conversation ended; a hung QEMU must not hold us up."""
+    if client.runstate is Runstate.IDLE:
+        return
+    with contextlib.suppress(OSError, EOFError, QMPError, TimeoutError):
+        async with asyncio.timeout(LEAVE_SECONDS):
+            await client.disconnect()
