@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from broker import private_file
 from broker.errors import UsageError
 from broker.events import Event
 
@@ -39,9 +39,7 @@ def write(path: Path, events: Sequence[Event]) -> None:
     """
     text = render(events, as_json=path.suffix.lower() == ".json")
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        private_file.write(path, text, replace=False)
     except FileExistsError as exc:
         raise UsageError(f"{path} exists", fix="Choose another name") from exc
     except (OSError, ValueError) as exc:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Final
 
-from broker import human
+from broker import human, private_file
 from broker.errors import UsageError
 
 MODE: Final = 0o600
@@ -42,17 +40,7 @@ def write(path: Path, text: str, *, replace: bool) -> None:
         UsageError: It exists and `replace` is false, or the disk says no.
     """
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".vv-")  # mode 0600
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-            if replace:
-                Path(temporary).replace(path)
-            else:
-                path.hardlink_to(temporary)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                Path(temporary).unlink()
+        private_file.write(path, text, replace=replace)
     except FileExistsError as exc:
         raise UsageError(f"{path} exists", fix="Choose another name, or replace it") from exc
     except OSError as exc:

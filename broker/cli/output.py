@@ -220,19 +220,11 @@ def write_private(path: Path, content: str | bytes, *, may_replace: Callable[[Pa
         UsageError: Something is in the way that must not be replaced.
         CannotWrite: The directory is missing or not ours, the disk is full, …; nothing changed.
     """
-    import secrets
+    from broker import private_file
 
     try:
         replaces = may_write(path, may_replace)
-        temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}")
-        try:
-            _write_new(temporary, content)
-            if replaces:
-                temporary.replace(path)
-            else:
-                _publish(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        private_file.write(path, content, replace=replaces, durable=True)
     except FileExistsError as exc:
         raise _in_the_way(path, "was made by somebody else meanwhile") from exc
     except OSError as exc:
@@ -262,27 +254,6 @@ def may_write(path: Path, may_replace: Callable[[Path], bool]) -> bool:
 
 def _in_the_way(path: Path, what: str) -> UsageError:
     return UsageError(f"{path} {what}", fix="Give another name, or remove it (export-vv: --force)")
-
-
-def _write_new(path: Path, content: str | bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _publish(temporary: Path, path: Path) -> None:
-    """Give a finished file its name, failing when the name was taken meanwhile."""
-    try:
-        path.hardlink_to(temporary)
-    except FileExistsError:
-        raise
-    except OSError as exc:
-        if exc.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK):
-            raise
-        temporary.replace(path)  # a file system without hard links
 
 
 def _fix_for(problem: OSError) -> str:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from broker import private_file
 from broker.config import yaml_edit
 from broker.config.yaml_text import parse_yaml
 from broker.errors import ConfigError
@@ -176,18 +176,10 @@ def _read(target: Path) -> bytes:
 
 def _replace(target: Path, before: bytes, after: bytes) -> bool:
     """Put the new content in the old one's place; False when that is no longer what it was."""
-    scratch = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
-    handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(after)
-            file.flush()
-            os.fsync(file.fileno())
+    with private_file.beside(target, after, durable=True) as scratch:
         if _read(target) != before:
             return False
         scratch.replace(target)
-    finally:
-        scratch.unlink(missing_ok=True)
     return True
 
 

@@ -137,12 +137,7 @@ def _from_cache(path: Path, key: str) -> dict[str, Any] | None:
 
 
 def _to_cache(path: Path, key: str, values: Mapping[str, Any]) -> None:
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    from broker import private_file  # most starts find the cache as it should be
+
     with contextlib.suppress(OSError):
-        try:
-            handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump({"key": key, "values": values}, file)
-            fresh.replace(path)
-        finally:
-            fresh.unlink(missing_ok=True)
+        private_file.write(path, json.dumps({"key": key, "values": values}))

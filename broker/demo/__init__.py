@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from broker import private_file
 from broker.model import Accel, Disk, DiskBus, Display, MachineId, MachineSpec, Network
 
 BANNER: Final = b"CONSOLE BROKER DEMO READY\r\n"
@@ -43,9 +44,7 @@ def write_image(path: Path) -> Path:
     """
     wanted = image_bytes()
     if not path.exists() or path.read_bytes() != wanted:
-        scratch = path.with_name(f"{path.name}.new")
-        scratch.write_bytes(wanted)
-        scratch.replace(path)
+        private_file.write(path, wanted)
     return path
 
 

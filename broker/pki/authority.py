@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from broker import private_file
 from broker.errors import StoreError
 from broker.pki import CA_CERT, CA_KEY, SERVER, SUBJECT, from_key, make_again, start_anew
 from broker.pki.subjects import subject_of
@@ -57,9 +58,9 @@ def ensure(pki_dir: Path, names: Sequence[str], now: datetime) -> None:
                 if ca is not None:
                     raise _no_key(pki_dir)
                 key = ec.generate_private_key(ec.SECP256R1())
-                _write(pki_dir / CA_KEY, _key_pem(key))
+                private_file.write(pki_dir / CA_KEY, _key_pem(key), durable=True)
             ca = _make_ca(key, now)
-            _write(pki_dir / CA_CERT, _pem(ca))
+            private_file.write(pki_dir / CA_CERT, _pem(ca), durable=True)
         elif key is not None and key.public_key() != ca.public_key():
             raise StoreError(
                 f"{pki_dir}: {CA_KEY} is not the key of {CA_CERT}", fix=start_anew(pki_dir)
@@ -72,10 +73,10 @@ def ensure(pki_dir: Path, names: Sequence[str], now: datetime) -> None:
             before = _names_of(leaf) if leaf is not None else []
             leaf_key = ec.generate_private_key(ec.SECP256R1())
             leaf = _make_leaf(leaf_key, key, ca, list(dict.fromkeys([*wanted, *before])), now)
-            _write(pki_dir / SERVER, _key_pem(leaf_key) + _pem(leaf))
+            private_file.write(pki_dir / SERVER, _key_pem(leaf_key) + _pem(leaf), durable=True)
         subject = subject_of(leaf.public_bytes(serialization.Encoding.DER)) + "\n"
         if not _holds(pki_dir / SUBJECT, subject.encode()):
-            _write(pki_dir / SUBJECT, subject.encode())
+            private_file.write(pki_dir / SUBJECT, subject.encode(), durable=True)
 
 
 # -- reading
@@ -235,17 +236,6 @@ def _lock(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """The whole file or none of it, mode 0600; the caller holds the lock."""
-    fresh = path.with_name(f"{path.name}.new")
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
 
 
 def _holds(path: Path, content: bytes) -> bool:

@@ -54,16 +54,13 @@ def write_status(path: Path, status: ProxyStatus) -> None:
     Raises:
         StoreError: The runtime directory cannot be written.
     """
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    from broker import private_file  # those who only read the file do without
+
+    facts = asdict(status)
+    del facts["ours"]  # that depends on who asks
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            facts = asdict(status)
-            del facts["ours"]  # that depends on who asks
-            json.dump(facts, file)
-        temporary.replace(path)
+        private_file.write(path, json.dumps(facts))
     except OSError as exc:
-        temporary.unlink(missing_ok=True)
         raise StoreError(
             f"{path} cannot be written ({exc.strerror})", fix="Free space, or mend its directory"
         ) from exc

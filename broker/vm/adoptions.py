@@ -9,15 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import re
-import secrets
 import uuid as uuids
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from broker import private_file
 from broker.errors import UsageError
 from broker.model import MachineId
 from broker.vm import process, scan
@@ -158,15 +157,8 @@ def _read(path: Path) -> Adoption | None:
 
 
 def _write(path: Path, adoption: Adoption) -> None:
-    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(asdict(adoption), file)
-            scratch.replace(path)
-        finally:
-            scratch.unlink(missing_ok=True)
+        private_file.write(path, json.dumps(asdict(adoption)))
     except OSError as exc:
         raise cannot_use(path, exc) from exc
 

@@ -10,13 +10,13 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 import shutil
 import uuid as uuids
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from broker import private_file
 from broker.errors import BrokerError, ConfigError, NotFound, UsageError
 from broker.model import MachineId, MachineSpec
 from broker.vm.paths import cannot_use, make_private
@@ -114,7 +114,7 @@ class Definitions:
         directory = self._root / spec.name
         make_private(self._root)
         make_private(directory)
-        _write_new(directory / FILE_NAME, schema.render(spec))
+        write_private(directory / FILE_NAME, schema.render(spec), replace=False)
 
     def replace(self, spec: MachineSpec) -> None:
         """Put a definition in the place of the one with its uuid, broken or not.
@@ -134,15 +134,7 @@ class Definitions:
                 f"{name} is not given another name by its definition",
                 fix=f"Say: broker vm rename {name} {spec.name}",
             )
-        path = self._root / name / FILE_NAME
-        scratch = path.with_name(f".{FILE_NAME}.{secrets.token_hex(4)}")
-        try:
-            write_private(scratch, schema.render(spec))
-            scratch.replace(path)
-        except OSError as exc:
-            raise cannot_use(path, exc) from exc
-        finally:
-            scratch.unlink(missing_ok=True)
+        write_private(self._root / name / FILE_NAME, schema.render(spec))
 
     def move(self, name: str, new: str) -> None:
         """Rename a VM's directory; its `RENAMED_FILE` takes the place of its definition.
@@ -272,41 +264,18 @@ def taken(name: str) -> UsageError:
     )
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a file of ours, mode 0600, whole, in place of what is there.
+def write_private(path: Path, text: str, *, replace: bool = True) -> None:
+    """Write a file of ours, mode 0600, whole or not at all, and on the disk when this returns.
+
+    Args:
+        replace: False refuses where there is one.
 
     Raises:
+        UsageError: There is one, and it is not to be replaced.
         StoreError: It cannot be written.
     """
     try:
-        path.unlink(missing_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as exc:
-        raise cannot_use(path, exc) from exc
-
-
-def _write_new(path: Path, text: str) -> None:
-    """Make a file, mode 0600, whole or not at all; refuse if it is there.
-
-    Raises:
-        UsageError: It is there.
-        StoreError: It cannot be written.
-    """
-    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(scratch, path)  # unlike a rename, refuses to replace
-        finally:
-            scratch.unlink()
+        private_file.write(path, text, replace=replace, durable=True)
     except FileExistsError as exc:
         raise taken(path.parent.name) from exc
     except OSError as exc:

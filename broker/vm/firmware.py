@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 from typing import Final
 
+from broker import private_file
 from broker.errors import VmStartFailed
 from broker.vm.argv import UefiFiles
 from broker.vm.paths import VmPaths, cannot_use, make_private
@@ -63,11 +62,7 @@ def write_variables(files: UefiFiles) -> None:
     if copy.exists():
         return
     make_private(copy.parent)
-    scratch = copy.with_name(f".{copy.name}.{os.getpid()}")
     try:
-        shutil.copyfile(template, scratch)
-        scratch.chmod(0o600)
-        scratch.replace(copy)
+        private_file.write(copy, template.read_bytes())
     except OSError as exc:
-        scratch.unlink(missing_ok=True)
         raise cannot_use(copy, exc) from exc

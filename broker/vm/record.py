@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from broker import private_file
 from broker.errors import StoreError
 from broker.vm import process, reaper
 from broker.vm.paths import cannot_use
@@ -74,10 +74,8 @@ def write(path: Path, run: Run) -> None:
     Raises:
         StoreError: The file cannot be written.
     """
-    scratch = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        scratch.write_text(json.dumps(asdict(run)), encoding="utf-8")
-        scratch.replace(path)
+        private_file.write(path, json.dumps(asdict(run)))
     except OSError as exc:
         raise cannot_use(path, exc) from exc
 

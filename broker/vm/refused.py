@@ -18,6 +18,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
+from broker import private_file
 from broker.vm import process
 from broker.vm.paths import VmPaths
 
@@ -70,10 +71,8 @@ class Refused:
 
     def _write(self, engines: Collection[str], proven: Collection[str]) -> None:
         known = {"host": self._host, "engines": sorted(engines), "proven": sorted(proven)}
-        scratch = self._path.with_name(f".{FILE_NAME}.{os.getpid()}")
         try:
-            scratch.write_text(json.dumps(known), encoding="utf-8")
-            scratch.replace(self._path)
+            private_file.write(self._path, json.dumps(known))
         except OSError as exc:
             log.debug("%s: not written: %s", self._path, exc)
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from pathlib import Path
 from typing import Final
 
+from broker import private_file
 from broker.errors import VmStartFailed
 from broker.model import CloudInit, MachineSpec
 from broker.vm.paths import VmPaths, cannot_use
@@ -32,14 +32,9 @@ def write_seed(spec: MachineSpec, paths: VmPaths) -> None:
     """
     assert spec.cloud_init is not None
     image = seed_image(contents(spec, spec.cloud_init))
-    scratch = paths.seed.with_name(f".{paths.seed.name}.{os.getpid()}")
     try:
-        handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(image)
-        scratch.replace(paths.seed)
+        private_file.write(paths.seed, image)
     except OSError as exc:
-        scratch.unlink(missing_ok=True)
         raise cannot_use(paths.seed, exc) from exc
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.cli import output
+from broker import private_file
 from broker.cli.output import CannotWrite, Output, cell_width, fit, write_private
 from broker.errors import UsageError
 
@@ -130,13 +130,13 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "a.vv"
-    publish = output._publish
+    publish = private_file.publish
 
     def late(temporary: Path, path: Path) -> None:
         path.write_text("somebody else's")
         publish(temporary, path)
 
-    monkeypatch.setattr(output, "_publish", late)
+    monkeypatch.setattr(private_file, "publish", late)
     with pytest.raises(UsageError, match="somebody else"):
         write_private(file, "mine", may_replace=yes)
     assert file.read_text() == "somebody else's"

@@ -103,8 +103,12 @@ async def test_a_broker_killed_in_between_has_renamed_it(
     monkeypatch: pytest.MonkeyPatch,
     broker_home: Path,
 ) -> None:
-    def killed(self: Path, _target: Path) -> None:
-        raise KeyboardInterrupt
+    move = Path.replace
+
+    def killed(self: Path, target: Path) -> Path:
+        if self.name == RENAMED_FILE:
+            raise KeyboardInterrupt
+        return move(self, target)
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", killed)
