@@ -17,10 +17,17 @@ def editor() -> list[str]:
     """Its words, to which a file's path is added.
 
     Raises:
-        UsageError: There is none.
+        UsageError: There is none, or a variable that names it cannot be read.
     """
     for variable in ("VISUAL", "EDITOR"):
-        if words := shlex.split(os.environ.get(variable, "")):
+        try:
+            words = shlex.split(os.environ.get(variable, ""))
+        except ValueError as exc:
+            raise UsageError(
+                f"{variable} cannot be read: {exc}",
+                fix=f"Close the quote in it: export {variable}=vi",
+            ) from exc
+        if words:
             return words
     for name in EDITORS:
         if found := shutil.which(name):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, cast
 
 from textual.app import App
 
-from broker.model import MachineKey
+from broker import human
+from broker.model import Machine, MachineKey
 from broker.service.port import ConsoleInfo
 from tui import keys
 from tui.catalog import Catalog
+from tui.life import have_running
+from tui.screens.page import Page
 from tui.undo import Undo
 
 if TYPE_CHECKING:
@@ -28,6 +32,8 @@ class Acting(App[None]):
     catalog: Catalog
     readonly: bool
     _undo: Undo
+    lent = False
+    """Another program has the terminal."""
 
     @cached_property
     def _verbs(self) -> Verbs:
@@ -58,6 +64,39 @@ class Acting(App[None]):
         """The form for a new VM of this host."""
         if self.may_change():
             self._verbs.new_vm()
+
+    @contextlib.contextmanager
+    def suspend(self) -> Iterator[None]:
+        """Lend the terminal to another program: what Ctrl-C ends meanwhile is that one alone."""
+        self.lent = True
+        try:
+            with super().suspend():
+                yield
+        finally:
+            self.lent = False
+
+    def start_demo(self) -> None:
+        """Have the demo guest running, and go to it, unless the person went elsewhere meanwhile."""
+        host = cast("Host", self)
+        spec = host.demo
+        if spec is None:
+            self.notify("The demo guest did not come with this installation", severity="warning")
+            return
+        begun_at = self._pointed_at()
+
+        def runs(machine: Machine) -> None:
+            stayed = begun_at in (None, self._pointed_at()) and isinstance(self.screen, Page)
+            if stayed and self.current_mode == "consoles":
+                host.show_console(machine.key)
+            else:
+                self.notify("runs", title=human.one_line(machine.name), markup=False)
+
+        host.ask(f"Starting {spec.name}", lambda service: have_running(service, spec), runs)
+
+    def _pointed_at(self) -> MachineKey | None:
+        """The console under the cursor, on the consoles' page."""
+        selected = getattr(self.screen, "selected", None)
+        return selected.machine.key if isinstance(selected, ConsoleInfo) else None
 
     def _as_they_are(self, held: Sequence[MachineKey]) -> list[ConsoleInfo]:
         numbers = (self.catalog.number(key) for key in held)

@@ -42,10 +42,11 @@ from tui.glyphs import ASCII, UNICODE, Glyphs
 from tui.host import Captor
 from tui.jobs import Jobs
 from tui.jumping import Place, places_of
-from tui.life import Leave, Life, OpenService, have_running
+from tui.life import Leave, Life, OpenService
 from tui.plain import Plain
 from tui.pressed import serving
 from tui.screens.consoles import ConsolesScreen
+from tui.screens.listing import Listing
 from tui.snapshot import Snapshot
 from tui.stylesheet import RememberingStylesheet
 from tui.undo import UNDO_SECONDS, Undo
@@ -185,7 +186,7 @@ class BrokerApp(Acting):
         if self._obey_signals:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                loop.add_signal_handler(number, self.quit_from_outside)
+                loop.add_signal_handler(number, self._signalled, number)
         if self._start_demo and self.demo is not None:
             self.start_demo()
 
@@ -194,22 +195,11 @@ class BrokerApp(Acting):
         """The demo guest, also offered as an image in the new VM form."""
         return self._make_demo()
 
-    def start_demo(self) -> None:
-        """Have the demo guest running, and go to it."""
-        spec = self.demo
-        if spec is None:
-            self.notify("The demo guest did not come with this installation", severity="warning")
-            return
-        self.ask(
-            f"Starting {spec.name}",
-            lambda service: have_running(service, spec),
-            lambda machine: self.show_console(machine.key),
-        )
-
     @work(group="service", exit_on_error=False, name="service")
     async def _live(self) -> None:
         await self._life.run(self._preload)
         if self._life.leaving.done():
+            self._add_farewell("cut short: ", self._jobs.changing)
             self.exit()
 
     @work(group="imports", exit_on_error=False, name="imports")
@@ -321,7 +311,8 @@ class BrokerApp(Acting):
 
         screen = self.screen
         name = getattr(screen, "KEYS", self.current_mode.capitalize())
-        self.push_screen(HelpScreen(name, self.glyphs))
+        fields = tuple(screen.known()) if isinstance(screen, Listing) else ()
+        self.push_screen(HelpScreen(name, self.glyphs, fields))
 
     def action_help_quit(self) -> None:
         """What ctrl+c says: it is too easily hit to end sessions with."""
@@ -353,15 +344,20 @@ class BrokerApp(Acting):
         if leave is Leave.KEEP and self.snapshot.sessions:
             kept = counted(len(self.snapshot.sessions), "session")
             self.farewell = f"{kept} kept; the proxy goes when the last one ends"
-        if dropped := self._undo.drop_all():
-            self.farewell = "\n".join(
-                [*filter(None, [self.farewell]), "not done: " + ", ".join(dropped)]
-            )
+        self._add_farewell("not done: ", self._undo.drop_all())
         self._life.leaving.set_result(leave)
         if self._life.is_open:
             self.busy = (*self.busy, "Leaving")
         else:
             self.exit()
+
+    def _add_farewell(self, lead: str, labels: Sequence[str]) -> None:
+        if labels:
+            self.farewell = f"{self.farewell}\n{lead}{', '.join(labels)}".lstrip("\n")
+
+    def _signalled(self, number: signal.Signals) -> None:
+        if not (self.lent and number == signal.SIGINT):
+            self.quit_from_outside()
 
     def quit_from_outside(self) -> None:
         """A signal asks us to go: sessions are kept, nobody is asked."""

@@ -13,6 +13,7 @@ was found and sorted before, and put in where it belongs now.
 
 from __future__ import annotations
 
+import re
 from array import array
 from bisect import insort
 from collections.abc import Callable, Iterable, Sequence, Set
@@ -27,6 +28,7 @@ from tui.unify import Changed, differing, looks_the_same
 
 _NAME: Final = "\x01"
 _TAGS: Final = {"name": _NAME, "state": "\x02", "source": "\x03", "host": "\x04", "via": "\x05"}
+_FIELD: Final = re.compile(r"[\x01-\x05][^\x01-\x05]*")
 _OF_A_UUID: Final = frozenset("0123456789abcdef-")
 _UUID_LENGTH: Final = 36
 _FEW: Final = 1 / 100
@@ -204,6 +206,17 @@ class Catalog:
             found = [n for n in found if n not in out]
         self._answer = (query, found)
         return found, query
+
+    def values(self, field: str) -> set[str]:
+        """What rows have, or had, in that field, in lower case; of names nothing."""
+        tag = _TAGS[field]
+        return {
+            line
+            for text in self._shared
+            for part in _FIELD.findall(text)
+            if part[0] == tag
+            for line in part[1:].split("\n")
+        }
 
     def _found_before(self) -> tuple[tuple[str, ...], list[int]] | None:
         """What was found the last time, as it would be found now; None when that is no help."""

@@ -17,6 +17,8 @@ from broker.service.port import Service
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+_LOOKS: Final = ("Reading ", "Looking ", "Asking ", "Checking ")
+"""How labels of work begin that changes nothing."""
 TROUBLE_SECONDS: Final = 12.0
 """How long a toast with an error stays: long enough to read two sentences twice."""
 
@@ -60,6 +62,11 @@ class Jobs:
         self._app.run_worker(
             self._guarded(label, work, done, failed), name=label, group="job", exit_on_error=False
         )
+
+    @property
+    def changing(self) -> list[str]:
+        """Labels of what is under way and more than a look at something."""
+        return [label for label in self.running if not label.startswith(_LOOKS)]
 
     async def _guarded(
         self,

@@ -52,13 +52,19 @@ def keep_theme(
     keep(app, host, THEME, name, kept)
 
 
+def _look_again(app: App[Any]) -> None:
+    """Have the settings, where they are shown, follow what was kept."""
+    if (look := getattr(app.screen, "look", None)) is not None:
+        look()
+
+
 class Themes(Provider):
     """The palette's list of themes."""
 
     def _offers(self) -> list[tuple[str, Callable[[], None]]]:
         names = [name.removeprefix(LEAD) for name in self.app.available_themes]
-        host = cast("Host", self.app)
-        return [(name, partial(keep_theme, self.app, host, name)) for name in names]
+        host, kept = cast("Host", self.app), partial(_look_again, self.app)
+        return [(name, partial(keep_theme, self.app, host, name, kept)) for name in names]
 
     async def discover(self) -> Hits:
         """All of them."""

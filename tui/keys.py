@@ -111,7 +111,7 @@ FIND: Final = Act(
     priority=True,
 )
 BACK: Final = Act(
-    "app.back", "back", "escape", "Back", "One step back: filter, then detail", show=False
+    "app.back", "back", "escape", "Back", "One step back: marks, filter, detail, page", show=False
 )
 SORT: Final = Act("list.sort", "sort", "S", "Sort", "Choose what the list is sorted by", show=False)
 REFRESH: Final = Act(
@@ -132,7 +132,12 @@ ADOPT: Final = Act(
 )
 
 OPEN: Final = Act(
-    "console.open", "verb('open')", "enter,o", "Open", "Open its screen in a viewer", needs=True
+    "console.open",
+    "verb('open')",
+    "enter,o",
+    "Open",
+    "Open its screen in a viewer, or else here",
+    needs=True,
 )
 EXPORT: Final = Act(
     "console.export-vv",
@@ -366,7 +371,7 @@ LOG_SERIAL: Final = Act(
 )
 LOG_AGAIN: Final = Act("log.again", "again", "r", "Again", "Read or look once more")
 COPY: Final = Act("text.copy", "copy", "y", "Copy", "Copy the text to the clipboard")
-CLOSE: Final = Act("app.close", "close", "escape", "Close", "Close this")
+CLOSE: Final = Act("app.close", "close", "escape,q", "Close", "Close this")
 
 CONSOLES: Final = (
     OPEN, LIVE, SERIAL, EXPORT, START, POWER, LOG, NEW, FIND, DETAIL, DOCTOR_LOOK, DEMO, ADOPT,

@@ -58,17 +58,25 @@ class Verbs:
     def _open(self, info: ConsoleInfo) -> None:
         name = human.one_line(info.machine.name)
 
-        def opened(viewer: Opened) -> None:
-            self._say(f"{name} is open", f"{viewer.command[0]} runs as process {viewer.pid}")
+        asked_from = self._app.screen
 
-        async def open_(service: Service) -> Opened:
+        def opened(viewer: Opened | ViewerMissing) -> None:
+            if not isinstance(viewer, ViewerMissing):
+                self._say(f"{name} is open", f"{viewer.command[0]} runs as process {viewer.pid}")
+            elif self._app.screen is asked_from:  # a person who went on is not called back
+                self._say("Shown here", viewer.what)
+                self._live(info)
+            else:
+                here = f"{keys.LIVE.keys[0]} shows it here"
+                self._say(viewer.what, f"{here}. {viewer.fix}")
+
+        async def open_(service: Service) -> Opened | ViewerMissing:
             try:
                 return await service.open_viewer(info.machine.key, self._request())
             except ViewerMissing as problem:
                 if why_not("live", info):
                     raise
-                here = f"{keys.LIVE.keys[0]} shows it here"
-                raise ViewerMissing(problem.what, fix=f"{here}. {problem.fix}") from problem
+                return problem
 
         self._host.ask(f"Opening {name}", open_, opened)
 

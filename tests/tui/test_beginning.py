@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 from broker.model import MachineSpec
 from tests.fakes.service import FOUND, FakeService
-from tests.tui.conftest import Drive, settle, text_of
+from tests.tui.conftest import Drive, settle, text_of, until
 
 
 async def test_an_empty_set_up_has_the_demo_guest_in_one_key(
@@ -19,6 +20,19 @@ async def test_an_empty_set_up_has_the_demo_guest_in_one_key(
         await settle(pilot)
         assert "demo" in text_of(pilot)
     assert [verb for verb, *_ in service.asked][1:] == ["define", "start"]
+
+
+async def test_who_went_elsewhere_while_the_demo_guest_starts_is_not_called_back(
+    drive: Drive, demo: MachineSpec
+) -> None:
+    service = FakeService(status=[])
+    gate = service.slow["define"] = asyncio.Event()
+    async with drive(service, demo=demo) as pilot:
+        await pilot.press("D", "4")
+        await until(pilot, "Nothing has happened yet")
+        gate.set()
+        await until(pilot, "runs")
+        assert "Nothing has happened yet" in text_of(pilot)
 
 
 async def test_a_qemu_that_runs_already_is_found_and_taken_in(drive: Drive) -> None:

@@ -137,7 +137,7 @@ async def test_a_missing_viewer_is_a_toast_with_what_and_fix(
         "There is no viewer on this host", fix="Press e, and open the file elsewhere"
     )
     async with drive(service) as pilot:
-        await pilot.press("j", "j", "enter")
+        await pilot.press("enter")
         await settle(pilot)
         assert "There is no viewer on this host" in text_of(pilot)
         assert "Press e, and open the file elsewhere" in text_of(pilot)
@@ -148,7 +148,7 @@ async def test_brackets_in_an_error_are_shown_as_they_are(
 ) -> None:
     service.failing["open_viewer"] = ViewerMissing("No [red]viewer[/]", fix="See [b]docs[/b]")
     async with drive(service) as pilot:
-        await pilot.press("j", "j", "enter")
+        await pilot.press("enter")
         await settle(pilot)
         assert "No [red]viewer[/]" in text_of(pilot)
         assert "See [b]docs[/b]" in text_of(pilot)
@@ -389,7 +389,7 @@ async def test_a_long_port_costs_no_page_its_tab(drive: Drive, service: FakeServ
         await until(pilot, "6 Machines", "● proxy", gone=(":36525",))
 
 
-async def test_who_has_no_display_is_told_of_the_live_view(
+async def test_who_has_no_display_is_shown_the_screen_here(
     drive: Drive, service: FakeService
 ) -> None:
     service.failing["open_viewer"] = ViewerMissing("There is no display here", fix="Elsewhere: ssh")
@@ -397,7 +397,23 @@ async def test_who_has_no_display_is_told_of_the_live_view(
         assert isinstance(pilot.app.screen, ConsolesScreen)
         pilot.app.screen.select(service.named("demo").machine.key)
         await pilot.press("enter")
+        await until(pilot, "There is no display here", "keyboard: guest")
+    assert ("view", service.named("demo").machine.key, Way.USE) in service.asked
+
+
+async def test_who_went_on_meanwhile_is_told_of_the_live_view(
+    drive: Drive, service: FakeService
+) -> None:
+    service.failing["open_viewer"] = ViewerMissing("There is no display here", fix="Elsewhere: ssh")
+    gate = service.slow["open_viewer"] = asyncio.Event()
+    async with drive(service, size=(120, 30)) as pilot:
+        assert isinstance(pilot.app.screen, ConsolesScreen)
+        pilot.app.screen.select(service.named("demo").machine.key)
+        await pilot.press("enter", "3")
+        await until(pilot, "LAST READ")
+        gate.set()
         await until(pilot, "There is no display here", "l shows it here. Elsewhere: ssh")
+        assert "LAST READ" in text_of(pilot)
 
 
 async def test_a_list_that_was_there_before_the_service_gets_its_picture_too(

@@ -105,6 +105,22 @@ async def test_a_second_q_does_not_wait_for_a_slow_farewell(
         assert not pilot.app.is_running
 
 
+async def test_what_leaving_cuts_short_is_said_and_mere_looks_are_not(
+    drive: Drive, service: FakeService
+) -> None:
+    service.slow["start"] = service.slow["machine_log"] = asyncio.Event()
+    async with drive(service) as pilot:
+        await pilot.press("j", "u", "L")
+        await until(pilot, "QEMU's output")
+        await pilot.press("escape")
+        await until(pilot, "1 Consoles")
+        await pilot.press("q")
+        await settle(pilot)
+        assert not pilot.app.is_running
+        assert isinstance(pilot.app, BrokerApp)
+        assert pilot.app.farewell == "cut short: Starting db-01"
+
+
 async def test_a_service_that_does_not_open_is_said_and_the_first_list_stays(
     drive: Drive, service: FakeService
 ) -> None:

@@ -19,7 +19,7 @@ from tui import rows
 from tui.allowed import why_not
 from tui.catalog import FIELDS, Catalog
 from tui.glyphs import ASCII, UNICODE, for_locale
-from tui.query import Query, parse
+from tui.query import Query, doubt, parse
 from tui.screens.machine_log import clean
 from tui.widgets.fit import fit, pad, split_hits
 
@@ -47,6 +47,10 @@ def names(catalog: Catalog, text: str) -> list[str]:
         ("- state: -state:", Query()),
         ("10.0.0.1:5900", Query(words=("10.0.0.1:5900",))),
         ("owner:ana", Query(words=("owner:ana",))),
+        ('"Web 01" x', Query(words=("web 01", "x"))),
+        ('host:"rack 4" -"old one', Query(fields=(("host", "rack 4"),), without=("old one",))),
+        ('" -" 5"x', Query(words=(" -", '5"x'))),
+        ('""', Query()),
     ],
 )
 def test_a_filter_reads_words_fields_and_their_opposites(typed: str, query: Query) -> None:
@@ -58,6 +62,28 @@ def test_nothing_typed_can_break_the_filter(typed: str) -> None:
     catalog = catalog_of(few())
     found, _ = catalog.find(typed)
     assert set(found) <= set(catalog.order)
+    assert "\x1b" not in doubt(typed, {"state": lambda: {"running"}})
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("state:runing", "No state begins with runing.  Did you mean running?"),
+        ("web source:lap", "No source begins with lap.  Did you mean lab?"),
+        ("stat:run", "There is no field stat:  Did you mean state:?\nFields are  source:  state:"),
+        ("state:run -owner:ana -state:no", ""),
+        ("10.0.0.1:5900 state:", ""),
+    ],
+)
+def test_a_slip_in_a_filter_is_named_with_what_may_be_meant(typed: str, says: str) -> None:
+    known = {"state": lambda: {"running", "off"}, "source": lambda: {"lab", "here"}}
+    assert doubt(typed, known) == says
+
+
+def test_the_catalog_knows_what_its_rows_have_in_a_field() -> None:
+    catalog = catalog_of(few())
+    assert catalog.values("source") == {"debug", "here", "lab"}
+    assert {"off", "stopped", "crashed", "stale"} <= catalog.values("state")
 
 
 def test_the_catalog_keeps_the_services_order() -> None:

@@ -105,6 +105,28 @@ async def test_a_theme_of_the_palette_is_kept_as_one_of_the_settings(
     assert said(files, "broker.yaml").endswith("# not 5920\ntui:\n  theme: contrast\n")
 
 
+async def test_a_theme_of_the_palette_is_seen_in_the_settings_below(
+    drive: Drive, service: FakeService, files: Path
+) -> None:
+    async with drive(service, size=(160, 36)) as pilot:
+        await pilot.press("comma")
+        await until(pilot, "wanted")
+        await pilot.press("colon", *"theme")
+        await only_offer(pilot, "Choose colours")
+        await pilot.press("enter")
+        await until(pilot, "ansi-light")
+        await pilot.press(*"contrast")
+        await only_offer(pilot, "contrast")
+        await pilot.press("enter")
+        row = ""
+        for _ in range(600):
+            row = next((r for r in text_of(pilot).splitlines() if " contrast " in r), "")
+            if "in use" in row and "broker.yaml" in row:
+                break
+            await pilot.pause(0.05)
+        assert "broker.yaml" in row
+
+
 async def test_columns_are_hidden_and_moved(
     drive: Drive, service: FakeService, files: Path
 ) -> None:

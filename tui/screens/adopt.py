@@ -21,7 +21,9 @@ class AdoptScreen(ModalScreen[int]):
     """Dismissed with the process id of the one to adopt, or None."""
 
     CSS_PATH = "../styles/dialogs.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "Close", id="adopt.close")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "close", "Close", id="adopt.close")
+    ]
 
     def __init__(self, found: Sequence[FoundQemu]) -> None:
         super().__init__()

@@ -43,7 +43,7 @@ class ConfirmScreen(ModalScreen[bool]):
     CSS_PATH = "../styles/dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "Yes", id="confirm.yes"),
-        Binding("escape,n", "answer(False)", "No", id="confirm.no"),
+        Binding("escape,n,q", "answer(False)", "No", id="confirm.no"),
         Binding("left,right,h,l", "app.focus_next", show=False, id="confirm.other"),
     ]
 
@@ -56,7 +56,8 @@ class ConfirmScreen(ModalScreen[bool]):
         question = self._question
         with Vertical(classes="dialog"):
             yield Static(question.title, classes="title", markup=False)
-            yield Static("\n".join(question.names), classes="names", markup=False)
+            if question.names:
+                yield Static("\n".join(question.names), classes="names", markup=False)
             yield Static(question.consequence, classes="consequence", markup=False)
             if question.type_first:
                 yield Field(placeholder=f"type {question.type_first}, then Enter", id="typed")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from textual import events, on
@@ -12,7 +13,7 @@ from textual.binding import BindingType
 from textual.containers import Container
 from textual.timer import Timer
 
-from broker.model import FoundQemu, MachineKey
+from broker.model import FoundQemu, MachineKey, State
 from broker.service.port import ConsoleInfo
 from tui import keys
 from tui.allowed import why_not
@@ -21,7 +22,7 @@ from tui.host import Host
 from tui.live.cells import Palette, depth_of
 from tui.live.preview import Preview, can_glance
 from tui.query import Query
-from tui.rows import Column, console_columns
+from tui.rows import Column, console_columns, state_word
 from tui.screens.listing import Listing
 from tui.snapshot import Snapshot
 from tui.trends import Trends
@@ -148,8 +149,20 @@ class ConsolesScreen(Listing):
         if self.host.snapshot.partial:
             return f"Nothing so far; reading the rest of the list{self.host.glyphs.dots}"
         if self.host.catalog:
-            return "Nothing matches this filter.\n\nEsc clears it."
+            return self.nothing_matches(text)
         return EMPTY
+
+    def known(self) -> Mapping[str, Callable[[], Collection[str]]]:
+        """Fields, and what consoles have in them, or could be in; names are too many to judge."""
+        catalog = self.host.catalog
+        states = {state_word(state) for state in State} | {"stale"}
+        return {
+            "state": lambda: states | catalog.values("state"),
+            "source": partial(catalog.values, "source"),
+            "host": partial(catalog.values, "host"),
+            "name": set,
+            "via": partial(catalog.values, "via"),
+        }
 
     def changed(self) -> None:
         """The detail follows when the cursor has rested."""

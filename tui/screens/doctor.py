@@ -7,7 +7,6 @@ from typing import ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Static
 
@@ -19,6 +18,7 @@ from tui import keys
 from tui.copying import copy
 from tui.host import Host
 from tui.widgets.hint_bar import HintBar
+from tui.widgets.reading import Reading
 
 
 class DoctorScreen(Screen[None]):
@@ -38,13 +38,13 @@ class DoctorScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         """A title, the steps, the keys."""
         yield Static(f" Doctor: {self._machine}", id="title", markup=False)
-        with VerticalScroll():
+        with Reading():
             yield Static("", id="text", markup=False)
         yield HintBar(lambda _: False)
 
     def on_mount(self) -> None:
         """Look."""
-        self.query_one(VerticalScroll).focus()
+        self.query_one(Reading).focus()
         self.action_again()
 
     def action_again(self) -> None:

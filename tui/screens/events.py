@@ -7,13 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from rich.text import Text
+from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.containers import VerticalScroll
+from textual.widgets import Static
 
+from broker import human
 from broker.events import Event
 from broker.human import counted
 from broker.service.port import Service
 from tui import audit, keys
-from tui.rows import Column, event_columns
+from tui.rows import Column, event_columns, moment
 from tui.screens.ask_line import AskLineScreen
 from tui.screens.list_page import ListPage
 from tui.snapshot import Snapshot
@@ -28,6 +33,17 @@ class EventsScreen(ListPage[int, Event]):
     EXAMPLE = "type to narrow: words  -word  (session.refused, a console, an address)"
     FOLLOW = True
     EMPTY = "Nothing has happened yet."
+
+    def compose_page(self) -> ComposeResult:
+        """The list, and the selected event whole under it."""
+        yield from super().compose_page()
+        with VerticalScroll(id="advice", can_focus=False):
+            yield Static("", markup=False)
+
+    def changed(self) -> None:
+        """Say the selected event whole: the list has no room for that."""
+        event = self.selected
+        self.query_one("#advice Static", Static).update(whole(event) if event is not None else "")
 
     def columns(self) -> Sequence[Column[Event]]:
         """When, what, where."""
@@ -69,6 +85,23 @@ class EventsScreen(ListPage[int, Event]):
     def dimmed(self, act: keys.Act) -> bool:
         """Enter needs an event that is about a machine."""
         return act is keys.EVENT_CONSOLE and self.machine() is None
+
+
+def whole(event: Event) -> Text:
+    """All that is known of an event."""
+    text = Text(f"{human.one_line(event.text)}\n{moment(event.at)}  ")
+    text.append(event.kind.value, "bold")
+    where = (
+        (event.key and f"{event.source}/{event.console}", ""),
+        (event.client, "from "),
+        (event.label, "for "),
+        (event.channel, "channel "),
+        (event.reason, ""),
+    )
+    for value, lead in where:
+        if value:
+            text.append(f"  {lead}{human.one_line(value)}", "dim")
+    return text
 
 
 def _wrong(path: str) -> str:

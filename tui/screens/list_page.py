@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar
 
 from textual import on
@@ -66,16 +67,30 @@ class ListPage(Listing, Generic[K, R]):
         self._by = (column, down)
 
     def find(self, text: str) -> tuple[Sequence[K], Query]:
-        """The rows that match, by what their cells say."""
-        query = parse(text, frozenset())
+        """The rows that match, by what their cells say; a column's title is a field."""
         columns = self.columns()
+        fields = _fields(columns)
+        query = parse(text, frozenset(fields))
+        asked = {name for name, _ in (*query.fields, *query.fields_without)}
         found = [
             key
             for key, row in self.rows.items()
-            if query.is_empty or query.matches(_hay(columns, row), {})
+            if query.is_empty
+            or query.matches(
+                _hay(columns, row), {name: _plain(fields[name], row) for name in asked}
+            )
         ]
         column, down = self._by
         return sorted_keys(found, self.rows.__getitem__, column, down=down), query
+
+    def known(self) -> Mapping[str, Callable[[], Collection[str]]]:
+        """Fields are the columns' titles."""
+        return {
+            name: partial(self._values, column) for name, column in _fields(self.columns()).items()
+        }
+
+    def _values(self, column: Column[R]) -> Collection[str]:
+        return {_plain(column, row) for row in self.rows.values()}
 
     def total(self) -> int:
         """All rows."""
@@ -85,7 +100,7 @@ class ListPage(Listing, Generic[K, R]):
         """Whether there is nothing, nothing that matches, or nothing yet."""
         if not self.host.snapshot.connected:
             return f"Starting up{self.host.glyphs.dots}"
-        return self.EMPTY if not self.rows else "Nothing matches this filter.\n\nEsc clears it."
+        return self.nothing_matches(text) if self.rows else self.EMPTY
 
     def action_back(self) -> None:
         """Take the marks off, clear the filter, or go to the consoles."""
@@ -104,6 +119,18 @@ class ListPage(Listing, Generic[K, R]):
     @on(VirtualTable.Chosen)
     def _chosen(self) -> None:
         self.action_console()
+
+
+def _fields(columns: Sequence[Column[Any]]) -> dict[str, Column[Any]]:
+    """Columns that can be asked for: those whose title is one word."""
+    return {name: column for column in columns if (name := column.title.lower()).isalpha()}
+
+
+def _plain(column: Column[Any], row: Any) -> str:
+    """What a cell says, in lower case, without the mark before it."""
+    text = column.cell(row).text.lower()
+    mark, _, words = text.partition(" ")
+    return words if words and len(mark) == 1 and not mark.isalnum() else text
 
 
 def _hay(columns: Sequence[Column[Any]], row: Any) -> str:

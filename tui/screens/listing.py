@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 from textual import on
@@ -10,7 +10,7 @@ from textual._time import get_time
 from textual.timer import Timer
 from textual.widgets import Input
 
-from tui.query import Query
+from tui.query import Query, doubt
 from tui.rows import Column
 from tui.screens.row_menu import RowMenu
 from tui.widgets.filter_bar import FilterBar
@@ -55,6 +55,15 @@ class Listing(RowMenu):
     def when_empty(self, text: str) -> str:
         """What to say when there are no rows."""
         raise NotImplementedError
+
+    def known(self) -> Mapping[str, Callable[[], Collection[str]]]:
+        """The filter's fields, each with what gives the values that rows have in it."""
+        return {}
+
+    def nothing_matches(self, text: str) -> str:
+        """What to say of a filter that finds nothing: what looks like a slip, and the way back."""
+        slip = doubt(text, self.known())
+        return "\n\n".join(filter(None, ["Nothing matches this filter.", slip, "Esc clears it."]))
 
     def changed(self) -> None:
         """Another row is under the cursor, or it looks different."""

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Static
 
@@ -17,6 +16,7 @@ from tui import keys
 from tui.copying import copy
 from tui.host import Host
 from tui.widgets.hint_bar import HintBar
+from tui.widgets.reading import Reading
 
 _KEPT_LINES = 2000
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
@@ -42,13 +42,13 @@ class MachineLogScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         """A title, the text, the keys."""
         yield Static("", id="title", markup=False)
-        with VerticalScroll():
+        with Reading():
             yield Static("", id="text", markup=False)
         yield HintBar(lambda _: False)
 
     def on_mount(self) -> None:
         """Read it."""
-        self.query_one(VerticalScroll).focus()
+        self.query_one(Reading).focus()
         self.action_again()
 
     def action_again(self) -> None:
@@ -69,7 +69,7 @@ class MachineLogScreen(Screen[None]):
         self._text = clean(text)
         empty = "The guest has sent nothing." if serial else "QEMU has said nothing."
         self.query_one("#text", Static).update(self._text or empty)
-        self.query_one(VerticalScroll).scroll_end(animate=False)
+        self.query_one(Reading).scroll_end(animate=False)
 
     def action_other(self) -> None:
         """The other of the two."""

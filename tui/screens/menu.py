@@ -33,7 +33,7 @@ class MenuScreen(ModalScreen[Act]):
     """Dismissed with what to do, or None. Letters are the usual keys where they are free."""
 
     CSS_PATH = "../styles/dialogs.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "Close", id="menu.close")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "close", "Close", id="menu.close")]
 
     def __init__(self, title: str, items: Sequence[Item]) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ def letters_for(acts: Sequence[Act]) -> list[str]:
     taken: list[str] = []
     for act in acts:
         own = [key for key in act.key_now.split(",") if len(key) == 1]
-        spare = "abcdefghilmnopqrstuvwxyzABCDEFGHILMNOPQRSTUVWXYZ"
+        spare = "abcdefghilmnoprstuvwxyzABCDEFGHILMNOPQRSTUVWXYZ"
         taken.append(next(each for each in (*own, *act.label, *spare) if _free(each, taken)))
     return taken
 

@@ -21,7 +21,7 @@ class PickScreen(ModalScreen[str]):
 
     CSS_PATH = "../styles/dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Close", id="pick.close"),
+        Binding("escape,q", "close", "Close", id="pick.close"),
         Binding("j", "move(1)", show=False, id="pick.down"),
         Binding("k", "move(-1)", show=False, id="pick.up"),
     ]

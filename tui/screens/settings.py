@@ -34,6 +34,7 @@ class SettingsScreen(ListPage[tuple[str, str], Choice]):
     EMPTY = ""
 
     _wanted: Preferences | None = None
+    _once_more = False
 
     def compose_page(self) -> ComposeResult:
         """The list, and what the selected one means."""
@@ -61,14 +62,17 @@ class SettingsScreen(ListPage[tuple[str, str], Choice]):
         return [column.title for column in console_columns(self.host.now, self.host.glyphs)]
 
     @on(events.ScreenResume)
-    def _look(self) -> None:
+    def look(self) -> None:
         """Somebody may have edited the files."""
-        if READING not in self.host.busy:
+        self._once_more = READING in self.host.busy
+        if not self._once_more:
             self.host.ask(READING, lambda service: service.preferences(), self._read)
 
     def _read(self, wanted: Preferences) -> None:
         self._wanted = wanted
         self._redraw()
+        if self._once_more:  # something was kept after that reading began
+            self.call_later(self.look)
 
     def _redraw(self) -> None:
         if self.is_attached:
@@ -94,9 +98,9 @@ class SettingsScreen(ListPage[tuple[str, str], Choice]):
         self.settle()
         match self.selected:
             case Choice(kind="theme", name=name):
-                keep_theme(self.app, self.host, name, self._look)
+                keep_theme(self.app, self.host, name, self.look)
             case Choice(kind="glyphs", name=name):
-                keep(self.app, self.host, GLYPHS, name, self._look)
+                keep(self.app, self.host, GLYPHS, name, self.look)
             case Choice(kind="column", name=title):
                 self._show_columns(preferences.toggled(title, self._titles, self.host.columns))
             case Choice(kind="key", name=id_):
@@ -120,9 +124,9 @@ class SettingsScreen(ListPage[tuple[str, str], Choice]):
         self.settle()
         match self.selected:
             case Choice(kind="theme"):
-                keep_theme(self.app, self.host, None, self._look)
+                keep_theme(self.app, self.host, None, self.look)
             case Choice(kind="glyphs"):
-                keep(self.app, self.host, GLYPHS, None, self._look)
+                keep(self.app, self.host, GLYPHS, None, self.look)
             case Choice(kind="column"):
                 self._show_columns(None)
             case Choice(kind="key", name=id_):
@@ -133,7 +137,7 @@ class SettingsScreen(ListPage[tuple[str, str], Choice]):
             self.notify("One column must stay", severity="warning")
             return
         self.host.columns = columns
-        keep(self.app, self.host, "columns", columns, self._look)
+        keep(self.app, self.host, "columns", columns, self.look)
         self._redraw()
 
     # -- keys --------------------------------------------------------------------------------
@@ -166,6 +170,6 @@ class SettingsScreen(ListPage[tuple[str, str], Choice]):
         def kept(_: None) -> None:
             keymap.use(id_, wanted)
             self.app.set_keymap(keymap.bound())
-            self._look()
+            self.look()
 
         self.host.ask(f"Keeping {id_}", lambda service: service.prefer_keys(id_, wanted), kept)

@@ -22,7 +22,7 @@ class SortScreen(ModalScreen[tuple[str, bool]]):
     """Dismissed with a column's title and whether downwards; an empty title is no order."""
 
     CSS_PATH = "../styles/dialogs.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "Close", id="sort.close")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "close", "Close", id="sort.close")]
 
     def __init__(
         self, titles: Sequence[str], sorted_by: tuple[str, bool] | None, glyphs: Glyphs
@@ -75,7 +75,7 @@ def letters_for(titles: Sequence[str]) -> dict[str, str]:
     """A letter of each title that no title before it took."""
     letters: dict[str, str] = {}
     for title in titles:
-        spare = "abcdefghilmnopqrstuvwxyz"  # without j and k, which move
+        spare = "abcdefghilmnoprstuvwxyz"  # without j and k, which move, and q, which closes
         for letter in (*title.lower(), *spare):
             if letter.isalpha() and letter not in "jk" and letter not in letters:
                 letters[letter] = title

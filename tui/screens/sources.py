@@ -110,12 +110,13 @@ class SourcesScreen(ListPage[SourceName, SourceStatus]):
 
     def action_pause(self) -> None:
         """Leave it alone, or go on with it."""
-        if (status := self._chosen_one()) is not None:
+        ones = self._chosen_ones()
+        for status in [one for one in ones if one.health is not Health.PAUSED] or ones:
             self._acts.pause(status)
 
     def action_retry(self) -> None:
         """Ask it now."""
-        if (status := self._chosen_one()) is not None:
+        for status in self._chosen_ones():
             self._acts.retry(status.name)
 
     def action_check(self) -> None:
@@ -128,9 +129,18 @@ class SourcesScreen(ListPage[SourceName, SourceStatus]):
         if (status := self._chosen_one()) is not None:
             self._acts.remove(status)
 
+    def _chosen_ones(self) -> list[SourceStatus]:
+        """The marked sources, or the selected one; never the file's own row."""
+        if not self.table.marks:
+            return [status] if (status := self._chosen_one()) is not None else []
+        return [one for one in map(self.rows.get, self.chosen()) if one and one.type != FILE]
+
     def _chosen_one(self) -> SourceStatus | None:
         """The selected source, once the list shows what was typed; never the file's own row."""
         self.settle()
+        if len(marked := self.table.marks) > 1:
+            self.notify(f"One at a time, please: {len(marked)} are marked", severity="warning")
+            return None
         if self.selected is not None and self.selected.type == FILE:
             self.notify("Mend sources.yaml by hand first: see below", severity="warning")
             return None

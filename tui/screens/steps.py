@@ -24,7 +24,7 @@ class StepsScreen(ModalScreen[bool]):
     CSS_PATH = "../styles/dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("w", "anyway", "Write anyway", id="steps.anyway"),
-        Binding("escape,enter", "close", "Close", id="steps.close"),
+        Binding("escape,q,enter", "close", "Close", id="steps.close"),
     ]
 
     def __init__(

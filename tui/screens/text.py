@@ -6,12 +6,13 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui import keys
 from tui.copying import copy
+from tui.widgets.reading import Reading
 
 
 class TextScreen(ModalScreen[None]):
@@ -29,13 +30,13 @@ class TextScreen(ModalScreen[None]):
         """The text."""
         with Vertical(classes="dialog large"):
             yield Static(self._title, classes="title", markup=False)
-            with VerticalScroll(classes="text"):
+            with Reading(classes="text"):
                 yield Static(self._text, markup=False)
             yield Static("y copies, Esc closes", classes="consequence")
 
     def on_mount(self) -> None:
         """Arrow keys scroll."""
-        self.query_one(VerticalScroll).focus()
+        self.query_one(Reading).focus()
 
     def action_copy(self) -> None:
         """Through the terminal's own clipboard (OSC 52)."""

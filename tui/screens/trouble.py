@@ -7,12 +7,13 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui import keys
 from tui.copying import copy
+from tui.widgets.reading import Reading
 
 
 class TroubleScreen(ModalScreen[None]):
@@ -37,7 +38,7 @@ class TroubleScreen(ModalScreen[None]):
                 classes="consequence",
                 markup=False,
             )
-            with VerticalScroll(classes="text"):
+            with Reading(classes="text"):
                 yield Static(self._text, markup=False)
 
     def action_copy(self) -> None:

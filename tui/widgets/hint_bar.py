@@ -44,16 +44,20 @@ class HintBar(Line):
             for active in self.screen.active_bindings.values()
             if active.binding.id in keys.BY_ID and active.binding.show
         }
+        pinned = keys.PINNED
+        if keys.CLOSE.id in here:  # it has the key that quits elsewhere
+            pinned = (keys.CLOSE, keys.HELP)
+            here.pop(keys.QUIT.id, None)
         left: list[Piece] = []
         right: list[Piece] = []
         for place, (id_, node) in enumerate(here.items()):
             act = keys.BY_ID[id_ or ""]
             key_tone, label_tone = ("dim", "dim") if self._dimmed(act) else ("key", "text")
             action = ("screen." if isinstance(node, Screen) else "app.") + act.action
-            keep = 1 if act in keys.PINNED else -place
+            keep = 1 if act in pinned else -place
             hint = [
                 Piece(f" {act.keys[0]}", key_tone, action, keep),
                 Piece(f" {act.label} ", label_tone, action, keep),
             ]
-            (right if act in keys.PINNED else left).extend(hint)
+            (right if act in pinned else left).extend(hint)
         return left, right

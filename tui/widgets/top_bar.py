@@ -9,6 +9,7 @@ from textual.geometry import Offset
 
 from broker import human
 from broker.human import counted
+from tui import keys
 from tui.host import Host
 from tui.jumping import Place
 from tui.widgets.line import Line, Piece, length
@@ -39,6 +40,9 @@ class TopBar(Line):
         for number, (page, title) in enumerate(_TABS, 1):
             tone, keep = ("here", 10) if page == self._here else ("text", 6 - number)
             left.append(Piece(f" {number} {title} ", tone, f"app.go('{page}')", keep))
+        if self._here not in dict(_TABS):
+            key = keys.SETTINGS.keys[0]
+            left.append(Piece(f" {key} {self._here.capitalize()} ", "here", keep=10))
         port = self._port()
         over = length([*left[1:], *self._health(port)]) - self.size.width
         return left, self._health("" if 0 < over <= len(port) else port)  # all tabs, if that helps

@@ -176,7 +176,8 @@ class WizardScreen(FormScreen[MachineKey]):
         for form in self.query(GroupForm):
             form.tell(wrong)
         self.query_one(Tabs).turn(self.groups, self._group, {GROUP_OF[id_] for id_ in wrong})
-        self._say("; ".join(rest))
+        whole = self._group in (YAML, PREVIEW)
+        self._say("; ".join(self._sheet.mistakes() if whole else rest))
         self.query_one("#preview Static", Static).update(preview(self._sheet.draft))
 
     def _say(self, text: str) -> None:
@@ -279,7 +280,12 @@ class WizardScreen(FormScreen[MachineKey]):
             after = await asyncio.to_thread(_edited, words, before)
         self.app.refresh()
         if after is None:
-            self.notify(f"{words[0]} failed, so nothing changed", severity="warning", markup=False)
+            self.notify(
+                "What you had typed is as it was. EDITOR names another one",
+                title=f"{words[0]} failed",
+                severity="warning",
+                markup=False,
+            )
         elif after != before:
             self._sheet.raw = after
             self.show_group(YAML)

@@ -101,6 +101,14 @@ class Sheet:
         self.draft = await service.draft(text, known=self.known)
         return raw is not None
 
+    def mistakes(self) -> list[str]:
+        """All that is wrong and was touched, each with its place: where no field can tell it."""
+        return [
+            f"{place} {why}".strip()
+            for place, why in (self.draft.wrong if self.draft is not None else ())
+            if (id_ := item_at(place, why)) in self._touched or not id_
+        ]
+
     def wrong(self) -> tuple[dict[str, str], list[str]]:
         """What is wrong by field, of those that were touched; all that belongs to no field."""
         known: dict[str, str] = {}
