@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import Final
 
 from broker.model import Disk, DiskBus
+from broker.vm.argv_storage import MAX_FLOPPIES, sata_ports
 from broker.vm.options import IMAGE, Word, is_on, options
 from broker.vm.scan import Qemu
 
-MAX_SATA: Final = 5
-MAX_FLOPPY: Final = 2
+MANY: Final = 1000
+"""Where there is no telling how many fit."""
 _MAGIC: Final = {b"QFI\xfb": "qcow2", b"KDMV": "vmdk", b"QED\0": "qed", b"conectix": "vpc"}
 _DEVICES: Final = {
     "virtio-blk": DiskBus.VIRTIO,
     "ide-hd": DiskBus.SATA,
     "ide-cd": DiskBus.SATA,
     "floppy": DiskBus.FLOPPY,
-    "scsi-hd": DiskBus.VIRTIO,
+    "scsi-hd": DiskBus.SCSI,
     "scsi-cd": DiskBus.SATA,
-    "nvme": DiskBus.VIRTIO,
-    "usb-storage": DiskBus.SATA,
+    "nvme": DiskBus.NVME,
+    "usb-storage": DiskBus.USB,
 }
-_EXACT: Final = ("virtio-blk", "ide-hd", "ide-cd", "floppy", "scsi-cd")
 _LAYERS: Final = frozenset({"file", "host_device", "host_cdrom", "raw"})
 
 
@@ -102,15 +102,17 @@ class Disks:
         drive.cdrom = drive.cdrom or driver in ("ide-cd", "scsi-cd")
         if drive not in self._drives:
             self._drives.append(drive)
-        if kind not in _EXACT:
-            self._lost.append(f"{drive.text} hung on {driver}; it is on {drive.bus.value} now")
         return True
 
-    def found(self) -> Found:
-        """What there is, once every option was taken."""
+    def found(self, machine: str) -> Found:
+        """What there is, once every option was taken.
+
+        Args:
+            machine: The machine's type, which decides how many disks its controller takes.
+        """
         disks: list[Disk] = []
         cdrom: str | None = None
-        room = {DiskBus.SATA: MAX_SATA, DiskBus.FLOPPY: MAX_FLOPPY, DiskBus.VIRTIO: 1000}
+        room = {DiskBus.SATA: sata_ports(machine) - 1, DiskBus.FLOPPY: MAX_FLOPPIES}
         for drive in self._drives:
             if drive.bus is None or not drive.text:
                 continue
@@ -119,10 +121,10 @@ class Disks:
                 continue
             if drive.cdrom and cdrom is None:
                 cdrom = str(path)
-            elif drive.cdrom or not room[drive.bus]:
+            elif drive.cdrom or not room.get(drive.bus, MANY):
                 self._lost.append(f"{drive.text}: there is no room for another one of its kind")
             else:
-                room[drive.bus] -= 1
+                room[drive.bus] = room.get(drive.bus, MANY) - 1
                 snapshot = drive.snapshot or self._all_snapshots
                 kind = drive.format or self._format(path)
                 disks.append(Disk(str(path), kind, drive.bus, snapshot, drive.readonly))

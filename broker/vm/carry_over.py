@@ -12,10 +12,12 @@ import uuid as uuids
 from dataclasses import dataclass, field
 from typing import Final
 
-from broker.model import Accel, CarriedOver, Display, Firmware, MachineId, MachineSpec, Network
+from broker.model import Accel, CarriedOver, Display, Firmware, MachineId, MachineSpec
 from broker.vm.carry_disks import Disks
+from broker.vm.carry_network import CARD, Wiring
 from broker.vm.cmdline import NO_UUID
-from broker.vm.options import IMAGE, Word, masked, named, options, pairs
+from broker.vm.machine_values import MACHINE
+from broker.vm.options import IMAGE, Word, masked, named, options
 from broker.vm.scan import Qemu
 
 _OURS: Final = named(
@@ -47,14 +49,14 @@ _SCREENS: Final = {
 _OUR_DEVICES: Final = re.compile(
     r"qemu-xhci|nec-usb-xhci|usb-ehci|ich9-usb-\w+|piix\d-usb-uhci|usb-tablet|virtio-serial(-\w+)?"
     r"|ich9-intel-hda|intel-hda|hda-(duplex|micro|output)|usb-redir|virtserialport|isa-serial"
-    r"|usb-kbd|usb-mouse|isa-fdc|ahci|ich9-ahci|ac97|AC97"
+    r"|usb-kbd|usb-mouse|isa-fdc|ahci|ich9-ahci|ac97|AC97|virtio-scsi(-\w+)?"
 )
-_NICS: Final = re.compile(r"virtio-net.*|e1000.*|rtl8139|vmxnet3|ne2k.*|pcnet|i8255\w+|igb|tulip")
+_QEMUS_MACHINE: Final = "pc"
+"""What QEMU takes when nothing is said."""
 _REFERENCES: Final = frozenset(
     {"drive", "netdev", "chardev", "audiodev", "bus", "iothread", "memdev"}
 )
 _MEMORY: Final = re.compile(r"(\d+)([bkmgt]?)", re.IGNORECASE)
-_FORWARD: Final = re.compile(r"tcp:[^:]*:(\d+)-[^:]*:(\d+)")
 
 
 @dataclass(slots=True)
@@ -64,9 +66,9 @@ class _Carried:
     fields: dict[str, object] = field(default_factory=dict)
     along: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
-    forwards: list[tuple[int, int]] = field(default_factory=list)
     redirections: int = 0
-    network: Network | None = None
+    machine: str = _QEMUS_MACHINE
+    wiring: Wiring = field(default_factory=Wiring)
 
 
 def carry_over(qemu: Qemu, name: str) -> CarriedOver:
@@ -83,19 +85,17 @@ def carry_over(qemu: Qemu, name: str) -> CarriedOver:
     made.fields |= {"memory": 128, "serial": any(word.name == "serial" for word in words)}
     for word in words:
         _carry(word, made, disks, qemu)
-    found = disks.found()
-    made.lost += found.lost
+    found = disks.found(made.machine)
+    made.lost += found.lost + tuple(made.wiring.lost)
     if found.uefi:
         made.fields["firmware"] = Firmware.UEFI
-    if made.network is None:
-        made.network = Network.NONE if bare else Network.USER
+    made.fields |= made.wiring.fields(made.machine, bare=bare)
     spec = MachineSpec(
         name=_name(name),
         uuid=MachineId(qemu.line.uuid if _is_uuid(qemu.line.uuid) else str(uuids.uuid4())),
+        machine=made.machine,
         disks=found.disks,
         cdrom=found.cdrom,
-        network=made.network,
-        forwards=tuple(made.forwards),
         usb_redirections=min(made.redirections, 8),
         extra_args=tuple(made.along),
         **made.fields,  # type: ignore[arg-type]  # each was made for its field
@@ -146,12 +146,15 @@ def _setting(name: str, value: str, made: _Carried, shown: str) -> None:
         case "machine" | "M":
             said = options(value, "type")
             _accel(said.get("accel", ""), made)
-            if not re.fullmatch(r"(pc-)?q35(-.*)?", said.get("type", "q35")):
-                made.lost.append(f"{shown}: a definition's machine is q35")
+            kind = said.get("type", made.machine)
+            if re.match(MACHINE, kind):
+                made.machine = kind
+            else:
+                made.lost.append(f"{shown}: a definition's machine is q35 or pc")
         case "vga":
             _screen(value, made, shown)
         case "nic" | "net" | "netdev":
-            _network(name, value, made, shown)
+            made.wiring.add(name, value, shown)
         case "sandbox" | "runas" | "parallel" | "debugcon":
             if value not in ("none", "off"):
                 made.lost.append(f"{shown}: not carried over")
@@ -189,27 +192,6 @@ def _screen(kind: str, made: _Carried, shown: str) -> None:
     made.fields["display"] = _SCREENS.get(kind, Display.STD)
 
 
-def _network(option: str, value: str, made: _Carried, shown: str) -> None:
-    said = options(value, "type")
-    kind = said.get("type", "")
-    if kind == "none":
-        made.network = made.network or Network.NONE
-    elif kind == "user":
-        made.network = Network.USER
-        for key, text in _every(value, "hostfwd"):
-            if (found := _FORWARD.fullmatch(text)) is not None:
-                made.forwards.append((int(found[1]), int(found[2])))
-            else:
-                made.lost.append(f"{key}={text}: only TCP ports are forwarded")
-    elif option != "net" or kind != "nic":
-        made.network = made.network or Network.NONE
-        made.lost.append(f"{shown}: a definition's network is user or none")
-
-
-def _every(value: str, wanted: str) -> list[tuple[str, str]]:
-    return [pair for pair in pairs(value, "type") if pair[0] == wanted]
-
-
 def _device(value: str, made: _Carried, disks: Disks, shown: str) -> None:
     said = options(value, "driver")
     driver = said.get("driver", "")
@@ -225,9 +207,8 @@ def _device(value: str, made: _Carried, disks: Disks, shown: str) -> None:
         made.fields["agent"] = True
     elif driver == "virtserialport":
         made.lost.append(f"{shown}: its channel is not carried over")
-    elif _NICS.fullmatch(driver):
-        if "mac" in said:
-            made.lost.append(f"{shown}: its hardware address")
+    elif CARD.fullmatch(driver):
+        made.wiring.card(driver, said.get("mac", ""), shown)
     elif not _OUR_DEVICES.fullmatch(driver):
         if _REFERENCES & said.keys():
             made.lost.append(f"{shown}: it hangs on something else of that command line")

@@ -416,7 +416,7 @@ async def test_what_is_written_boots_the_same_guest(place: Path) -> None:
     image = demo.write_image(place / "demo.raw")
     file = place / "vm.yaml"
     arguments = (
-        *("-machine", "q35,accel=tcg", "-m", "64", "-nodefaults", "-display", "none"),
+        *("-machine", "pc,accel=tcg", "-m", "64", "-nodefaults", "-display", "none"),
         *("-vga", "std", "-name", again, "-serial", f"file:{place}/serial", "-spice", "port=0"),
         *("-drive", f"file={image.name},format=raw,snapshot=on"),
         *("-object", "secret,id=x,data=hush"),
@@ -427,6 +427,7 @@ async def test_what_is_written_boots_the_same_guest(place: Path) -> None:
         assert said.code == 0, said.err
         assert "not carried over: -object secret,id=x,data=***" in said.err
         assert "hush" not in file.read_text() + said.err
+        assert "machine: pc\n" in file.read_text()
         twice = await asyncio.to_thread(broker, "vm", "adopt", again, "--write", str(file))
         assert twice.code == 2  # what is there is not overwritten
         assert broker("vm", "delete", again, "--yes").code == 2

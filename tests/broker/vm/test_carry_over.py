@@ -16,6 +16,7 @@ from broker.model import (
     Firmware,
     MachineSpec,
     Network,
+    Nic,
 )
 from broker.vm import schema
 from broker.vm.carry_over import carry_over
@@ -59,6 +60,7 @@ def test_a_usual_script_is_carried_over_whole() -> None:
         cdrom="/iso/x.iso",
         display=Display.QXL,
         network=Network.USER,
+        nic=Nic.E1000E,
         forwards=((2222, 22),),
         serial=True,
         agent=True,
@@ -83,11 +85,68 @@ def test_a_usual_script_is_carried_over_whole() -> None:
          " -device virtio-blk-pci,drive=d", Disk("/a", "qcow2")),
         ('-blockdev \'{"driver": "qcow2", "node-name": "d", "file": {"driver": "file",'
          ' "filename": "/a"}}\' -device virtio-blk-pci,drive=d', Disk("/a", "qcow2")),
+        ("-device virtio-scsi-pci,id=s -drive file=/a,format=raw,if=none,id=d"
+         " -device scsi-hd,drive=d,bus=s.0", Disk("/a", "raw", DiskBus.SCSI)),
+        ("-drive file=/a,format=raw,if=none,id=d -device nvme,drive=d,serial=1",
+         Disk("/a", "raw", DiskBus.NVME)),
+        ("-drive file=/a,format=raw,if=none,id=d -device usb-storage,drive=d",
+         Disk("/a", "raw", DiskBus.USB)),
         ("-snapshot -drive file=/a,format=raw,if=virtio", Disk("/a", "raw", snapshot=True)),
     ],
 )  # fmt: skip
 def test_a_disk_in_all_its_forms(text: str, disk: Disk) -> None:
     assert spec(text).disks == (disk,)
+
+
+@pytest.mark.parametrize(
+    ("text", "machine"),
+    [
+        ("", "pc"),
+        ("-accel kvm", "pc"),
+        ("-M pc-i440fx-7.2,accel=tcg", "pc-i440fx-7.2"),
+        ("-machine type=q35", "q35"),
+        ("-M q35 -machine accel=kvm", "q35"),
+    ],
+)
+def test_the_machine_is_the_one_that_ran(text: str, machine: str) -> None:
+    assert spec(text).machine == machine
+
+
+MAC = "52:54:00:00:00:0a"
+
+
+@pytest.mark.parametrize(
+    ("text", "network"),
+    [
+        ("", (Network.USER, None, Nic.E1000, None)),
+        ("-M q35", (Network.USER, None, Nic.E1000E, None)),
+        ("-nic none", (Network.NONE, None, Nic.VIRTIO, None)),
+        ("-nodefaults", (Network.NONE, None, Nic.VIRTIO, None)),
+        (f"-nic user,model=rtl8139,mac={MAC}", (Network.USER, None, Nic.RTL8139, MAC)),
+        (f"-net nic,model=virtio,macaddr={MAC} -net user", (Network.USER, None, Nic.VIRTIO, MAC)),
+        (f"-netdev tap,id=n,ifname=t0,script=no -device e1000e,netdev=n,mac={MAC.upper()}",
+         (Network.TAP, "t0", Nic.E1000E, MAC)),
+        ("-netdev bridge,id=n -device virtio-net-pci,netdev=n",
+         (Network.BRIDGE, "br0", Nic.VIRTIO, None)),
+        ("-device e1000,netdev=n -netdev bridge,id=n,br=lan",
+         (Network.BRIDGE, "lan", Nic.E1000, None)),
+    ],
+)  # fmt: skip
+def test_a_network_in_all_its_forms(
+    text: str, network: tuple[Network, str | None, Nic, str | None]
+) -> None:
+    made = spec(text)
+    assert (made.network, made.interface, made.nic, made.mac) == network
+
+
+@pytest.mark.parametrize(("machine", "most"), [("pc", 3), ("q35", 5)])
+def test_disks_that_the_machine_has_no_room_for_are_told(machine: str, most: int) -> None:
+    drives = " ".join(f"-drive file=/{n},format=raw,index={n}" for n in range(6))
+    made = carried(f"-M {machine} {drives}")
+    assert len(made.spec.disks) == most
+    assert [line for line in made.lost if "no room" in line] == [
+        f"/{n}: there is no room for another one of its kind" for n in range(most, 6)
+    ]
 
 
 def test_a_format_that_was_not_said_is_told_by_the_first_bytes(tmp_path: Path) -> None:
@@ -110,9 +169,13 @@ def test_firmware_of_files_is_uefi_and_its_variables_are_told_to_be_lost() -> No
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("-machine pc", "a definition's machine is q35"),
-        ("-netdev tap,id=n,ifname=t0 -device e1000,netdev=n", "network is user or none"),
-        ("-device virtio-net-pci,mac=52:54:00:00:00:01", "its hardware address"),
+        ("-machine microvm", "a definition's machine is q35 or pc"),
+        ("-netdev socket,id=n,connect=:1 -device e1000,netdev=n", "network is user, tap or bridge"),
+        ("-netdev tap,id=n,fd=3 -device e1000,netdev=n", "nothing says which device"),
+        ("-nic tap,ifname=t0", "the script that sets its tap device up is not run"),
+        ("-nic user -nic bridge", "a definition has one network"),
+        ("-nic user -device e1000", "a definition has one network card"),
+        ("-device vmxnet3", "the nearest network card is e1000"),
         ("-device scsi-generic,drive=x", "it hangs on something else"),
         ("-drive file=nbd:localhost:10809,format=raw", "an image that is no file of this host"),
         ("-incoming tcp:0:4444", "a definition has no word for it"),
