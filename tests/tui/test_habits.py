@@ -100,6 +100,16 @@ async def test_a_filter_that_finds_nothing_says_what_may_be_meant(drive: Drive) 
         assert "begins with" not in shown
 
 
+async def test_a_source_that_cannot_be_read_is_no_slip_of_a_filter(drive: Drive) -> None:
+    attic = SourceStatus(SourceName("attic"), "proxmox", Health.FAILED, problem="no answer")
+    async with drive(FakeService(status=[attic])) as pilot:
+        await pilot.press("3")
+        await until(pilot, "no answer")
+        await pilot.press("enter")
+        shown = await until(pilot, "attic cannot be read now; 3 says why.", "Esc clears it.")
+        assert "No source begins with" not in shown
+
+
 async def test_the_selected_event_is_said_whole(drive: Drive) -> None:
     service = lively()
     (event, *_) = service.log

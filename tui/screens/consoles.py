@@ -13,7 +13,8 @@ from textual.binding import BindingType
 from textual.containers import Container
 from textual.timer import Timer
 
-from broker.model import FoundQemu, MachineKey, State
+from broker import human
+from broker.model import FoundQemu, Health, MachineKey, State
 from broker.service.port import ConsoleInfo
 from tui import keys
 from tui.allowed import why_not
@@ -158,11 +159,27 @@ class ConsolesScreen(Listing):
         states = {state_word(state) for state in State} | {"stale"}
         return {
             "state": lambda: states | catalog.values("state"),
-            "source": partial(catalog.values, "source"),
+            "source": lambda: self._sources() | catalog.values("source"),
             "host": partial(catalog.values, "host"),
             "name": set,
             "via": partial(catalog.values, "via"),
         }
+
+    def _sources(self) -> set[str]:
+        """Names of sources, also of those that have no consoles."""
+        return {status.name.lower() for status in self.host.snapshot.sources}
+
+    def nothing_matches(self, text: str) -> str:
+        """Also that a source which is asked for cannot be read."""
+        said = super().nothing_matches(text)
+        asked = text.lower().split()
+        for status in self.host.snapshot.sources:
+            if status.health is Health.FAILED and f"source:{status.name.lower()}" in asked:
+                key = keys.APP[2].keys[0]
+                return (
+                    f"{human.one_line(status.name)} cannot be read now; {key} says why.\n\n{said}"
+                )
+        return said
 
     def changed(self) -> None:
         """The detail follows when the cursor has rested."""
