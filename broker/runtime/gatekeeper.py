@@ -227,7 +227,7 @@ class StoreGate:
         event = Event(
             at=self._clock.now(),
             kind=Kind.CHANNEL_CLOSED,
-            text=f"{notice.channel} closed" + (f": {notice.text}" if notice.text else ""),
+            text=f"{notice.channel} closed{_why(notice.text)}",
             reason=notice.reason,
             channel=notice.channel,
         )
@@ -240,8 +240,7 @@ class StoreGate:
         self._ledger.due.closed.append((live.snapshot(ended=True), notice.reason))
         self._counters.add("ended", notice.reason)
         text = f"{live.session.client} left {live.session.key.source}/{live.session.console}"
-        if notice.text:
-            text += f": {notice.text}"
+        text += _why(notice.text)
         now = self._clock.now()
         self._tell(Event(at=now, kind=Kind.SESSION_CLOSED, text=text, reason=notice.reason), live)
 
@@ -350,3 +349,8 @@ class StoreGate:
             for key, live in self._live.items()
             if (most := live.session.policy.session_ttl) is not None and now - live.began >= most
         ]
+
+
+def _why(text: str) -> str:
+    """Why something ended, behind what ended; that it was closed says nothing more."""
+    return f": {text}" if text not in ("", "closed") else ""

@@ -230,6 +230,24 @@ async def test_a_session_that_ended_is_closed_with_its_reason_and_last_count(
     ]
 
 
+async def test_why_something_ended_is_said_where_that_says_more_than_that_it_did(
+    gate: StoreGate, store: Store, clock: FakeClock
+) -> None:
+    admission = await admitted(gate, store, clock)
+    closed = ("client-closed", 0, 0)
+    async with writing(gate):
+        for name, text in (("main", "closed"), ("inputs.0", "the VM has ended")):
+            gate.record(ChannelOpened(admission.session, name, PEER))
+            gate.record(ChannelClosed(admission.session, name, *closed, text=text))
+        gate.record(
+            SessionClosed(admission.session, "client-closed", established=True, text="closed")
+        )
+    texts = [event.text for event in store.events()]
+    assert "main closed" in texts
+    assert "inputs.0 closed: the VM has ended" in texts
+    assert "closed" not in texts[-1]
+
+
 async def test_times_are_kept_for_the_session_also_when_a_channel_has_closed(
     gate: StoreGate, store: Store, clock: FakeClock
 ) -> None:
