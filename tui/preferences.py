@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final
@@ -15,7 +15,6 @@ from tui.glyphs import UNICODE, Glyphs
 from tui.rows import Cell, Column
 
 THEME, GLYPHS, COLUMN, KEY = "theme", "glyphs", "column", "key"
-MARKS: Final = ("auto", "unicode", "ascii")
 _MARKS_SAY: Final = {
     "auto": "what the locale can draw",
     "unicode": "round marks and arrows",
@@ -66,53 +65,46 @@ def choices(
         titles: Of all columns there are.
         columns: Titles of those that are shown, in order; None for all there is room for.
     """
-    rows = [
-        Choice(
-            THEME,
-            name,
-            "colours",
-            "in use" if name == theme else "",
-            name == theme,
-            _origin(wanted, "theme") if name == theme else "",
-        )
-        for name in themes
+    return [
+        *_of_themes(wanted, themes, theme),
+        *_of_marks(wanted),
+        *_of_columns(wanted, titles, columns),
+        *_of_keys(wanted),
     ]
-    marks = wanted.glyphs if wanted is not None else ""
-    rows += [
-        Choice(
-            GLYPHS,
-            name,
-            _MARKS_SAY[name],
-            "wanted" if name == marks else "",
-            name == marks,
-            _origin(wanted, "glyphs") if name == marks else "",
-        )
-        for name in MARKS
-    ]
+
+
+def _of_themes(wanted: Preferences | None, themes: Iterable[str], theme: str) -> Iterator[Choice]:
+    for name in themes:
+        used = name == theme
+        origin = _origin(wanted, "theme") if used else ""
+        yield Choice(THEME, name, "colours", "in use" if used else "", used, origin)
+
+
+def _of_marks(wanted: Preferences | None) -> Iterator[Choice]:
+    for name, says in _MARKS_SAY.items():
+        used = wanted is not None and name == wanted.glyphs
+        origin = _origin(wanted, "glyphs") if used else ""
+        yield Choice(GLYPHS, name, says, "wanted" if used else "", used, origin)
+
+
+def _of_columns(
+    wanted: Preferences | None, titles: Sequence[str], columns: Sequence[str] | None
+) -> Iterator[Choice]:
+    """Those that are shown, in their order, before the others."""
+    origin, says = _origin(wanted, "columns"), "column of the consoles"
     shown = list(titles if columns is None else columns)
-    origin = _origin(wanted, "columns")
-    rows += [
-        Choice(COLUMN, title, "column of the consoles", f"shown, {place}", True, origin)
-        for place, title in enumerate(shown, 1)
-    ]
-    rows += [
-        Choice(COLUMN, title, "column of the consoles", "hidden", False, origin)
-        for title in titles
-        if title not in shown
-    ]
+    for place, title in enumerate(shown, 1):
+        yield Choice(COLUMN, title, says, f"shown, {place}", True, origin)
+    for title in titles:
+        if title not in shown:
+            yield Choice(COLUMN, title, says, "hidden", False, origin)
+
+
+def _of_keys(wanted: Preferences | None) -> Iterator[Choice]:
     mine = wanted.keys if wanted is not None else {}
-    rows += [
-        Choice(
-            KEY,
-            act.id,
-            act.help,
-            " ".join(act.keys),
-            act.id in mine,
-            "keys.yaml" if act.id in mine else AS_IT_COMES,
-        )
-        for act in keys.BY_ID.values()
-    ]
-    return rows
+    for act in keys.BY_ID.values():
+        origin = "keys.yaml" if act.id in mine else AS_IT_COMES
+        yield Choice(KEY, act.id, act.help, " ".join(act.keys), act.id in mine, origin)
 
 
 def _origin(wanted: Preferences | None, name: str) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from broker import human
 from broker.config.editing import Append, Change, Drop, Put, as_text, edit
-from broker.config.sources_file import LOCAL_TYPE, SourceEntry, as_sources, read_sources
+from broker.config.sources_file import SourceEntry, as_sources, read_sources
 from broker.errors import NotFound, Refused, UsageError
+from broker.model import LOCAL_TYPE
 
 STATIC_TYPE = "static"
 RESERVED = ("sources.yaml",)

@@ -13,13 +13,10 @@ from pathlib import Path
 
 from broker import human
 from broker.errors import ConfigError
-from broker.model import SourceName
-
-LOCAL_TYPE = "local"
-"""The type of source that is there even when it is not listed."""
+from broker.model import LOCAL_TYPE, SourceName
 
 LOCAL_NAME = "here"
-"""What it is then called."""
+"""What the source that is this host is called when it is not listed."""
 
 
 @dataclass(frozen=True, slots=True)

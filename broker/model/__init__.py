@@ -38,6 +38,7 @@ from broker.model.sessions import (
     WhenOccupied,
 )
 from broker.model.sources import (
+    LOCAL_TYPE,
     POWER,
     Ability,
     Health,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EMPTY_DRIVE",
+    "LOCAL_TYPE",
     "POWER",
     "Ability",
     "Accel",

@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from broker.model.machines import SourceName
+
+LOCAL_TYPE: Final = "local"
+"""The type of the source that is this host; there is one."""
 
 
 class Ability(StrEnum):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from broker.driver import SingleLook
 from broker.errors import BrokerError, NotFound, Refused, SourceUnreachable, UsageError
-from broker.model import Health, Machine, MachineKey, SourceName, SourceStatus
+from broker.model import LOCAL_TYPE, Health, Machine, MachineKey, SourceName, SourceStatus
 from broker.reconcile.health import HealthStore, SourceHealth
 from broker.reconcile.hearing import Hearing
 from broker.reconcile.loop import Loop
@@ -32,12 +32,8 @@ FILE_ROW = SourceName("sources.yaml")
 FILE_EVERY = 1.0
 """Seconds between looks at sources.yaml's modification time."""
 
-
 TOLD_EVERY = 300.0
 """Seconds between looks at a source that tells by itself what changes."""
-
-LOCAL_TYPE = "local"
-"""The type of the source that is this host."""
 
 
 class InventoryStore(HealthStore, Protocol):

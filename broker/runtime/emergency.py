@@ -9,10 +9,10 @@ from pathlib import Path
 from broker.clock import SystemClock
 from broker.config.load import load_settings
 from broker.config.locations import Locations
-from broker.config.sources_file import LOCAL_TYPE, SourceEntry, default_entries, read_sources
+from broker.config.sources_file import SourceEntry, default_entries, read_sources
 from broker.driver import PowerControl
 from broker.errors import BrokerError, ConfigError, NotFound
-from broker.model import Machine
+from broker.model import LOCAL_TYPE, Machine
 from broker.runtime.wiring import driver_context, make_driver
 
 

@@ -21,7 +21,7 @@ from broker.config.sources_file import SourceEntry, fingerprint, read_sources
 from broker.driver import Driver, DriverContext
 from broker.errors import BrokerError
 from broker.findings import Step
-from broker.model import Console, Health, MachineKey, Protocol, ProxyStatus
+from broker.model import LOCAL_TYPE, Console, Health, MachineKey, Protocol, ProxyStatus
 from broker.pki import Identity
 from broker.plugins import driver_class
 from broker.reconcile.inventory import Inventory
@@ -121,7 +121,7 @@ async def open_house(clock: Clock | None = None) -> AsyncIterator[House]:
         fingerprint=lambda: fingerprint(locations.sources_yaml),
         make_driver=lambda entry: make_driver(entry, context),
         time_out=settings.sources.timeout,
-        every={"": settings.sources.refresh, "local": settings.sources.refresh_local},
+        every={"": settings.sources.refresh, LOCAL_TYPE: settings.sources.refresh_local},
     )
     try:
         yield House(locations, loaded, clock, store, inventory)
@@ -235,7 +235,7 @@ async def _bring_up_to_date(house: House) -> None:
         await house.inventory.refresh()
         return
     for status in await asyncio.to_thread(house.store.sources):
-        if status.type == "local" or status.health is Health.NEW:
+        if status.type == LOCAL_TYPE or status.health is Health.NEW:
             with contextlib.suppress(BrokerError):
                 await house.inventory.refresh_source(status.name)
 

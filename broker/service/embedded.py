@@ -20,6 +20,7 @@ from broker.events import Event, Kind
 from broker.findings import CertificateFacts, Step
 from broker.guest import Guest
 from broker.model import (
+    LOCAL_TYPE,
     Console,
     MachineKey,
     ProxyStatus,
@@ -60,9 +61,6 @@ if TYPE_CHECKING:
     from broker.config.preferences import PersonsFiles
     from broker.config.sources_file import SourceEntry
     from broker.store.store import Store
-
-LOCAL_TYPE = "local"
-"""The type of source that new VMs are defined in."""
 
 
 class Inventory(Protocol):

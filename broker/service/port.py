@@ -1,4 +1,4 @@
-"""The one port every face asks: TUI, CLI and, later, HTTP.
+"""The one port every face asks: the TUI and the commands.
 
 All calls are coroutines of one event loop and raise only `broker.errors.BrokerError`. Lists come
 from what is stored, so they answer at once; `refresh` asks the sources.

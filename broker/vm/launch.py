@@ -107,9 +107,8 @@ async def launch(
             if following is None or not died.blames_the_engine:
                 await clear_up(spec, paths)
                 raise failures.explain(spec.name, died.output, died.returncode) from died
-            if (
-                following.accel is not engine.accel
-            ):  # a plainer CPU is worth no more than a log line
+            # A plainer CPU is worth no more than a line in the log.
+            if following.accel is not engine.accel:
                 note = f"{engine} failed, so it runs with {following}"
             log.warning("%s: %s failed, trying %s", spec.name, engine, following)
             continue

@@ -21,6 +21,7 @@ from textual.widgets import Button, Static
 from broker import human
 from broker.errors import BrokerError, Refused
 from broker.findings import Mark, Step
+from broker.model import LOCAL_TYPE
 from broker.service.configuring import Draft
 from broker.service.port import Service
 from tui.forms import Filled, Kind, Spec, filled, options_of
@@ -32,8 +33,6 @@ from tui.widgets.form_row import FormRow
 REST_SECONDS: Final = 0.15
 """What is typed is looked at when typing rests that long."""
 SOURCE: Final = Spec("source", Kind.TEXT, "What this source is called here.", needed=True)
-LOCAL: Final = "local"
-"""The type of source that has nothing to be tried."""
 
 
 class EntryForm(FormScreen[Draft]):
@@ -65,7 +64,7 @@ class EntryForm(FormScreen[Draft]):
 
     @property
     def _can_try(self) -> bool:
-        return self._draft.type != LOCAL
+        return self._draft.type != LOCAL_TYPE
 
     @property
     def _must_try(self) -> bool:

@@ -11,7 +11,7 @@ from textual.app import App
 from broker import human
 from broker.findings import Step
 from broker.human import counted
-from broker.model import Health, SourceName, SourceStatus
+from broker.model import LOCAL_TYPE, Health, SourceName, SourceStatus
 from broker.service.configuring import Draft, SourceType
 from broker.service.port import Service
 from tui.forms import specs
@@ -22,7 +22,6 @@ from tui.screens.pick import PickScreen
 from tui.screens.steps import StepsScreen
 
 STATIC: Final = "static"
-LOCAL: Final = "local"
 _SAYS: Final = {
     STATIC: "a console whose address you know",
     "libvirt": "domains of libvirt, on this host or another",
@@ -51,7 +50,7 @@ class SourceActs:
             )
 
     def _offer(self, types: Sequence[SourceType]) -> None:
-        fit = {one.name: one for one in types if one.schema and one.name != LOCAL}
+        fit = {one.name: one for one in types if one.schema and one.name != LOCAL_TYPE}
         names = sorted(
             fit, key=lambda name: (list(_SAYS).index(name) if name in _SAYS else 99, name)
         )

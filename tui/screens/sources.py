@@ -14,11 +14,11 @@ from textual.widgets import Static
 
 from broker import human
 from broker.human import counted
-from broker.model import Health, SourceName, SourceStatus
+from broker.model import LOCAL_TYPE, Health, SourceName, SourceStatus
 from tui import keys
 from tui.rows import Column, source_columns
 from tui.screens.list_page import ListPage
-from tui.screens.source_acts import LOCAL, SourceActs
+from tui.screens.source_acts import SourceActs
 from tui.snapshot import Snapshot
 from tui.widgets.table import VirtualTable
 
@@ -93,7 +93,7 @@ class SourcesScreen(ListPage[SourceName, SourceStatus]):
             return False
         if self.selected is None:
             return True
-        return act is keys.SOURCE_PAUSE and self.selected.type == LOCAL
+        return act is keys.SOURCE_PAUSE and self.selected.type == LOCAL_TYPE
 
     @property
     def _acts(self) -> SourceActs:
