@@ -148,10 +148,14 @@ class Lasting:
     def __init__(self, file: TextIO) -> None:
         self._file = file
 
-    def write(self, text: str) -> int:
-        """Write it, or not."""
+    def write(self, text: str | bytes) -> int:
+        """Write it, or not; bytes as they are."""
         with contextlib.suppress(OSError):
-            self._file.write(text)
+            if isinstance(text, str):
+                self._file.write(text)
+            else:
+                self._file.flush()
+                self._file.buffer.write(text)
         return len(text)
 
     def flush(self) -> None:
@@ -196,6 +200,10 @@ class ConsoleDriver(LinuxDriver):
         if self.tells_releases and wanted is not self._everything:
             self._everything = wanted
             self._switch()
+
+    def write_bytes(self, data: bytes) -> None:
+        """Write what is bytes already: a picture would be turned into text and back."""
+        self.write(cast(str, data))  # the thread that writes passes on whatever it is given
 
     def start_application_mode(self) -> None:
         """Have the terminal; also after it was lent."""

@@ -25,6 +25,7 @@ from broker.spice.pixels import (
     Unread,
     read_image,
 )
+from broker.spice.usual import usual_copy
 from broker.spice.wire import SurfaceCreate
 
 PUT: Final = 8
@@ -87,6 +88,12 @@ class Surface:
         start, size = area.top * self.stride + area.left * PIXEL_BYTES, area.width * PIXEL_BYTES
         for at in range(start, start + area.height * self.stride, self.stride):
             yield slice(at, at + size)
+
+    def put_rows(self, area: Rect, rows: memoryview) -> None:
+        """Copy rows without gaps, as wide as the area, which has to lie inside."""
+        width = area.right - area.left
+        size = width, area.bottom - area.top
+        self._canvas.put(area.left, area.top, size, rows, width * PIXEL_BYTES)
 
     def pixels(self, area: Rect | None = None) -> Pixels:
         """A copy of an area of it, or of all."""
@@ -197,6 +204,8 @@ class Screen:
         Raises:
             RemoteProtocolError: It cannot be: it breaks off, or draws on what does not exist.
         """
+        if kind == _COPY and (painted := self._put(memoryview(body))) is not None:
+            return painted
         reader = Reader(memoryview(body))
         match kind:
             case Display.SURFACE_CREATE:
@@ -250,6 +259,20 @@ class Screen:
                 self._head = Rect(top, left, top + height, left + width)
                 return
 
+    def _put(self, body: memoryview) -> Painted | None:
+        """The same as `_draw`, of what is drawn most; None when it has to be looked at closer."""
+        if (copy := usual_copy(body)) is None:
+            return None
+        number, top, left, bottom, right, rows = copy
+        if (surface := self._surfaces.get(number)) is None:
+            return None
+        box = surface.box
+        if top < 0 or left < 0 or bottom > box.bottom or right > box.right:
+            return None
+        area = Rect(top, left, bottom, right)
+        surface.put_rows(area, rows)
+        return Painted(number, (area,))
+
     def _draw(self, kind: int, reader: Reader, body: memoryview) -> Painted | None:
         target = _Target.read(reader, self._surfaces)
         try:
@@ -297,6 +320,7 @@ class Screen:
         return read_image(body, at, self._palettes, surface)
 
 
+_COPY: Final = int(Display.DRAW_COPY)
 _DRAWS: Final = frozenset(
     {Display.COPY_BITS, *(kind for kind in Display if kind.name.startswith("DRAW_"))}
 )

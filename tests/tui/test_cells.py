@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyte
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.view import Frame
-from tui.live.cells import COLOUR, HALF, Palette, Row, difference, letter, written
+from tui.live.cells import COLOUR, HALF, LETTER, Palette, Row, difference, letter, written
 from tui.live.shades import Shrinker, fit
+from tui.live.stencil import LEAST, in_full
 
 COLOURS = st.sampled_from([0x000000, 0xFFFFFF, 0x102030, 0xF8F8F8])
 HALVES = st.builds(lambda ink, paper: ink << COLOUR | paper, COLOURS, COLOURS)
 LETTERS = st.builds(letter, st.sampled_from("aZ ~"), COLOURS, COLOURS)
 PAIRS = st.lists(st.tuples(st.one_of(HALVES, LETTERS), st.one_of(HALVES, LETTERS)), max_size=30)
 MIXED = PAIRS.map(lambda pairs: [(a, a) if a & 1 << COLOUR else (a, b) for a, b in pairs])
+PIXELS = st.integers(0, (1 << LETTER) - 1)
+PICTURES = st.lists(st.tuples(PIXELS, PIXELS), min_size=LEAST, max_size=30)
+"""Hardly a cell is like another, as in a photograph."""
 
 
 def shown(screen: pyte.Screen, line: int, columns: int) -> list[tuple[str, int, int]]:
@@ -31,21 +37,30 @@ def meant(row: Row) -> list[tuple[str, int, int]]:
     ]
 
 
-@given(pairs=st.one_of(PAIRS, MIXED), most=st.integers(0, 40))
+@given(pairs=st.one_of(PAIRS, MIXED, PICTURES), most=st.integers(0, 40), roomy=st.booleans())
 def test_a_row_becomes_the_other_as_far_as_was_said(
-    pairs: list[tuple[int, int]], most: int
+    pairs: list[tuple[int, int]], most: int, roomy: bool
 ) -> None:
     old, new = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     screen = pyte.Screen(40, 3)
-    stream = pyte.Stream(screen)
-    stream.feed(f"\x1b[2;1H{written(old, Palette())}")
+    stream = pyte.ByteStream(screen)
+    stream.feed(f"\x1b[2;1H{written(old, Palette())}".encode())
 
-    text, upto = difference(old, new, line=2, column=1, palette=Palette(), most=most)
-    stream.feed(text)
+    said, upto = difference(old, new, line=2, column=1, palette=Palette(), most=most, roomy=roomy)
+    stream.feed(said)
 
     assert shown(screen, 1, len(pairs)) == meant([*new[:upto], *old[upto:]])
     assert sum(a != b for a, b in zip(old[:upto], new[:upto], strict=True)) <= most
     assert upto == len(new) or old[upto] != new[upto]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [range(LEAST - 1), [7] * 40, [*range(40), letter("a", 1, 2)]],
+    ids=["few", "alike", "letters"],
+)
+def test_what_another_way_says_better_is_not_said_in_full(cells: Sequence[int]) -> None:
+    assert in_full(cells) is None
 
 
 @pytest.mark.parametrize("form", ["RGB", "BGRX"])

@@ -57,7 +57,7 @@ def seen_after(pressed: float, *, video: bool, latency: float) -> float:
             text, _ = difference(
                 old[begin:end], new[begin:end], line=1, column=1, palette=palette, most=COLUMNS
             )
-            size += len(text.encode())
+            size += len(text)
             shown = [*shown[:line], [*old[:begin], *new[begin:end], *old[end:]], *shown[line + 1 :]]
         if not size:
             now += FRAME_SECONDS

@@ -8,6 +8,8 @@ are quick to compare, and a whole row of them is compared in one go.
 from __future__ import annotations
 
 import itertools
+import operator
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final
@@ -15,6 +17,8 @@ from typing import Any, Final
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
+
+from tui.live.stencil import CELL_BYTES, in_full
 
 Row = Sequence[int]
 HALF: Final = "▀"
@@ -28,6 +32,8 @@ MOST_SAID: Final = 65536
 BLANK: Final = ord(" ") << LETTER
 BEHIND: Final = 0x200B
 """Instead of a letter: nothing, behind one that is two cells wide."""
+_RUN: Final = re.compile(rb"\x01+")
+"""Of cells that differ, one behind the other."""
 _RAMP: Final = " .:-=+*#%@"
 """From dark to light, for terminals without colours."""
 
@@ -118,42 +124,60 @@ def written(row: Row, palette: Palette) -> str:
 
 
 def difference(
-    old: Row, new: Row, *, line: int, column: int, palette: Palette, most: int
-) -> tuple[str, int]:
+    old: Row,
+    new: Row,
+    *,
+    line: int,
+    column: int,
+    palette: Palette,
+    most: int,
+    roomy: bool = False,
+) -> tuple[bytes, int]:
     """What turns one row on the screen into another of the same length.
 
     Args:
         line: Where it is on the terminal, from 1.
         column: Where its first cell is, from 1.
         most: Stop after that many cells.
+        roomy: The terminal is quick: time counts, and a few more bytes do not.
 
     Returns:
         The bytes, and up to where the row is now the new one.
     """
-    changed = [at for at, (was, cell) in enumerate(zip(old, new, strict=True)) if was != cell]
-    upto = changed[most] if len(changed) > most else len(new)
+    differs = bytes(map(operator.ne, old, new))
+    upto = len(new)
+    if differs.count(1) > most:
+        upto = [at for at, does in enumerate(differs) if does][most]
+        differs = differs[:upto]
+    runs = [run.span() for run in _RUN.finditer(differs)]
+    if roomy and palette.depth == 24:
+        said = in_full(list(itertools.compress(new, differs)))
+        if said is not None:
+            return _placed(said, runs, line, column), upto
     parts: list[str] = []
     before = -1
-    for begin, end in _runs(changed[:most]):
+    for begin, end in runs:
         cells = new[begin:end]
         parts.append(f"\x1b[{line};{column + begin}H{palette.drawn(cells, before)}")
         before = cells[-1]
-    return "".join(parts), upto
+    return "".join(parts).encode(), upto
 
 
-def _runs(places: list[int]) -> list[tuple[int, int]]:
-    """Places that follow each other, from the first to the one behind the last."""
-    if places and places[-1] - places[0] + 1 == len(places):
-        return [(places[0], places[-1] + 1)]
-    runs: list[tuple[int, int]] = []
-    begin = end = -1
-    for place in places:
-        if place != end:
-            if begin >= 0:
-                runs.append((begin, end))
-            begin = place
-        end = place + 1
-    return [*runs, (begin, end)] if begin >= 0 else runs
+def _placed(said: bytearray, runs: list[tuple[int, int]], line: int, column: int) -> bytes:
+    """Cells that were said in full, each run of them so far behind the one before."""
+    at, done = runs[0][0], 0
+    parts: list[bytes | bytearray] = [b"\x1b[%d;%dH" % (line, column + at)]
+    for begin, end in runs:
+        size = (end - begin) * CELL_BYTES
+        parts += (_ahead(begin - at), said[done : done + size])
+        at, done = end, done + size
+    return b"".join(parts)
+
+
+@lru_cache(maxsize=1024)
+def _ahead(cells: int) -> bytes:
+    """What moves the cursor so far to the right."""
+    return b"\x1b[%dC" % cells if cells else b""
 
 
 def _colours(cell: int) -> int:

@@ -16,13 +16,14 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tui.driver import ConsoleDriver
 from tui.live.cells import BLANK, CellStrip, Palette, Row, difference
 from tui.live.pace import NUMBERS
 from tui.live.spread import Spread
 
-BEGIN: Final = "\x1b[?2026h\x1b7"
-END: Final = "\x1b[0m\x1b[?2026l"
-ASK: Final = "\x1b[2;{}H\x1b[6n\x1b8"
+BEGIN: Final = b"\x1b[?2026h\x1b7"
+END: Final = b"\x1b[0m\x1b[?2026l"
+ASK: Final = b"\x1b[2;%dH\x1b[6n\x1b8"
 """Asks the terminal to say when it has come so far: its answer has that column in it.
 
 Of the second line, since in the first it would look like F3 with modifiers.
@@ -30,6 +31,8 @@ Of the second line, since in the first it would look like F3 with modifiers.
 _BUTTONS: Final = {1: 1, 2: 2, 3: 4}
 MOST_COVERED: Final = 4
 """How many frames' bytes a repaint may have that Textual does."""
+ROOMY_BYTES: Final = 128 * 1024
+"""A line that takes so much at once is one on which a tenth more bytes do not matter."""
 _CELL_BYTES: Final = 26
 """What a cell costs in a picture that changes everywhere."""
 
@@ -67,6 +70,7 @@ class FrameView(Widget):
         self._shown: list[Row] = []
         self._strips: dict[int, tuple[Row, Strip]] = {}
         self._short = False
+        self._roomy = False
         self._spread = Spread()
         self._cell_bytes = float(_CELL_BYTES)
 
@@ -120,19 +124,23 @@ class FrameView(Widget):
                 self._repaint()
             return 0
         wanted = self._uncovered(budget)
+        self._roomy = budget >= ROOMY_BYTES
         parts = self._some(budget, wanted) if self._short else self._in_order(budget, wanted)
         if not parts:
             return 0
-        data = BEGIN + "".join(parts) + END + ASK.format(number)
+        data = b"".join([BEGIN, *parts, END, ASK % number])
         driver = self.app._driver  # Textual has no other way to the terminal
         assert driver is not None
-        driver.write(data)
+        if isinstance(driver, ConsoleDriver):
+            driver.write_bytes(data)
+        else:
+            driver.write(data.decode())
         driver.flush()
-        return len(data.encode())
+        return len(data)
 
-    def _in_order(self, budget: int, wanted: Sequence[Row]) -> list[str]:
+    def _in_order(self, budget: int, wanted: Sequence[Row]) -> list[bytes]:
         """All that differs, from the top; what a line cannot take is chosen from then on."""
-        parts: list[str] = []
+        parts: list[bytes] = []
         left = budget
         for line, (old, new) in enumerate(zip(self._shown, wanted, strict=True)):
             if _same(old, new):
@@ -142,21 +150,21 @@ class FrameView(Widget):
                 break
             text, upto = self._part(line, 0, len(new), most=max(1, left // _CELL_BYTES))
             parts.append(text)
-            left -= len(text.encode())
+            left -= len(text)
             self._short = self._short or upto < len(new)
         return parts
 
-    def _some(self, budget: int, wanted: Sequence[Row]) -> list[str]:
+    def _some(self, budget: int, wanted: Sequence[Row]) -> list[bytes]:
         """What matters most of what differs."""
         spans = self._spread.choose(self._shown, wanted, int(budget / self._cell_bytes))
         parts = [self._part(*span, most=span[2] - span[1])[0] for span in spans]
         if cells := sum(end - begin for _, begin, end in spans):
-            cost = max(1.0, sum(len(part.encode()) for part in parts) / cells)
+            cost = max(1.0, sum(map(len, parts)) / cells)
             self._cell_bytes = 0.5 * self._cell_bytes + 0.5 * cost
         self._short = not self.converged
         return parts
 
-    def _part(self, line: int, begin: int, end: int, *, most: int) -> tuple[str, int]:
+    def _part(self, line: int, begin: int, end: int, *, most: int) -> tuple[bytes, int]:
         """What turns that part of a row into what is wanted, and up to which cell it does."""
         offset = self.region.offset
         old, new = self._shown[line], self._wanted[line]
@@ -167,6 +175,7 @@ class FrameView(Widget):
             column=offset.x + begin + 1,
             palette=self._palette,
             most=most,
+            roomy=self._roomy,
         )
         upto += begin
         whole = begin == 0 and upto == len(new)

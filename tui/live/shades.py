@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from broker.view import Frame
-from tui.live.cells import COLOUR, Row
+from tui.live.cells import Row
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -148,6 +148,9 @@ def _pixels(small: Image, form: str) -> bytes:
 
 def _cells(both: bytes) -> Row:
     """A row of cells from the pixels of its upper half and those of its lower one."""
-    pixels = struct.unpack(f"<{len(both) // 4}I", both)
-    half = len(pixels) // 2
-    return [ink << COLOUR | paper for ink, paper in zip(pixels[:half], pixels[half:], strict=True)]
+    half = len(both) // 2
+    cells = bytearray(2 * half)  # eight bytes each, from the lowest: paper's three, ink's three
+    for byte in range(3):
+        cells[byte::8] = both[half + byte :: 4]
+        cells[byte + 3 :: 8] = both[byte:half:4]
+    return list(struct.unpack(f"<{half // 4}Q", cells))
