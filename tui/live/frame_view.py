@@ -90,8 +90,8 @@ class FrameView(Widget):
         blank: Row = [BLANK] * width
         wanted: list[Row] = [blank] * min(top, height)
         for row in rows[: height - len(wanted)]:
-            shown = row if len(row) == width and not left else [*[BLANK] * left, *row][:width]
-            wanted.append(shown if len(shown) == width else [*shown, *blank[len(shown) :]])
+            is_all = not left and len(row) == width
+            wanted.append(row if is_all else [*blank[:left], *row, *blank][:width])
         before, self._wanted = self._wanted, wanted + [blank] * (height - len(wanted))
         if self._short:
             self._spread.saw(before, self._wanted)

@@ -212,6 +212,8 @@ class Reader:
 
     def _cell(self, pixels: bytes, step: int, face: Face) -> int:
         """A cell from its pixels; below zero when it is none of a text screen."""
+        if _is_colourful(pixels, step):  # most cells of a picture: not worth remembering
+            return -1
         found = self._seen.get((face, pixels))
         if found is None:
             if len(self._seen) > 65536:
@@ -243,6 +245,15 @@ _CURSOR: Final = 1 << 72
 _SHOWN: Final = _CURSOR - 1
 _CHAR: Final = 0x1FFFFF
 _SPACE: Final = ord(" ")
+
+
+def _is_colourful(pixels: bytes, step: int) -> bool:
+    """Whether it surely has more than two colours; quick."""
+    return (
+        len(set(pixels[2::step])) > 2
+        or len(set(pixels[1::step])) > 2
+        or len(set(pixels[::step])) > 2
+    )
 
 
 def _recognised(pixels: bytes, step: int, face: Face) -> int:
