@@ -6,7 +6,9 @@ message costs here. All else is asyncio's own, and what it registers is reported
 timers, tasks, signals and other threads get their turn after each round of descriptors.
 
 What differs for a hot callback: it runs in no context of its own, and to stop watching takes
-effect at once, also within a round. Linux only, as epoll is; `broker.proxy.watch` chooses.
+effect at once, also within a round. Those of links and doors are patient: in each round as many
+have their turn as relays had theirs, two at least. Linux only, as epoll is; `broker.proxy.watch`
+chooses.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ log = logging.getLogger(__name__)
 
 EVENTS_AT_ONCE: Final = 64
 """Descriptors asked for; the stock selector's thousand take 12 kB anew each time."""
+
+PATIENT_LEAST: Final = 2
+"""Patient callbacks that have their turn in each round: one by one costs 3 % more of a link."""
 
 Callback = Callable[[], object]
 Ts = TypeVarTuple("Ts")
@@ -53,35 +58,48 @@ class HotSelector(selectors.EpollSelector):
         self._epoll = epoll.fromfd(os.dup(self.fileno()))
         self._poll = self._epoll.poll
         self._readers: dict[int, Callback] = {}
+        self._patients: dict[int, Callback] = {}
+        """Readers that may wait."""
         self._writers: dict[int, Callback] = {}
 
     def add_reader(self, fd: int, callback: Callback, /) -> None:
         """Call it whenever the descriptor is readable, or in trouble."""
-        if fd not in self._readers:
-            if fd in self._writers:
-                self._epoll.modify(fd, EPOLLIN | EPOLLOUT)
-            else:
-                self._epoll.register(fd, EPOLLIN)
+        if self._patients.pop(fd, None) is None and fd not in self._readers:
+            self._watch_more(fd, EPOLLIN, fd in self._writers)
         self._readers[fd] = self.wrapped(callback)
+
+    def add_patient_reader(self, fd: int, callback: Callback, /) -> None:
+        """The same for what may wait: for each that need not, one such is called; two at least.
+
+        A step of a link takes as long as many small messages, and in a storm of viewers there
+        are many to be taken at once.
+        """
+        if self._readers.pop(fd, None) is None and fd not in self._patients:
+            self._watch_more(fd, EPOLLIN, fd in self._writers)
+        self._patients[fd] = self.wrapped(callback)
 
     def remove_reader(self, fd: int, /) -> None:
         """Call it no more; harmless when it is not watched."""
-        if self._readers.pop(fd, None) is not None:
+        if self._readers.pop(fd, None) or self._patients.pop(fd, None):  # never in both
             self._watch_less(fd, EPOLLOUT if fd in self._writers else 0)
 
     def add_writer(self, fd: int, callback: Callback, /) -> None:
         """Call it whenever the descriptor is writable, or in trouble."""
         if fd not in self._writers:
-            if fd in self._readers:
-                self._epoll.modify(fd, EPOLLIN | EPOLLOUT)
-            else:
-                self._epoll.register(fd, EPOLLOUT)
+            self._watch_more(fd, EPOLLOUT, fd in self._readers or fd in self._patients)
         self._writers[fd] = self.wrapped(callback)
 
     def remove_writer(self, fd: int, /) -> None:
         """Call it no more; harmless when it is not watched."""
         if self._writers.pop(fd, None) is not None:
-            self._watch_less(fd, EPOLLIN if fd in self._readers else 0)
+            read = fd in self._readers or fd in self._patients
+            self._watch_less(fd, EPOLLIN if read else 0)
+
+    def _watch_more(self, fd: int, mask: int, watched: bool) -> None:
+        if watched:
+            self._epoll.modify(fd, EPOLLIN | EPOLLOUT)
+        else:
+            self._epoll.register(fd, mask)
 
     def _watch_less(self, fd: int, mask: int) -> None:
         try:
@@ -97,6 +115,7 @@ class HotSelector(selectors.EpollSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Call what is hot and ready; return when something else is, or was scheduled by that."""
         poll, readers, writers = self._poll, self._readers, self._writers
+        patients = self._patients
         eagerness = self.eagerness
         ready: list[tuple[selectors.SelectorKey, int]] = []
         # As in the stock selector: epoll counts milliseconds, and a timer must not be early.
@@ -116,10 +135,16 @@ class HotSelector(selectors.EpollSelector):
                 if wait:
                     eagerness.slept(woken - now, now - before, handled)
             handled = len(events)
+            waiting: list[int] = []
             for fd, event in events:
                 try:
                     if event == EPOLLIN and (callback := readers.get(fd)):
                         callback()
+                    elif fd in patients:
+                        if event & ~EPOLLOUT:
+                            waiting.append(fd)
+                        if event & ~EPOLLIN and (callback := writers.get(fd)):
+                            callback()
                     elif fd in readers or fd in writers:
                         # trouble is for whoever listens, as with the stock selector
                         if event & ~EPOLLOUT and (callback := readers.get(fd)):
@@ -133,11 +158,22 @@ class HotSelector(selectors.EpollSelector):
                         ready.append((key, mask & key.events))
                 except Exception as exc:  # as in asyncio: it stays that callback's own
                     self.failed(exc)
+            if waiting:
+                self._call(waiting[: max(handled - len(waiting), PATIENT_LEAST)])
             if ready or self.stirred or not events or not wait:
                 return ready
             now = monotonic()
             if wait > 0 and (wait := until - now) <= 0:
                 return ready
+
+    def _call(self, waiting: list[int]) -> None:
+        """The turn of some of the patient; epoll names the others again, and these behind them."""
+        for fd in waiting:
+            if callback := self._patients.get(fd):
+                try:
+                    callback()
+                except Exception as exc:  # as in asyncio too
+                    self.failed(exc)
 
     def _look(self, since: float) -> list[tuple[int, int]]:
         """Look again and again in place of sleeping, for a moment."""
@@ -154,6 +190,7 @@ class HotSelector(selectors.EpollSelector):
     def close(self) -> None:
         """Give the descriptors back."""
         self._readers.clear()
+        self._patients.clear()
         self._writers.clear()
         self._epoll.close()
         super().close()

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from functools import partial
 from typing import Final
 
 from broker.proxy.tls import TlsEnded, TlsEngine, TlsFailed
-from broker.proxy.watch import Watch, watch_of
+from broker.proxy.watch import Watch, add_patient_reader, watch_of
 
 CHUNK_BYTES: Final = 256 * 1024
 """Read at once; the most that a channel keeps for a peer that does not read, and its records."""
@@ -299,7 +300,7 @@ class Leg:
         self._reader = ready
         if self._watch is None:
             self._watch = watch_of(loop)
-            self._watch.add_reader(self.fd, self._on_readable)
+            add_patient_reader(self._watch, self.fd, self._on_readable)
         return ready
 
     def _on_readable(self) -> None:
@@ -325,13 +326,14 @@ class Leg:
             LegClosed: The peer is gone.
         """
         loop = asyncio.get_running_loop()
+        watch = watch_of(loop)  # also of whoever reads
         while self.unsent and not self.flush():
             ready: asyncio.Future[None] = loop.create_future()
-            loop.add_writer(self.fd, _resolve, ready)
+            watch.add_writer(self.fd, partial(_resolve, ready))
             try:
                 await ready
             finally:
-                loop.remove_writer(self.fd)
+                watch.remove_writer(self.fd)
 
     async def finish(self, seconds: float) -> None:
         """Send what is owed, say goodbye, let the peer close, then close; never raises.

@@ -20,7 +20,7 @@ from broker.proxy.limits import Limits
 from broker.proxy.private import is_ours
 from broker.proxy.stage import Patience, Stage
 from broker.proxy.tls import TlsServer
-from broker.proxy.watch import watch_of
+from broker.proxy.watch import add_patient_reader, watch_of
 from broker.spice.constants import MAGIC
 
 log = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ class Listener:
 
     def _watch(self, door: Door) -> None:
         watch = watch_of(asyncio.get_running_loop())
-        watch.add_reader(door.sock.fileno(), partial(self._accept, door))
+        add_patient_reader(watch, door.sock.fileno(), partial(self._accept, door))
 
     def _accept(self, door: Door) -> None:
         """Take one: the next may be for a worker with less to do, and perhaps this one too."""

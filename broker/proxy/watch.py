@@ -46,6 +46,11 @@ def watch_of(loop: asyncio.AbstractEventLoop) -> Watch:
     return getattr(loop, "hot", loop)
 
 
+def add_patient_reader(watch: Watch, fd: int, callback: Callable[[], object]) -> None:
+    """As `add_reader`, for what is not relayed yet: relays come first, where the watch can tell."""
+    getattr(watch, "add_patient_reader", watch.add_reader)(fd, callback)
+
+
 def new_loop() -> asyncio.AbstractEventLoop:
     """The fastest loop for relays: `HotLoop` where there is epoll, else asyncio's own."""
     return asyncio.new_event_loop() if HotLoop is None else HotLoop()

@@ -11,13 +11,17 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Coroutine, Iterator
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import pytest
 
+from broker.proxy.leg import Leg
 from broker.proxy.watch import new_loop, settle, watch_of
+from tests.broker.proxy.rig import SECONDS
 
 hot_loop = pytest.importorskip("broker.proxy.hot_loop", exc_type=ImportError)
 Pair = tuple[socket.socket, socket.socket]
@@ -236,6 +240,135 @@ def test_the_same_descriptor_can_be_handed_back_to_the_loop(pair: Pair) -> None:
         return got
 
     assert run(main()) == b"back"
+
+
+@pytest.mark.parametrize(("relays", "at_once"), [(1, 2), (2, 2), (5, 5), (12, 9)])
+def test_links_that_are_ready_together_leave_relays_their_turn_between_them(
+    relays: int, at_once: int
+) -> None:
+    links = 9
+
+    async def main() -> Counter[int]:
+        done, rounds = asyncio.Event(), 0
+        called: dict[int, int] = {}
+        pairs = [socket.socketpair() for _ in range(relays + links)]
+
+        def round_begins() -> None:
+            nonlocal rounds
+            rounds += 1
+
+        def linked(sock: socket.socket) -> None:
+            sock.recv(1)
+            assert sock.fileno() not in called
+            called[sock.fileno()] = rounds
+            if len(called) == links:
+                done.set()
+
+        # What nobody reads is there in each round. The first counts them, and is a relay too.
+        for index, (near, _) in enumerate(pairs[:relays]):
+            hot().add_reader(near.fileno(), (lambda: None) if index else round_begins)
+        for near, _ in pairs[relays:]:
+            hot().add_patient_reader(near.fileno(), partial(linked, near))
+        for _, far in pairs:
+            far.send(b"x")
+        await done.wait()
+        for near, far in pairs:
+            hot().remove_reader(near.fileno())
+            near.close()
+            far.close()
+        return Counter(called.values())
+
+    per_round = run(main())
+    assert (per_round.total(), max(per_round.values())) == (links, at_once)
+
+
+def test_a_patient_reader_becomes_a_relay_and_may_be_written_to(pair: Pair) -> None:
+    async def main() -> list[str]:
+        near, far = pair
+        seen: list[str] = []
+        done = asyncio.Event()
+
+        def says(word: str) -> None:
+            seen.append(word)
+            if word == "out":
+                hot().remove_writer(near.fileno())
+            else:
+                near.recv(9)
+                done.set()
+
+        for add, word in (
+            (hot().add_patient_reader, "patient"),
+            (hot().add_patient_reader, "patient still"),
+            (hot().add_reader, "relay"),
+            (hot().add_patient_reader, "patient again"),
+        ):
+            done.clear()
+            add(near.fileno(), partial(says, word))
+            hot().add_writer(near.fileno(), partial(says, "out"))
+            far.send(b"x")
+            await done.wait()
+        hot().remove_reader(near.fileno())
+        far.send(b"x")
+        assert await asyncio.get_running_loop().sock_recv(near, 9) == b"x"  # it is not watched
+        return seen
+
+    patient = ["out", "patient", "out", "patient still"]
+    assert run(main()) == [*patient, "relay", "out", "out", "patient again"]
+
+
+def test_a_patient_reader_that_fails_harms_nobody_else(pair: Pair) -> None:
+    async def main() -> list[str]:
+        near, far = pair
+        other, its_end = socket.socketpair()
+        told: list[str] = []
+        done = asyncio.Event()
+
+        def fails() -> None:
+            near.recv(9)
+            raise ZeroDivisionError
+
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _loop, context: told.append(type(context["exception"]).__name__)
+        )
+        with other, its_end:
+            hot().add_patient_reader(near.fileno(), fails)
+            hot().add_patient_reader(other.fileno(), done.set)
+            far.send(b"x")
+            its_end.send(b"x")
+            await done.wait()
+            for each in (near, other):
+                hot().remove_reader(each.fileno())
+        return told
+
+    assert run(main()) == ["ZeroDivisionError"]
+
+
+@pytest.mark.parametrize("make_loop", [new_loop, asyncio.SelectorEventLoop])
+def test_a_leg_that_was_read_from_waits_until_there_is_room_to_write(
+    pair: Pair, make_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    near, far = pair
+    said = bytes(5_000_000)
+
+    async def main() -> int:
+        loop = asyncio.get_running_loop()
+        leg = Leg(near)
+        asked = asyncio.ensure_future(leg.receive(1))
+        await asyncio.sleep(0)  # now it waits to be told
+        far.send(b"?")
+        assert await asked == b"?"
+        sending = asyncio.ensure_future(leg.send(said))
+        heard = 0
+        while heard < len(said):
+            heard += len(await loop.sock_recv(far, 1 << 20))
+        await sending
+        far.send(b"!")
+        assert await leg.receive(1) == b"!"
+        leg.close()
+        return heard
+
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        assert runner.run(asyncio.wait_for(main(), SECONDS)) == len(said)
 
 
 def test_in_debug_mode_a_slow_callback_is_told(
