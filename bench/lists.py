@@ -85,7 +85,8 @@ def measure(work: Path, rounds: int) -> tuple[list[Part], dict[str, list[float]]
         fill(home, infos)
         ours = found[f"`broker`, {count:,} rows"] = List([BROKER], env, count, 1, "/")
         stock = found[f"DataTable, {count:,} rows"] = List(_app("stock", count), env, count, -1, "")
-        for _ in range(max(3, rounds // 5)):
+        starts = max(3, rounds // 5)
+        for _ in range(3 * starts if count == COUNTS[0] else starts):
             _start(ours)
             if count == COUNTS[0] or len(stock.first) < LEAST_TURNS:
                 _start(stock)

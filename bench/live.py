@@ -130,14 +130,12 @@ def _slow_line(home: Path, keys: int, found: Found) -> None:
         )
         _live(seen, NAME)
         seen.listen(2 * WARM_SECONDS)
-        seen.catch_up()
         _press(seen, keys, found.samples.setdefault("a key, to the guest and back", []))
         menu = found.samples.setdefault("`Ctrl-]`, the menu", [])
         for _ in range(keys):
             menu.append(_once(seen, LEADER, lambda: has("eave")(seen.lines)))
             _once(seen, "\x1b", lambda: not has("eave")(seen.lines))
             seen.listen(0.3)
-            seen.catch_up()
 
 
 def _first_keys(seen: Terminal, keys: int, samples: list[float]) -> None:
@@ -157,7 +155,6 @@ def _press(seen: Terminal, keys: int, samples: list[float]) -> None:
         wanted = ("ffffff" if white else "000000",) * 2
         samples.append(_once(seen, "a", lambda: seen.colours(*BLOCK_CELL) == wanted))  # noqa: B023 - asked now
         seen.listen(0.3)
-        seen.catch_up()
 
 
 def _once(seen: Terminal, key: str, holds: Callable[[], bool]) -> float:

@@ -84,7 +84,8 @@ class Terminal:
             os.execve(argv[0], list(argv), dict(env))
 
     def press(self, keys: str) -> float:
-        """Type; the moment."""
+        """Type; the moment. What was read is played before: it would keep us from the answer."""
+        self.catch_up()
         moment = time.perf_counter()
         os.write(self._master, keys.encode())
         return moment

@@ -36,6 +36,16 @@ def test_a_word_of_which_only_letters_are_repainted_is_seen_whole() -> None:
         assert seen.memory() > 1
 
 
+def test_what_was_read_is_played_before_a_key_is_pressed() -> None:
+    with running("say('17 of 40'); sys.stdin.read(1); say('\\x1b[1;1H12')") as seen:
+        for _ in range(60):
+            if seen.written < len("17 of 40"):
+                seen.listen(1.0)
+        seen.press("x")
+        assert has("17 of 40")(seen.lines)
+        seen.until(has("12 of 40"))
+
+
 def test_what_a_program_asks_is_answered_also_when_it_comes_in_two_pieces() -> None:
     asks = "say('\\x1b[6'); say('n'); say(repr(sys.stdin.read(6))); sys.stdin.read(1)"
     with running(asks) as seen:
