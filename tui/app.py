@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from textual import work
 from textual.app import SystemCommand
@@ -30,7 +30,7 @@ from textual.widgets import Input
 
 from broker.errors import BrokerError
 from broker.human import counted
-from broker.model import LinkPolicy, MachineKey, MachineSpec
+from broker.model import LinkPolicy, MachineKey
 from broker.service.port import ConsoleInfo, Service
 from tui import keymap, keys, pages, themes
 from tui.act import spell
@@ -50,6 +50,9 @@ from tui.screens.listing import Listing
 from tui.snapshot import Snapshot
 from tui.stylesheet import RememberingStylesheet
 from tui.undo import UNDO_SECONDS, Undo
+
+if TYPE_CHECKING:
+    from broker.model import MachineSpec
 
 T = TypeVar("T")
 

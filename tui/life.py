@@ -7,13 +7,16 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from enum import Enum
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from broker.errors import BrokerError
-from broker.model import Machine, MachineSpec, State
+from broker.model import State
 from broker.service.port import Service
 from tui.bridge import Bridge
 from tui.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from broker.model import Machine, MachineSpec
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -14,7 +14,7 @@ from textual.containers import Container
 from textual.timer import Timer
 
 from broker import human
-from broker.model import FoundQemu, Health, MachineKey, State
+from broker.model import Health, MachineKey, State
 from broker.service.port import ConsoleInfo
 from tui import keys
 from tui.allowed import why_not
@@ -30,6 +30,9 @@ from tui.trends import Trends
 from tui.widgets.detail_panel import DetailPanel
 from tui.widgets.filter_bar import FilterBar
 from tui.widgets.table import VirtualTable
+
+if TYPE_CHECKING:
+    from broker.model import FoundQemu
 
 REST_SECONDS: Final = 0.08
 """The detail panel follows when the cursor rests that long, not on every row passed."""

@@ -26,6 +26,7 @@ REST_FACTOR = 20
 class Listing(RowMenu):
     """A page with a filter line over a table."""
 
+    AUTO_FOCUS = "VirtualTable"
     EXAMPLE: ClassVar[str] = "type to narrow: words  -word"
 
     def __init__(self, host: Any) -> None:
@@ -71,7 +72,7 @@ class Listing(RowMenu):
     # -- showing -----------------------------------------------------------------------------
 
     def on_mount(self) -> None:
-        """Begin in the table."""
+        """Begin in the table, also where nobody looks yet."""
         self.set_focus(self.table)
 
     @property

@@ -29,6 +29,11 @@ class Page(Screen[None]):
         super().__init__()
         self.host = host
         self._shown: Snapshot | None = None
+        self._styled = False
+        fitting = self._get_breakpoint_classes(
+            self.app.size.width, self.app.HORIZONTAL_BREAKPOINTS or []
+        )
+        self.add_class(*fitting, update=False)  # set later, everything would be styled anew for it
 
     def compose(self) -> ComposeResult:
         """A line, the page, a line."""
@@ -63,9 +68,16 @@ class Page(Screen[None]):
         self.query_one(TopBar).follow()
 
     @on(events.ScreenResume)
-    def _catch_up(self) -> None:
+    def _catch_up(self, event: events.ScreenResume) -> None:
+        if not self._styled:  # everything on it was a moment ago, when it was mounted
+            self._styled, event.refresh_styles = True, False
         if self._shown is not self.host.snapshot:
             self._news(self.host.snapshot)
+
+    def _compositor_refresh(self) -> None:
+        """Not in a batch, as the app's start is one: Textual would paint it, and show it nobody."""
+        if not self.app._batch_count:
+            super()._compositor_refresh()
 
     def hints_changed(self) -> None:
         """Another row is selected, so other things can be done."""
