@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 GIVE_WAY_SECONDS = 0.0005
 """How long a thread that reads or writes the store keeps the interpreter when there is something to
 paint; with Python's own 5 ms, a few of them took longer in turn than a frame may."""
+COLLECT_AFTER = 10_000
+"""New objects after which garbage is looked for: a picture makes some thousands that stay for a
+while, and many rows come at once."""
 FIRST_ROWS = 2000
 """As many rows are painted first; the others come with the service, a moment later."""
 
@@ -165,6 +168,7 @@ def _preload() -> None:
     import broker.runtime.wiring  # noqa: F401 - imported for what it brings along
 
     gc.freeze()
+    gc.set_threshold(COLLECT_AFTER)
     gc.enable()
 
 

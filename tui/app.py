@@ -137,7 +137,7 @@ class BrokerApp(Acting):
         self._undo = Undo(self, seconds=undo_seconds, key=lambda: self.key_of(keys.UNDO))
         for name in pages.EVERY:
             self.add_mode(name, partial(pages.page, name, self))
-        for one in themes.ALL:
+        for one in themes.BY_NAME.values():
             self.register_theme(one)
         self.theme = theme
         self.columns = None if columns is None else tuple(title.upper() for title in columns)
@@ -166,8 +166,12 @@ class BrokerApp(Acting):
     @property
     def available_themes(self) -> dict[str, Theme]:
         """The themes whose every state was looked at."""
-        ours = {theme.name: theme for theme in themes.ALL}
+        ours = themes.BY_NAME
         return ours if self.theme in ours else super().available_themes
+
+    def get_theme(self, theme_name: str) -> Theme | None:
+        """A theme by name; asked for with each line that is painted."""
+        return themes.BY_NAME.get(theme_name) or super().get_theme(theme_name)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Draw with ASCII where marks are ASCII."""

@@ -135,4 +135,4 @@ ANSI_LIGHT: Final = _of_the_terminal(
     },
 )
 """The same on a light background, where yellow and cyan cannot be read."""
-ALL: Final = (DARK, LIGHT, CONTRAST, ANSI, ANSI_LIGHT)
+BY_NAME: Final = {theme.name: theme for theme in (DARK, LIGHT, CONTRAST, ANSI, ANSI_LIGHT)}

@@ -29,6 +29,7 @@ BROKEN_PIPE = 141
 
 def entry() -> None:
     """The `broker` command."""
+    gc.disable()  # what is imported stays; looking through it again and again is waste
     code = main(sys.argv[1:])
     gc.freeze()  # the interpreter's last look for garbage would go through all that was imported
     sys.exit(code)
@@ -196,6 +197,9 @@ def _call(verb: Verb, args: Namespace) -> int:
         verbose=verbose,
         log_format=form,
     )
+    if not gc.isenabled():  # `entry` had it wait
+        gc.freeze()
+        gc.enable()
     return verb.run(call, args)
 
 

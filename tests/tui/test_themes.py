@@ -83,7 +83,7 @@ def test_the_terminal_s_colours_can_be_told_from_its_background(theme: Theme, pa
 
 def test_what_can_be_set_is_what_there_is() -> None:
     named = get_args(get_type_hints(TuiSettings)["theme"])
-    assert [f"broker-{name}" for name in named] == [theme.name for theme in themes.ALL]
+    assert [f"broker-{name}" for name in named] == list(themes.BY_NAME)
 
 
 @pytest.mark.parametrize("theme", [themes.ANSI.name, themes.ANSI_LIGHT.name])
@@ -101,7 +101,7 @@ async def test_only_the_terminal_s_colours_are_used(
 async def test_a_theme_is_changed_while_it_runs(drive: Drive, service: FakeService) -> None:
     async with drive(service) as pilot:
         assert isinstance(pilot.app, BrokerApp)
-        for theme in themes.ALL:
+        for theme in themes.BY_NAME.values():
             pilot.app.theme = theme.name
             await settle(pilot)
             assert ("#" in cells.legend(pilot.app)) is not theme.ansi
