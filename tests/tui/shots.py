@@ -189,7 +189,7 @@ SHOTS: Final = {
     "settings": Shot(("comma",), "wanted"),
     # the list in other moods
     "detail": Shot((*DEMO, "d"), "nobody serves", answering, wide=DETAIL),
-    "filtered": Shot((*"/web -02", "enter"), "1 of 8"),
+    "filtered": Shot((*"/web -02", "enter"), "1 of 8", wide=("Connected", "Events")),
     "nothing-matches": Shot((*"/zzz",), "Nothing matches"),
     "marked": Shot((*DEMO, "space", "G", "V"), "6 marked"),
     "empty": Shot((), "No consoles yet", nothing),
