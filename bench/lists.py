@@ -134,6 +134,7 @@ def _use(one: List, left: list[int], rounds: int) -> None:
             if turn >= LEAST_TURNS and time.perf_counter() - begun > ENOUGH_SECONDS:
                 break
             for letter, fewer in zip(FILTER, left, strict=True):
+                seen.catch_up()  # what still goes on there meanwhile is not this letter's
                 spent = seen.cpu()
                 typed = seen.press(letter)
                 one.keys.append(seen.until(_says(one.line, fewer, one.count)) - typed)
