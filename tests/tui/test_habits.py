@@ -108,6 +108,10 @@ async def test_a_source_that_cannot_be_read_is_no_slip_of_a_filter(drive: Drive)
         await pilot.press("enter")
         shown = await until(pilot, "attic cannot be read now; 3 says why.", "Esc clears it.")
         assert "No source begins with" not in shown
+        await pilot.press("slash", "ctrl+u", *"web-9")
+        await until(pilot, "Nothing matches this filter.", gone=("cannot be read",))
+        await pilot.press("ctrl+u", *'source:"attic"')
+        await until(pilot, "attic cannot be read now; 3 says why.")
 
 
 async def test_the_selected_event_is_said_whole(drive: Drive) -> None:

@@ -18,11 +18,11 @@ from broker.model import Health, MachineKey, State
 from broker.service.port import ConsoleInfo
 from tui import keys
 from tui.allowed import why_not
-from tui.catalog import Order
+from tui.catalog import FIELDS, Order
 from tui.host import Host
 from tui.live.cells import Palette, depth_of
 from tui.live.preview import Preview, can_glance
-from tui.query import Query
+from tui.query import Query, parse
 from tui.rows import Column, console_columns, state_word
 from tui.screens.listing import Listing
 from tui.snapshot import Snapshot
@@ -175,9 +175,9 @@ class ConsolesScreen(Listing):
     def nothing_matches(self, text: str) -> str:
         """Also that a source which is asked for cannot be read."""
         said = super().nothing_matches(text)
-        asked = text.lower().split()
+        asked = parse(text, FIELDS).fields
         for status in self.host.snapshot.sources:
-            if status.health is Health.FAILED and f"source:{status.name.lower()}" in asked:
+            if status.health is Health.FAILED and ("source", status.name.lower()) in asked:
                 key = keys.APP[2].keys[0]
                 return (
                     f"{human.one_line(status.name)} cannot be read now; {key} says why.\n\n{said}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -71,13 +71,16 @@ class SortScreen(ModalScreen[tuple[str, bool]]):
         self.dismiss(None)
 
 
+_FREE: Final = "abcdefghilmnoprstuvwxyz"
+"""All letters but j and k, which move, and q, which closes."""
+
+
 def letters_for(titles: Sequence[str]) -> dict[str, str]:
     """A letter of each title that no title before it took."""
     letters: dict[str, str] = {}
     for title in titles:
-        spare = "abcdefghilmnoprstuvwxyz"  # without j and k, which move, and q, which closes
-        for letter in (*title.lower(), *spare):
-            if letter.isalpha() and letter not in "jk" and letter not in letters:
+        for letter in (*title.lower(), *_FREE):
+            if letter in _FREE and letter not in letters:
                 letters[letter] = title
                 break
     return letters
