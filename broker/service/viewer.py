@@ -19,6 +19,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Final
 
+from broker import private_file
 from broker.errors import Occupied, StoreError, ViewerMissing
 from broker.model import Machine, Protocol, Session
 from broker.service.port import Exported, Opened
@@ -181,9 +182,7 @@ class Viewers:
     def _write(self, text: str) -> Path:
         self._dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = self._dir / f"{secrets.token_hex(6)}.vv"
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
+        private_file.write(file, text, replace=False)
         self._sweep(before=file.stat().st_mtime - LEFT_OVER_SECONDS)
         return file
 

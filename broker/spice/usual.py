@@ -10,13 +10,14 @@ Source: spice-common `spice.proto`; trials on QEMU 7.2.
 import struct
 from typing import Final, NamedTuple
 
+from broker.spice.pixels import PIXEL_BYTES
+
 _FIELDS: Final = struct.Struct("<I4iB I4iHB BiiI QBBII BBIII I".replace(" ", ""))
 """Where it draws; the copy: image, source, operation, scale; its mask; the image; its bitmap."""
 _IMAGE_AT: Final = struct.calcsize("<I4iBI4iHBBiiI")
 _PUT, _BITMAP, _TOP_DOWN = 8, 0, 4
 _FORMATS: Final = frozenset({8, 9})
 """32 bits a pixel, without transparency and with it, which a put does not look at."""
-PIXEL_BYTES: Final = 4
 
 
 class Copy(NamedTuple):

@@ -89,17 +89,22 @@ async def only_offer(pilot: Pilot[None], text: str) -> None:
     assert text in text_of(pilot)
 
 
+async def choose_contrast(pilot: Pilot[None]) -> None:
+    """Take that theme in the palette."""
+    await pilot.press("colon", *"theme")
+    await only_offer(pilot, "Choose colours")
+    await pilot.press("enter")
+    await until(pilot, "ansi-light")
+    await pilot.press(*"contrast")
+    await only_offer(pilot, "contrast")
+    await pilot.press("enter")
+
+
 async def test_a_theme_of_the_palette_is_kept_as_one_of_the_settings(
     drive: Drive, service: FakeService, files: Path
 ) -> None:
     async with drive(service, size=(80, 24)) as pilot:
-        await pilot.press("colon", *"theme")
-        await only_offer(pilot, "Choose colours")
-        await pilot.press("enter")
-        await until(pilot, "ansi-light")
-        await pilot.press(*"contrast")
-        await only_offer(pilot, "contrast")
-        await pilot.press("enter")
+        await choose_contrast(pilot)
         await kept(pilot, files, "broker.yaml", lambda words: "theme: contrast" in words)
         assert pilot.app.theme == "broker-contrast"
     assert said(files, "broker.yaml").endswith("# not 5920\ntui:\n  theme: contrast\n")
@@ -111,13 +116,7 @@ async def test_a_theme_of_the_palette_is_seen_in_the_settings_below(
     async with drive(service, size=(160, 36)) as pilot:
         await pilot.press("comma")
         await until(pilot, "wanted")
-        await pilot.press("colon", *"theme")
-        await only_offer(pilot, "Choose colours")
-        await pilot.press("enter")
-        await until(pilot, "ansi-light")
-        await pilot.press(*"contrast")
-        await only_offer(pilot, "contrast")
-        await pilot.press("enter")
+        await choose_contrast(pilot)
         row = ""
         for _ in range(600):
             row = next((r for r in text_of(pilot).splitlines() if " contrast " in r), "")
