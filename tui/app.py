@@ -41,7 +41,7 @@ from tui.driver import GuestKey
 from tui.glyphs import ASCII, UNICODE, Glyphs
 from tui.host import Captor
 from tui.jobs import Jobs
-from tui.jumping import Place, places_of
+from tui.jumping import go_to, places_of
 from tui.life import Leave, Life, OpenService
 from tui.plain import Plain
 from tui.pressed import serving
@@ -260,9 +260,11 @@ class BrokerApp(Acting):
         work: Callable[[Service], Awaitable[T]],
         done: Callable[[T], None] | None = None,
         failed: Callable[[str], None] | None = None,
+        *,
+        looks: bool = False,
     ) -> None:
         """Ask the service in the background; see `jobs.Jobs.run`."""
-        self._jobs.run(label, work, done, failed)
+        self._jobs.run(label, work, done, failed, looks=looks)
 
     def checkup(self, info: ConsoleInfo) -> Verdict | None:
         """How the way to a console was found lately; begins a look where that is due."""
@@ -381,7 +383,7 @@ class BrokerApp(Acting):
         from tui.screens.jump import JumpScreen
 
         if places := places_of(self.screen):
-            self.push_screen(JumpScreen(places), _go)
+            self.push_screen(JumpScreen(places), go_to)
 
     def search_themes(self) -> None:
         """Colours by name; the one that is taken is kept."""
@@ -393,8 +395,3 @@ class BrokerApp(Acting):
         """Everything there is to do, by name."""
         if not isinstance(self.screen, CommandPalette):
             self.push_screen(CommandPalette(placeholder="kill web-01, go to sessions, theme"))
-
-
-def _go(place: Place | None) -> None:
-    if place is not None:
-        place.go()

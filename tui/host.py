@@ -65,6 +65,8 @@ class Host(Protocol):
         work: Callable[[Service], Awaitable[T]],
         done: Callable[[T], None] | None = None,
         failed: Callable[[str], None] | None = None,
+        *,
+        looks: bool = False,
     ) -> None:
         """Ask the service in the background; see `jobs.Jobs.run`."""
 

@@ -17,8 +17,6 @@ from broker.service.port import Service
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_LOOKS: Final = ("Reading ", "Looking ", "Asking ", "Checking ")
-"""How labels of work begin that changes nothing."""
 TROUBLE_SECONDS: Final = 12.0
 """How long a toast with an error stays: long enough to read two sentences twice."""
 
@@ -40,6 +38,8 @@ class Jobs:
         self._changed = changed
         self.running: list[str] = []
         """Labels of what is under way, oldest first."""
+        self.changing: list[str] = []
+        """Those of them that are more than a look at something."""
 
     def run(
         self,
@@ -47,26 +47,26 @@ class Jobs:
         work: Callable[[Service], Awaitable[T]],
         done: Callable[[T], None] | None = None,
         failed: Callable[[str], None] | None = None,
+        *,
+        looks: bool = False,
     ) -> None:
         """Do `work` once the service is there, then call `done` with what it gave.
 
         Args:
             label: `Starting web-01`: shown while it lasts, and names it for the log.
             failed: Takes the message of a BrokerError instead of a toast.
+            looks: It changes nothing, so that nobody need be told when it is cut short.
         """
         if label in self.running:
             self._app.notify("That is under way already", title=label, markup=False)
             return
         self.running.append(label)
+        if not looks:
+            self.changing.append(label)
         self._changed()
         self._app.run_worker(
             self._guarded(label, work, done, failed), name=label, group="job", exit_on_error=False
         )
-
-    @property
-    def changing(self) -> list[str]:
-        """Labels of what is under way and more than a look at something."""
-        return [label for label in self.running if not label.startswith(_LOOKS)]
 
     async def _guarded(
         self,
@@ -90,6 +90,8 @@ class Jobs:
             self.trouble(problem)
         finally:
             self.running.remove(label)
+            if label in self.changing:
+                self.changing.remove(label)
             self._changed()
 
     def say(self, problem: BrokerError) -> None:

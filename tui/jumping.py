@@ -56,6 +56,12 @@ def places_of(screen: Screen[Any]) -> list[Place]:
     return sorted((place for place in found if seen.contains_point(place.at)), key=_from_the_top)
 
 
+def go_to(place: Place | None) -> None:
+    """Go there, if anywhere."""
+    if place is not None:
+        place.go()
+
+
 def _from_the_top(place: Place) -> tuple[int, int]:
     return (place.at.y, place.at.x)
 

@@ -163,7 +163,12 @@ class Verbs:
             self._app.push_screen(WizardScreen(self._host, (machine, draft)))
 
         name = human.one_line(machine.name)
-        self._host.ask(f"Reading what {name} is", lambda s: s.draft("", known=machine.key), edit)
+        self._host.ask(
+            f"Reading what {name} is",
+            lambda s: s.draft("", known=machine.key),
+            edit,
+            looks=True,
+        )
 
     def _clone(self, info: ConsoleInfo) -> None:
         from tui.screens.clone import CloneScreen

@@ -21,6 +21,7 @@ from tests.fakes.service import FakeService
 from tests.tui import cells
 from tests.tui.conftest import Drive, settle, text_of, until
 from tests.tui.test_looks import SIZES, at_rest
+from tui.app import BrokerApp
 from tui.glyphs import ASCII, UNICODE
 from tui.widgets.choice import Choice
 from tui.widgets.form_row import FormRow
@@ -248,6 +249,27 @@ async def test_a_form_that_is_closed_while_it_is_written_breaks_nothing(
         service.failing["save_draft"] = UsageError("The disk is full", fix="Make room")
         service.slow["save_draft"].set()
         await until(pilot, "The disk is full", gone=("Writing lab", "should not"))
+    assert said(path) == FILE
+
+
+@pytest.mark.parametrize(
+    ("key", "farewell"), [("ctrl+s", "cut short: Checking lab"), ("ctrl+t", "")]
+)
+async def test_leaving_in_the_middle_of_a_check_is_said_where_an_entry_was_to_be_written(
+    drive: Drive, service: FakeService, path: Path, key: str, farewell: str
+) -> None:
+    service.trial, service.slow["try_draft"] = WELL, asyncio.Event()
+    async with drive(service, size=(120, 30)) as pilot:
+        await to_source(pilot, "j")
+        await pilot.press("e")
+        await until(pilot, "lab, of type proxmox")
+        await pilot.press(*"/pve", key)
+        await until(pilot, "Checking lab")
+        assert isinstance(pilot.app, BrokerApp)
+        pilot.app.quit_from_outside()
+        await settle(pilot)
+        assert not pilot.app.is_running
+        assert pilot.app.farewell == farewell
     assert said(path) == FILE
 
 

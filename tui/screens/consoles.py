@@ -310,7 +310,7 @@ class ConsolesScreen(Listing):
 
     def action_adopt(self) -> None:
         """Look for QEMUs of this host, and offer them."""
-        self.host.ask("Looking for QEMUs", lambda service: service.scan(), self._offer)
+        self.host.ask("Looking for QEMUs", lambda service: service.scan(), self._offer, looks=True)
 
     def _offer(self, found: Sequence[FoundQemu]) -> None:
         from tui.screens.adopt import AdoptScreen

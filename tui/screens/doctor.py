@@ -64,7 +64,7 @@ class DoctorScreen(Screen[None]):
                 self._text.append("\nThe way to its screen is clear.\n", "bold")
             self._show()
 
-        self._host.ask(f"Looking into {self._machine}", look, over, self._show)
+        self._host.ask(f"Looking into {self._machine}", look, over, self._show, looks=True)
 
     def _add(self, step: Step) -> None:
         glyphs, finding = self._host.glyphs, step.finding

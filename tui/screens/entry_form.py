@@ -207,7 +207,8 @@ class EntryForm(FormScreen[Draft]):
                 screen = StepsScreen(name, steps, self._host.glyphs, anyway=write and bad)
                 app.push_screen(screen, lambda yes: self._write(draft) if yes else None)
 
-        self._host.ask(f"Checking {draft.source or 'the form'}", look, looked, self._say)
+        label = f"Checking {draft.source or 'the form'}"
+        self._host.ask(label, look, looked, self._say, looks=not write)
 
     def _to_first_wrong(self) -> None:
         for row in self.query(FormRow):

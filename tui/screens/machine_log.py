@@ -61,6 +61,7 @@ class MachineLogScreen(Screen[None]):
             lambda service: service.machine_log(self._key, serial=serial),
             lambda text: self._show(text, serial=serial),
             lambda problem: self._show(problem, serial=serial),
+            looks=True,
         )
 
     def _show(self, text: str, *, serial: bool) -> None:

@@ -85,7 +85,9 @@ class Page(Screen[None]):
 
     def action_refresh_sources(self) -> None:
         """Ask every source again; the pages change when they answer."""
-        self.host.ask("Asking every source", lambda service: service.refresh(), self._refreshed)
+        self.host.ask(
+            "Asking every source", lambda service: service.refresh(), self._refreshed, looks=True
+        )
 
     def _refreshed(self, sources: Sequence[SourceStatus]) -> None:
         failed = [status for status in sources if status.health is Health.FAILED]

@@ -66,7 +66,7 @@ class SettingsScreen(ListPage[tuple[str, str], Choice]):
         """Somebody may have edited the files."""
         self._once_more = READING in self.host.busy
         if not self._once_more:
-            self.host.ask(READING, lambda service: service.preferences(), self._read)
+            self.host.ask(READING, lambda service: service.preferences(), self._read, looks=True)
 
     def _read(self, wanted: Preferences) -> None:
         self._wanted = wanted

@@ -98,7 +98,7 @@ class SnapshotsScreen(ModalScreen[None]):
         self._read()
 
     def _read(self) -> None:
-        self._ask("Reading snapshots of", lambda guest: guest.snapshots(), self._listed)
+        self._ask("Reading snapshots of", lambda guest: guest.snapshots(), self._listed, looks=True)
 
     def _listed(self, kept: Sequence[Snapshot]) -> None:
         self._kept.clear()
@@ -113,7 +113,12 @@ class SnapshotsScreen(ModalScreen[None]):
             self.query_one(HintBar).refresh()
 
     def _ask(
-        self, doing: str, work: Callable[[Guest], Awaitable[object]], done: Callable[..., None]
+        self,
+        doing: str,
+        work: Callable[[Guest], Awaitable[object]],
+        done: Callable[..., None],
+        *,
+        looks: bool = False,
     ) -> None:
         label = f"{doing} {self._called}"
         if self._busy:
@@ -128,7 +133,7 @@ class SnapshotsScreen(ModalScreen[None]):
             self._tell("", busy=False)
             done(answer)
 
-        self._host.ask(label, ask, answered, self._failed)
+        self._host.ask(label, ask, answered, self._failed, looks=looks)
 
     def _failed(self, problem: str) -> None:
         if self.is_mounted:

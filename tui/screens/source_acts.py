@@ -46,7 +46,10 @@ class SourceActs:
         """Ask what, then the form for it."""
         if self._host.may_change():
             self._host.ask(
-                "Looking for drivers", lambda service: service.source_types(), self._offer
+                "Looking for drivers",
+                lambda service: service.source_types(),
+                self._offer,
+                looks=True,
             )
 
     def _offer(self, types: Sequence[SourceType]) -> None:
@@ -113,7 +116,7 @@ class SourceActs:
             else:
                 self._form(kind, draft, f"{human.one_line(name)}, of type {kind.name}")
 
-        self._host.ask(f"Reading {name}", read, found)
+        self._host.ask(f"Reading {name}", read, found, looks=True)
 
     def _pick_console(
         self, kind: SourceType, name: SourceName, consoles: Sequence[tuple[str, str]]
@@ -134,6 +137,7 @@ class SourceActs:
             f"Reading {console}",
             lambda service: service.draft_of(name, console),
             lambda draft: self._form(kind, draft, f"Console of {human.one_line(name)}"),
+            looks=True,
         )
 
     def _form(self, kind: SourceType, draft: Draft, title: str) -> None:
@@ -157,7 +161,10 @@ class SourceActs:
     def retry(self, name: SourceName) -> None:
         """Ask it anew, paused or not."""
         self._host.ask(
-            f"Asking {name}", lambda service: service.retry_source(name), lambda _: self._told(name)
+            f"Asking {name}",
+            lambda service: service.retry_source(name),
+            lambda _: self._told(name),
+            looks=True,
         )
 
     def _told(self, name: SourceName) -> None:
@@ -184,7 +191,9 @@ class SourceActs:
         def looked(steps: Sequence[Step]) -> None:
             self._app.push_screen(StepsScreen(name, steps, self._host.glyphs))
 
-        self._host.ask(f"Checking {name}", lambda service: service.check_source(name), looked)
+        self._host.ask(
+            f"Checking {name}", lambda service: service.check_source(name), looked, looks=True
+        )
 
     # -- removing
 
@@ -209,7 +218,7 @@ class SourceActs:
                 ConfirmScreen(question), lambda yes: self._remove(draft) if yes else None
             )
 
-        self._host.ask(f"Reading {name}", lambda service: service.draft_of(name), ask)
+        self._host.ask(f"Reading {name}", lambda service: service.draft_of(name), ask, looks=True)
 
     def _remove(self, draft: Draft) -> None:
         self._host.ask(
