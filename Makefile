@@ -66,7 +66,7 @@ docs: venv-dev  ## Write the settings' part of docs/configuration.md anew
 bench: system-run venv-dev  ## Measure start-up, first paint and launch; prints what docs/performance.md holds
 	$(PY) -m bench $(ARGS)
 
-bench-relay: system-bench venv-dev  ## Measure the relay beside no proxy and beside HAProxy (five minutes; ARGS=--write puts it on docs/performance.md)
+bench-relay: system-bench venv-dev  ## Measure the relay beside no proxy, HAProxy and kerbside-proxy (seven minutes; ARGS=--write puts it on docs/performance.md)
 	$(PY) -m bench.relay $(ARGS)
 
 picture: system-picture venv-dev  ## Take the pictures in docs/img from the real program in a real terminal

@@ -44,19 +44,26 @@ class Contender:
 
 
 @contextlib.contextmanager
-def _running(
+def running(
     argv: Sequence[str],
     env: Mapping[str, str] | None = None,
     log: Path | None = None,
     descriptors: Sequence[int] = (),
+    *,
+    heard: bool = True,
 ) -> Iterator[subprocess.Popen[str]]:
-    """A process that is ended with us, by its own id."""
+    """A process that is ended with us, by its own id.
+
+    Args:
+        log: Where its errors go, and all that it says when it is not `heard`.
+        heard: Its output is a pipe; one that nobody reads fills up, and stops who writes to it.
+    """
     with contextlib.ExitStack() as opened:
         errors = opened.enter_context(log.open("ab")) if log else None
         process = subprocess.Popen(
             argv,
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.PIPE if heard else errors,
             stderr=errors,
             text=True,
             env=None if env is None else dict(env),
@@ -73,7 +80,7 @@ def _running(
                 process.communicate()
 
 
-def _first_line(process: subprocess.Popen[str]) -> str:
+def first_line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     line = process.stdout.readline().strip()
     if not line:
@@ -84,8 +91,8 @@ def _first_line(process: subprocess.Popen[str]) -> str:
 @contextlib.contextmanager
 def server(program: Path) -> Iterator[tuple[int, int]]:
     """The fake server: its port and its process id."""
-    with _running([str(program)]) as process:
-        yield int(_first_line(process)), process.pid
+    with running([str(program)]) as process:
+        yield int(first_line(process)), process.pid
 
 
 @contextlib.contextmanager
@@ -156,13 +163,13 @@ def haproxy(backend: int, work: Path) -> Iterator[Contender]:
             HAPROXY.format(fd=listener.fileno(), pem=certificate(work), backend=backend)
         )
         argv = [program, "-db", "-f", str(config)]
-        with _running(argv, log=work / "haproxy.log", descriptors=[listener.fileno()]) as process:
+        with running(argv, log=work / "haproxy.log", descriptors=[listener.fileno()]) as process:
             port = listener.getsockname()[1]
-            _until_answered(port, process)
+            until_answered(port, process)
             yield Contender("HAProxy", port, tls=True, pids=(process.pid,))
 
 
-def _until_answered(port: int, process: subprocess.Popen[str]) -> None:
+def until_answered(port: int, process: subprocess.Popen[str]) -> None:
     """Wait until TLS is spoken; the socket itself listens from the start."""
     import ssl
 
@@ -193,20 +200,18 @@ def ours(
     env = clean_env(PYTHONPATH=os.pathsep.join((str(tree), str(ROOT))))
     # By its path: a tree may bring a `bench` of its own.
     argv = [sys.executable, "-P", str(Path(__file__).with_name("worker.py"))]
-    with _listening() as listener, contextlib.ExitStack() as running:
+    with _listening() as listener, contextlib.ExitStack() as held:
         descriptor = listener.fileno()
         argv += ["--fd", str(descriptor), "--backend", str(backend)]
         argv += ["--pem", str(certificate(work))]
-        places = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="cb-bench-")))
+        places = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="cb-bench-")))
         processes = []
         for number in range(workers):
             place = ["--place", f"{number}:{places}"] if workers > 1 else []
             log = work / f"{name}.log"
-            processes.append(
-                running.enter_context(_running([*argv, *place], env, log, [descriptor]))
-            )
+            processes.append(held.enter_context(running([*argv, *place], env, log, [descriptor])))
         for process in processes:
-            _first_line(process)
+            first_line(process)
         pids = tuple(process.pid for process in processes)
         yield Contender(name, listener.getsockname()[1], tls=True, pids=pids)
 
@@ -248,8 +253,8 @@ def broker_serve(backend: int, work: Path, *, workers: int = 1) -> Iterator[Cont
         )
 
     argv = [*BROKER, "serve", "--tls-port", "0", "--json"]
-    with _running(argv, env, work / "serve.log") as process:
-        status = json.loads(_first_line(process))
+    with running(argv, env, work / "serve.log") as process:
+        status = json.loads(first_line(process))
         end = time.monotonic() + START_SECONDS
         while len(status["workers"]) < workers and time.monotonic() < end:
             time.sleep(0.1)

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from bench.relay.cases import Samples
-from bench.relay.goals import GIVEN, KERBSIDE, Verdict
+from bench.relay.goals import HAPROXY, KERBSIDE, Verdict
 
 NOTHING = "-"
 """Stands where there is no figure."""
@@ -19,7 +19,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Handshakes (TLS, link, backend link) per second": ("links",),
     "CPU of the proxy, ms per handshake": ("CPU ms/link, ",),
     "Memory": ("MB RSS", "MB PSS", "kB per"),
-    "One large message (1: it arrives whole)": ("passes, ",),
+    "One large message (1: it arrives whole, 0: not)": ("passes, ",),
 }
 
 
@@ -54,27 +54,28 @@ def figures(samples: Samples, contenders: Sequence[str], ours: str = "ours") -> 
         if not rows:
             continue
         shown = [name for name in contenders if any(samples.of(row, name) for row in rows)]
-        head = [title, *shown, f"{ours} / HAProxy", KERBSIDE]
+        beside = [name for name in (HAPROXY, KERBSIDE) if name in shown]
+        head = [title, *shown, *(f"{ours} / {name}" for name in beside)]
         lines += ["", "| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
         for row in sorted(rows, key=lambda row: " added" in row):
-            given = GIVEN.get(row)
             cells = [row, *(spread(samples.of(row, name)) for name in shown)]
-            cells.append(_ratio(samples.of(row, ours), samples.of(row, "HAProxy")))
-            cells.append(short(given.kerbside) if given else NOTHING)
+            cells += [_ratio(samples.of(row, ours), samples.of(row, name)) for name in beside]
             lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 
 def goals(verdicts: Iterable[Verdict]) -> list[str]:
     """Every goal with what was reached."""
-    lines = ["| goal | limit | limit scaled by HAProxy here | reached | |"]
-    lines.append("| --- | ---: | ---: | ---: | --- |")
+    lines = ["| goal | limit | reached | |", "| --- | ---: | ---: | --- |"]
     for verdict in verdicts:
-        sign = "≥" if verdict.goal.atleast else "≤"
-        scaled = "" if verdict.here == verdict.limit else f"{sign} {short(verdict.here)}"
-        who = "" if verdict.goal.who == "ours" else f" ({verdict.goal.who})"
+        goal = verdict.goal
+        sign = "≥" if goal.atleast else "≤"
+        of = f" ({goal.factor:g} x {goal.to})" if goal.to else ""
+        if verdict.here != verdict.limit:
+            of = f"; here {short(verdict.here)}, {KERBSIDE} had {goal.then:g}"
+        who = "" if goal.who == "ours" else f" ({goal.who})"
         lines.append(
-            f"| {verdict.goal.figure}{who} | {sign} {short(verdict.limit)} | {scaled} "
+            f"| {goal.figure}{who} | {sign} {short(verdict.limit)}{of} "
             f"| {short(verdict.value)} | {verdict.word} |"
         )
     return lines

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.relay import build, cases, contenders, goals, page, tables
+from bench.relay import build, cases, contenders, goals, kerbside, page, tables
 from bench.relay.contenders import Contender
 from bench.relay.runs import Bench, RunFailed, layouts
 from bench.relay.watching import cpu_seconds, memory
@@ -119,27 +119,54 @@ def samples() -> cases.Samples:
     found = cases.Samples()
     found.add("direct", {"RTT p50, 1 channel": 10})
     found.add("HAProxy", {"RTT p50, 1 channel": 112, "CPU s/GB, 1 x 256 B": 1.0})
-    found.add("ours", {"RTT p50, 1 channel": 100, "CPU s/GB, 1 x 256 B": 1.5})
+    found.add(kerbside.NAME, {"RTT p50, 1 channel": 90, "CPU s/GB, 1 x 256 B": 8.0})
+    found.add("ours", {"RTT p50, 1 channel": 98, "CPU s/GB, 1 x 256 B": 1.5})
     found.add("ours", {"CPU s/GB, 1 x 256 B": 0.9})
     goals.with_added(found)
     return found
 
 
-def test_goals_are_judged_by_medians_and_scaled_by_haproxy(samples: cases.Samples) -> None:
+def test_goals_are_judged_by_medians_of_the_same_run(samples: cases.Samples) -> None:
     judged = {verdict.goal.figure: verdict for verdict in goals.judge(samples)}
     assert {figure: verdict.word for figure, verdict in judged.items()} == {
         "CPU s/GB, 1 x 256 B": "not met",
-        "RTT p50 added, 1 channel": "met here",
+        "RTT p50 added, 1 channel": "met",
     }
     added = judged["RTT p50 added, 1 channel"]
-    assert (added.value, added.limit, added.here) == (90, 1.1 * 48, 1.1 * 48 * 102 / 51)
+    assert (added.value, added.limit) == (88, 1.1 * 80)
+
+
+def test_a_plain_number_is_scaled_by_what_another_had_when_it_was_set() -> None:
+    found = cases.Samples()
+    found.add(kerbside.NAME, {"RTT p50, in a storm": 51})
+    found.add("ours, 2 workers", {"RTT p50, in a storm": 80})
+    (storm,) = goals.judge(found)
+    assert (storm.limit, storm.here, storm.word) == (60, 60 * 51 / 34, "met here")
+    assert tables.goals([storm])[2].endswith(
+        "| ≤ 60; here 90, kerbside-proxy had 34 | 80 | met here |"
+    )
+
+
+def test_a_goal_beside_a_contender_that_was_not_there_is_not_judged(samples: cases.Samples) -> None:
+    for by_contender in samples.found.values():
+        by_contender.pop(kerbside.NAME, None)
+    judged = [verdict.goal.figure for verdict in goals.judge(samples)]
+    assert judged == ["CPU s/GB, 1 x 256 B"]
 
 
 def test_tables_give_medians_spreads_and_ratios(samples: cases.Samples) -> None:
-    lines = tables.figures(samples, ["direct", "HAProxy", "ours"])
-    assert "| CPU s/GB, 1 x 256 B | 1 | 1.20 (0.90-1.50) | 1.20x | 11 |" in lines
-    assert any("given" in line for line in lines)
-    assert tables.goals(goals.judge(samples))[2].endswith("| ≤ 1 |  | 1.20 | not met |")
+    lines = tables.figures(samples, ["direct", "HAProxy", kerbside.NAME, "ours"])
+    assert "| CPU s/GB, 1 x 256 B | 1 | 8 | 1.20 (0.90-1.50) | 1.20x | 0.15x |" in lines
+    assert tables.goals(goals.judge(samples))[2].endswith("| ≤ 1 (1 x HAProxy) | 1.20 | not met |")
+
+
+@pytest.mark.slow
+def test_kerbside_takes_the_same_viewer_to_the_same_server(
+    bench: Bench, backend: tuple[int, int], tmp_path: Path
+) -> None:
+    home = kerbside.fetch(tmp_path)
+    with kerbside.proxy(backend[0], tmp_path, home) as contender:
+        assert bench.run(contender, FREE, "ping").said["trips"] > 0
 
 
 def test_the_page_keeps_what_stands_around_the_marks(tmp_path: Path) -> None:
