@@ -80,6 +80,11 @@ class Act:
         """All keys, as people read them."""
         return tuple(display(key) for key in self.key_now.split(","))
 
+    @property
+    def sign(self) -> str:
+        """The first of them: what messages and hints name."""
+        return self.keys[0]
+
 
 REMAPPED: dict[str, str] = {}
 """Other keys, by id; `keymap` fills it."""

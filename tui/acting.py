@@ -12,7 +12,6 @@ from textual.app import App
 from broker import human
 from broker.model import Machine, MachineKey
 from broker.service.port import ConsoleInfo
-from tui import keys
 from tui.catalog import Catalog
 from tui.life import have_running
 from tui.screens.page import Page
@@ -111,10 +110,6 @@ class Acting(App[None]):
     def later(self, label: str, act: Callable[[], None]) -> None:
         """Do it in a few seconds, unless it is undone."""
         self._undo.later(label, act)
-
-    def key_of(self, act: keys.Act) -> str:
-        """The key that does it, as people read it."""
-        return act.keys[0]
 
     def action_undo(self) -> None:
         """Take back what was asked for last, while it waits."""

@@ -7,6 +7,7 @@ from typing import Final
 from broker import human
 from broker.model import Ability, Protocol, State
 from broker.service.port import ConsoleInfo
+from tui import keys
 from tui.rows import state_word
 
 _OFF: Final = frozenset({State.STOPPED, State.CRASHED, State.ERROR})
@@ -30,7 +31,7 @@ def _why_not(verb: str, info: ConsoleInfo) -> str:
         if machine.protocol is Protocol.NONE:
             return f"{machine.name} has no screen that can be reached"
         if verb == "open" and _can_start(info) and machine.state is State.STOPPED:
-            return f"{machine.name} is off; u starts it"
+            return f"{machine.name} is off; {keys.START.sign} starts it"
         return ""
     if verb == "live":
         return _why_not_live(info)
@@ -43,17 +44,19 @@ def _why_not(verb: str, info: ConsoleInfo) -> str:
     if not info.startable:
         return f"{machine.name} is not a VM of this broker: {machine.key.source} runs it"
     if verb == "reboot":
-        return f"{machine.name} runs here: R resets it, d shuts it down, and then s starts it"
+        reset, stop, start = (act.sign for act in (keys.RESET, keys.STOP, keys.POWER_START))
+        how = f"{reset} resets it, {stop} shuts it down, and then {start} starts it"
+        return f"{machine.name} runs here: {how}"
     if verb == "start" and machine.state in _LIVE:
         return f"{machine.name} is {state_word(machine.state)} already"
     if verb in ("stop", "kill") and machine.state is State.STOPPED:
         return f"{machine.name} is off already"
     if verb in ("pause", "resume", "reset") and machine.state in _NO_GUEST:
-        return f"{machine.name} is {state_word(machine.state)}; u starts it"
+        return f"{machine.name} is {state_word(machine.state)}; {keys.START.sign} starts it"
     if verb == "pause" and machine.state is State.PAUSED:
         return f"{machine.name} is paused already"
     if verb == "pause" and machine.state is State.SUSPENDED:
-        return f"{machine.name} sleeps; r wakes it"
+        return f"{machine.name} sleeps; {keys.RESUME.sign} wakes it"
     if verb == "resume" and machine.state is State.RUNNING:
         return f"{machine.name} is running already"
     if verb == "snapshots" and machine.state in _NO_GUEST:
@@ -85,7 +88,7 @@ def _why_not_there(verb: str, info: ConsoleInfo) -> str:
     if not why and verb == "start" and machine.state in _LIVE:
         return f"{machine.name} is {state_word(machine.state)} already"
     if not why and verb != "start" and machine.state in _OFF:
-        return f"{machine.name} is off; u starts it"
+        return f"{machine.name} is off; {keys.START.sign} starts it"
     return why
 
 
@@ -122,7 +125,7 @@ def _why_not_serial(info: ConsoleInfo) -> str:
 
 
 def _off(info: ConsoleInfo) -> str:
-    how = "; u starts it" if _can_start(info) else ""
+    how = f"; {keys.START.sign} starts it" if _can_start(info) else ""
     return f"{info.machine.name} is {state_word(info.machine.state)}{how}"
 
 

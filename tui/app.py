@@ -134,7 +134,7 @@ class BrokerApp(Acting):
         self._checkups: Checkups | None = None
         self.readonly = readonly
         self.policy = LinkPolicy(view_only=True) if readonly else LinkPolicy()
-        self._undo = Undo(self, seconds=undo_seconds, key=lambda: self.key_of(keys.UNDO))
+        self._undo = Undo(self, seconds=undo_seconds, key=lambda: keys.UNDO.sign)
         for name in pages.EVERY:
             self.add_mode(name, partial(pages.page, name, self))
         for one in themes.BY_NAME.values():
@@ -325,7 +325,7 @@ class BrokerApp(Acting):
 
     def action_help_quit(self) -> None:
         """What ctrl+c says: it is too easily hit to end sessions with."""
-        self.notify("q quits", markup=False)
+        self.notify(f"{keys.QUIT.sign} quits", markup=False)
 
     def action_explain(self) -> None:
         """Why the top line is not happy."""

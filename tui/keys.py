@@ -42,13 +42,24 @@ SETTINGS: Final = Act(
 PINNED: Final = (QUIT, HELP)
 """Hints that are never left out."""
 
-APP: Final = (
-    Act("screen.1", "go('consoles')", "1", "Consoles", "Go to the consoles", show=False),
+GO_CONSOLES: Final = Act(
+    "screen.1", "go('consoles')", "1", "Consoles", "Go to the consoles", show=False
+)
+GO_SOURCES: Final = Act(
+    "screen.3", "go('sources')", "3", "Sources", "Go to the sources", show=False
+)
+PAGES: Final = (
+    GO_CONSOLES,
     Act("screen.2", "go('sessions')", "2", "Sessions", "Go to the live sessions", show=False),
-    Act("screen.3", "go('sources')", "3", "Sources", "Go to the sources", show=False),
+    GO_SOURCES,
     Act("screen.4", "go('events')", "4", "Events", "Go to the events", show=False),
     Act("screen.5", "go('proxy')", "5", "Proxy", "Go to the proxy", show=False),
     Act("screen.6", "go('machines')", "6", "Machines", "Go to the VMs of this host", show=False),
+)
+"""Those with a tab, in their order."""
+
+APP: Final = (
+    *PAGES,
     Act(
         "app.palette",
         "command_palette",
@@ -216,7 +227,7 @@ DELETE: Final = Act(
     needs=True,
 )
 PAUSE: Final = Act(
-    "vm.pause", "choose('pause')", "p", "Pause", "Hold it where it is; z undoes", needs=True
+    "vm.pause", "choose('pause')", "p", "Pause", "Hold it where it is; 5 s to undo", needs=True
 )
 RESUME: Final = Act(
     "vm.resume",
@@ -270,7 +281,7 @@ DISCONNECT: Final = Act(
     "disconnect",
     "x",
     "Disconnect",
-    "End the selected or the marked sessions; z undoes",
+    "End the selected or the marked sessions; 5 s to undo",
     needs=True,
 )
 MESSAGE: Final = Act(
@@ -412,12 +423,21 @@ WALL_KEYS: Final = (
 OF_POWER: Final = (START, STOP, PAUSE, RESUME, RESET, KILL, DELETE)
 """In the order of the menus."""
 
+SETTINGS_CHANGE: Final = Act(
+    "settings.change", "change", "enter", "Change", "Choose it, show it, or press another key"
+)
+SETTINGS_EARLIER: Final = Act(
+    "settings.earlier", "shift(-1)", "K,shift+up", "Earlier", "That column further left"
+)
+SETTINGS_LATER: Final = Act(
+    "settings.later", "shift(1)", "J,shift+down", "Later", "That column further right"
+)
 SETTINGS_KEYS: Final = (
-    Act("settings.change", "change", "enter", "Change", "Choose it, show it, or press another key"),
+    SETTINGS_CHANGE,
     Act("settings.more", "more", "plus", "One more key", "Give it another key beside those it has"),
     Act("settings.default", "default", "backspace,delete", "As it comes", "Forget what was chosen"),
-    Act("settings.earlier", "shift(-1)", "K,shift+up", "Earlier", "That column further left"),
-    Act("settings.later", "shift(1)", "J,shift+down", "Later", "That column further right"),
+    SETTINGS_EARLIER,
+    SETTINGS_LATER,
     FIND,
     SORT,
     BACK,

@@ -19,6 +19,7 @@ from broker.errors import BrokerError
 from broker.human import counted
 from broker.model import MachineKey
 from broker.service.port import ConsoleInfo, Service
+from tui import keys
 from tui.allowed import why_not
 from tui.host import Host
 from tui.people import who
@@ -171,7 +172,7 @@ class Power:
             done = len(infos) - len(failed)
             text = f"{done} of {len(infos)} {act.done}"
             if failed:
-                text += f"; {len(failed)} failed: ! shows why"
+                text += f"; {len(failed)} failed: {keys.FAILURES.sign} shows why"
             severity = "warning" if failed else "information"
             self._app.notify(text, title=label, severity=severity, markup=False)  # type: ignore[arg-type] # one of its words
 

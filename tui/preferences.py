@@ -162,6 +162,7 @@ def _plain(shown: list[str], titles: Sequence[str]) -> tuple[str, ...] | None:
 
 def explained(row: Choice) -> str:
     """What can be done about it."""
+    key = keys.SETTINGS_CHANGE.sign
     if row.kind == KEY:
         act = keys.BY_ID[row.name]
         usual = " ".join(display(key) for key in act.key.split(","))
@@ -169,7 +170,11 @@ def explained(row: Choice) -> str:
         there = ", ".join(where) if where else "every page"
         return f"{act.help}. On: {there}. It comes with: {usual}. Others go into keys.yaml."
     if row.kind == COLUMN:
-        return "Enter shows or hides it, J and K move it. A narrow terminal leaves some out."
+        later, earlier = keys.SETTINGS_LATER.sign, keys.SETTINGS_EARLIER.sign
+        return (
+            f"{key} shows or hides it, {later} and {earlier} move it. "
+            "A narrow terminal leaves some out."
+        )
     if row.kind == GLYPHS:
-        return "Enter chooses it; it counts from the next start on."
-    return "Enter chooses it, and it is kept. NO_COLOR takes all colours away."
+        return f"{key} chooses it; it counts from the next start on."
+    return f"{key} chooses it, and it is kept. NO_COLOR takes all colours away."

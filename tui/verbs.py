@@ -67,7 +67,7 @@ class Verbs:
                 self._say("Shown here", viewer.what)
                 self._live(info)
             else:
-                here = f"{keys.LIVE.keys[0]} shows it here"
+                here = f"{keys.LIVE.sign} shows it here"
                 self._say(viewer.what, f"{here}. {viewer.fix}")
 
         async def open_(service: Service) -> Opened | ViewerMissing:

@@ -41,13 +41,13 @@ MINUTE: Final = 60.0
 EMPTY: Final = """\
 No consoles yet. Begin with one of these:
 
-  D   the demo guest, a tiny VM that comes with broker
-  n   a VM of your own, from a disk image or an ISO
-  a   a QEMU that runs on this host already
-  A   a console whose address you know, or a hypervisor:
+  {demo:<3} the demo guest, a tiny VM that comes with broker
+  {new:<3} a VM of your own, from a disk image or an ISO
+  {adopt:<3} a QEMU that runs on this host already
+  {add:<3} a console whose address you know, or a hypervisor:
       libvirt, Proxmox VE, oVirt, OpenStack, Shaken Fist
 
-What A writes stands in sources.yaml, which may be edited by hand, too."""
+What {add} writes stands in sources.yaml, which may be edited by hand, too."""
 
 _VERB: Final = {
     keys.OPEN.id: "open",
@@ -154,7 +154,8 @@ class ConsolesScreen(Listing):
             return f"Nothing so far; reading the rest of the list{self.host.glyphs.dots}"
         if self.host.catalog:
             return self.nothing_matches(text)
-        return EMPTY
+        new, add = keys.NEW.sign, keys.CONSOLE_ADD.sign
+        return EMPTY.format(demo=keys.DEMO.sign, new=new, adopt=keys.ADOPT.sign, add=add)
 
     def known(self) -> Mapping[str, Callable[[], Collection[str]]]:
         """Fields, and what consoles have in them, or could be in; names are too many to judge."""
@@ -178,10 +179,8 @@ class ConsolesScreen(Listing):
         asked = parse(text, FIELDS).fields
         for status in self.host.snapshot.sources:
             if status.health is Health.FAILED and ("source", status.name.lower()) in asked:
-                key = keys.APP[2].keys[0]
-                return (
-                    f"{human.one_line(status.name)} cannot be read now; {key} says why.\n\n{said}"
-                )
+                why = f"{keys.GO_SOURCES.sign} says why"
+                return f"{human.one_line(status.name)} cannot be read now; {why}.\n\n{said}"
         return said
 
     def changed(self) -> None:

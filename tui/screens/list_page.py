@@ -10,6 +10,7 @@ from textual import on
 from textual.app import ComposeResult
 
 from broker.model import MachineKey
+from tui import keys
 from tui.query import Query, parse
 from tui.rows import Column
 from tui.screens.listing import Listing, sorted_keys
@@ -26,6 +27,8 @@ class ListPage(Listing, Generic[K, R]):
 
     FOLLOW: ClassVar[bool] = False
     EMPTY: ClassVar[str]
+    """What is said where there is nothing; `{}` for each key of `EMPTY_NAMES`."""
+    EMPTY_NAMES: ClassVar[tuple[keys.Act, ...]] = ()
 
     rows: dict[K, R]
     _by: tuple[Column[R] | None, bool] = (None, False)
@@ -100,7 +103,9 @@ class ListPage(Listing, Generic[K, R]):
         """Whether there is nothing, nothing that matches, or nothing yet."""
         if not self.host.snapshot.connected:
             return f"Starting up{self.host.glyphs.dots}"
-        return self.nothing_matches(text) if self.rows else self.EMPTY
+        if self.rows:
+            return self.nothing_matches(text)
+        return self.EMPTY.format(*(act.sign for act in self.EMPTY_NAMES))
 
     def action_back(self) -> None:
         """Take the marks off, clear the filter, or go to the consoles."""

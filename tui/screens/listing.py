@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
-from textual import on
+from textual import events, on
 from textual._time import get_time
 from textual.timer import Timer
 from textual.widgets import Input
 
+from tui import keys
 from tui.query import Query, doubt
 from tui.rows import Column
 from tui.screens.row_menu import RowMenu
@@ -32,6 +33,7 @@ class Listing(RowMenu):
     def __init__(self, host: Any) -> None:
         super().__init__(host)
         self._applied = ""
+        self._bare = False
         self._again: Timer | None = None
         self._rests_until = 0.0
 
@@ -64,7 +66,9 @@ class Listing(RowMenu):
     def nothing_matches(self, text: str) -> str:
         """What to say of a filter that finds nothing: what looks like a slip, and the way back."""
         slip = doubt(text, self.known())
-        return "\n\n".join(filter(None, ["Nothing matches this filter.", slip, "Esc clears it."]))
+        return "\n\n".join(
+            filter(None, ["Nothing matches this filter.", slip, f"{keys.BACK.sign} clears it."])
+        )
 
     def changed(self) -> None:
         """Another row is under the cursor, or it looks different."""
@@ -94,9 +98,16 @@ class Listing(RowMenu):
         text = self._applied = self.filter.text
         found, query = self.find(text)
         self.table.show_view(found, words=query.words, empty=self.when_empty(text), top=top)
+        self._bare = not found
         self._count(len(found), query)
         now = get_time()
         self._rests_until = now + max(REST_SECONDS, REST_FACTOR * (now - begun))
+
+    @on(events.ScreenResume)
+    def _name_keys_anew(self) -> None:
+        """What is said where there are no rows names keys, which may be other ones by now."""
+        if self._bare:
+            self.refilter()
 
     def refilter_soon(self) -> None:
         """Find anew when that does not keep the machine busy: changes come all the time."""

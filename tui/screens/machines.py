@@ -43,7 +43,10 @@ class MachinesScreen(ListPage[MachineKey, Vm]):
     NAME = "machines"
     CSS_PATH = "../styles/lists.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [act.binding() for act in keys.MACHINES]
-    EMPTY = "No VMs of this host yet.\n\n  n   make one\n  1   the consoles: other ways to begin"
+    EMPTY = (
+        "No VMs of this host yet.\n\n  {:<3} make one\n  {:<3} the consoles: other ways to begin"
+    )
+    EMPTY_NAMES = (keys.NEW, keys.GO_CONSOLES)
 
     def __init__(self, host: Host) -> None:
         super().__init__(host)

@@ -54,7 +54,7 @@ class PowerScreen(ModalScreen[str]):
             yield OptionList(
                 *(
                     Option(
-                        f"{act.keys[0]}  {act.label:<10} {self._says(verb, act)}",
+                        f"{act.sign}  {act.label:<10} {self._says(verb, act)}",
                         id=verb,
                         disabled=all(why_not(verb, info) for info in self._infos),
                     )
@@ -63,7 +63,7 @@ class PowerScreen(ModalScreen[str]):
                 compact=True,
                 markup=False,
             )
-            yield Static("Esc closes", classes="consequence")
+            yield Static(f"{keys.CLOSE.sign} closes", classes="consequence", markup=False)
 
     def _verbs(self) -> Iterable[tuple[str, keys.Act]]:
         foreign = any(info.abilities for info in self._infos)

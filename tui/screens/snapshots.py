@@ -103,7 +103,7 @@ class SnapshotsScreen(ModalScreen[None]):
     def _listed(self, kept: Sequence[Snapshot]) -> None:
         self._kept.clear()
         self._kept.update((one.tag, one) for one in reversed(kept))
-        self._said = "None yet.\n\nn keeps the present state."
+        self._said = f"None yet.\n\n{keys.SNAPSHOT_TAKE.sign} keeps the present state."
         self._show()
 
     def _show(self) -> None:

@@ -14,6 +14,7 @@ from broker.human import counted
 from broker.model import LOCAL_TYPE, Health, SourceName, SourceStatus
 from broker.service.configuring import Draft, SourceType
 from broker.service.port import Service
+from tui import keys
 from tui.forms import specs
 from tui.host import Host
 from tui.screens.confirm import ConfirmScreen, Question
@@ -180,7 +181,7 @@ class SourceActs:
             return
 
         def paused(_: None) -> None:
-            text = "Paused: it is not asked for anything, until p"
+            text = f"Paused: it is not asked for anything, until {keys.SOURCE_PAUSE.sign}"
             self._app.notify(text, title=human.one_line(name), markup=False)
 
         self._host.ask(f"Pausing {name}", lambda service: service.pause_source(name), paused)

@@ -40,7 +40,8 @@ class SourcesScreen(ListPage[SourceName, SourceStatus]):
     NAME = "sources"
     CSS_PATH = "../styles/lists.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [act.binding() for act in keys.SOURCES]
-    EMPTY = "No sources.\n\nA adds one: a console whose address you know, or a hypervisor."
+    EMPTY = "No sources.\n\n{} adds one: a console whose address you know, or a hypervisor."
+    EMPTY_NAMES = (keys.SOURCE_ADD,)
 
     def compose_page(self) -> ComposeResult:
         """The list, and the advice under it."""
@@ -81,7 +82,8 @@ class SourcesScreen(ListPage[SourceName, SourceStatus]):
                 text.append(f"{self.host.glyphs.half} {human.one_line(warning)}\n")
             if status.health is Health.PAUSED:
                 text.append(
-                    "Paused: nobody asks it for anything. What was known is kept; p goes on.\n"
+                    "Paused: nobody asks it for anything. What was known is kept; "
+                    f"{keys.SOURCE_PAUSE.sign} goes on.\n"
                 )
             elif not (status.problem or status.warnings):
                 text.append("Nothing is wrong with it.\n", "dim")

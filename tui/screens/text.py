@@ -32,7 +32,11 @@ class TextScreen(ModalScreen[None]):
             yield Static(self._title, classes="title", markup=False)
             with Reading(classes="text"):
                 yield Static(self._text, markup=False)
-            yield Static("y copies, Esc closes", classes="consequence")
+            yield Static(
+                f"{keys.COPY.sign} copies, {keys.CLOSE.sign} closes",
+                classes="consequence",
+                markup=False,
+            )
 
     def on_mount(self) -> None:
         """Arrow keys scroll."""

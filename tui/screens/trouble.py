@@ -33,8 +33,8 @@ class TroubleScreen(ModalScreen[None]):
         with Vertical(classes="dialog large"):
             yield Static("Something broke that should not", classes="title")
             yield Static(
-                "This is a fault in Console Broker, not in what you did. Nothing else is"
-                f" affected; Esc goes on. y copies this for a report.{where}",
+                "This is a fault in Console Broker, not in what you did. Nothing else is affected; "
+                f"{keys.CLOSE.sign} goes on. {keys.COPY.sign} copies this for a report.{where}",
                 classes="consequence",
                 markup=False,
             )

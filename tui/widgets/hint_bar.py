@@ -56,7 +56,7 @@ class HintBar(Line):
             action = ("screen." if isinstance(node, Screen) else "app.") + act.action
             keep = 1 if act in pinned else -place
             hint = [
-                Piece(f" {act.keys[0]}", key_tone, action, keep),
+                Piece(f" {act.sign}", key_tone, action, keep),
                 Piece(f" {act.label} ", label_tone, action, keep),
             ]
             (right if act in pinned else left).extend(hint)

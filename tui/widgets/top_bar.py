@@ -14,15 +14,6 @@ from tui.host import Host
 from tui.jumping import Place
 from tui.widgets.line import Line, Piece, length
 
-_TABS = (
-    ("consoles", "Consoles"),
-    ("sessions", "Sessions"),
-    ("sources", "Sources"),
-    ("events", "Events"),
-    ("proxy", "Proxy"),
-    ("machines", "Machines"),
-)
-
 
 class TopBar(Line):
     """Pages on the left, health on the right."""
@@ -37,12 +28,13 @@ class TopBar(Line):
         """Brand and tabs; then what is under way, sources, proxy."""
         glyphs = self._host.glyphs
         left = [Piece(f" {glyphs.brand} broker ", "brand", keep=-1)]
-        for number, (page, title) in enumerate(_TABS, 1):
-            tone, keep = ("here", 10) if page == self._here else ("text", 6 - number)
-            left.append(Piece(f" {number} {title} ", tone, f"app.go('{page}')", keep))
-        if self._here not in dict(_TABS):
-            key = keys.SETTINGS.keys[0]
-            left.append(Piece(f" {key} {self._here.capitalize()} ", "here", keep=10))
+        here = f"go('{self._here}')"
+        for number, act in enumerate(keys.PAGES, 1):
+            tone, keep = ("here", 10) if act.action == here else ("text", 6 - number)
+            left.append(Piece(f" {act.sign} {act.label} ", tone, f"app.{act.action}", keep))
+        if here == keys.SETTINGS.action:
+            act = keys.SETTINGS
+            left.append(Piece(f" {act.sign} {act.label} ", "here", keep=10))
         port = self._port()
         over = length([*left[1:], *self._health(port)]) - self.size.width
         return left, self._health("" if 0 < over <= len(port) else port)  # all tabs, if that helps
