@@ -17,7 +17,7 @@ from broker.proxy.connections import Life
 from broker.proxy.gate import ConnectionRefused, Gate, Peer
 from broker.proxy.leg import HELLO_BYTES, Leg, LegClosed, prepare
 from broker.proxy.limits import Limits
-from broker.proxy.private import is_ours
+from broker.proxy.private import give_room, is_ours
 from broker.proxy.stage import Patience, Stage
 from broker.proxy.tls import TlsServer
 from broker.proxy.watch import add_patient_reader, watch_of
@@ -152,6 +152,8 @@ class Listener:
         if (door.private and self._is_of_others(sock, peer)) or self._is_full(peer):
             sock.close()
             return True
+        if door.private:
+            give_room(sock)
         self._half_open[peer.host] += 1
         self._spawn(self._welcome(sock, peer, door), f"viewer {peer}")
         return True

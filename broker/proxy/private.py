@@ -6,6 +6,7 @@ processes of one user of one host can read their memory as well.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -19,6 +20,10 @@ _CREDENTIALS: Final = struct.Struct("=iII")
 """Linux's `struct ucred`: process, user and group, as they were when it connected or listened."""
 CAN_TELL: Final = _PEER_CREDENTIALS is not None
 """Whether this system says who is at the other end; where it does not, nobody is let in so."""
+
+ROOM_BYTES: Final = 512 * 1024
+"""What may lie between us and who reads: as much as a reader takes at once. The kernel's own room
+is a twentieth of a picture, and both sides would wake for each piece of that size."""
 
 
 def bound(path: Path) -> socket.socket:
@@ -52,6 +57,12 @@ def is_ours(sock: socket.socket) -> bool:
     except (OSError, struct.error):
         return False
     return bool(user == os.geteuid())
+
+
+def give_room(sock: socket.socket) -> None:
+    """Let more of what we write wait to be read, as far as the system allows."""
+    with contextlib.suppress(OSError):  # the peer has gone already
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM_BYTES)
 
 
 def connected(path: Path) -> socket.socket | None:

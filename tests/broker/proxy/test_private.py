@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import stat
@@ -44,6 +45,22 @@ def test_only_we_can_connect_to_what_lies_there_and_what_was_left_over_is_replac
             with ours, sock.accept()[0] as theirs:
                 assert private.is_ours(theirs)
     assert private.connected(path) is None
+
+
+def test_with_room_more_than_the_usual_can_be_written_before_it_is_read() -> None:
+    def written(sock: socket.socket) -> int:
+        sock.setblocking(False)
+        taken = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                taken += sock.send(bytes(4096))
+        return taken
+
+    ours, theirs = socket.socketpair()
+    more, others = socket.socketpair()
+    with ours, theirs, more, others:
+        private.give_room(more)
+        assert written(more) > written(ours)
 
 
 def test_a_directory_that_cannot_be_written_is_told_of(tmp_path: Path) -> None:
