@@ -13,6 +13,7 @@ from broker import human
 from broker.driver import DriverContext
 from broker.errors import ConfigError
 from broker.model import SourceName
+from broker.typed_path import expanded
 from sources.options import Secret
 
 
@@ -35,7 +36,7 @@ class Reader:
 
     def path(self, text: str) -> Path:
         """A path as an entry gives it."""
-        return self._context.config_dir / Path(text).expanduser()
+        return self._context.config_dir / expanded(text)
 
     def secret(self, secret: Secret) -> str:
         """The secret itself; blocks.

@@ -30,6 +30,7 @@ from broker.model import (
     TcpTarget,
     UnixTarget,
 )
+from broker.typed_path import expanded
 from sources.options import MaybePort, MaybeText, Text, options_schema
 from sources.reading import certificates, read_text, secret_file, variable
 from sources.vetting import problems_of
@@ -256,7 +257,7 @@ class StaticDriver:
         )
 
     def _path(self, text: str) -> Path:
-        return self._context.config_dir / Path(text).expanduser()
+        return self._context.config_dir / expanded(text)
 
 
 def _parse(source: SourceName, number: int, found: object) -> ConsoleOptions:

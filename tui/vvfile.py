@@ -9,6 +9,7 @@ from typing import Final
 
 from broker import human, private_file
 from broker.errors import UsageError
+from broker.typed_path import expanded, is_directory
 
 MODE: Final = 0o600
 _UNSAFE: Final = re.compile(r"[^\w.+@-]+")
@@ -21,15 +22,21 @@ def default_path(name: str) -> str:
 
 def problem_with(text: str) -> str:
     """Why nothing can be written there, or the empty string. An existing file is no problem."""
-    path = Path(text).expanduser()
+    path = expanded(text)
     if not text.strip():
         return "Name a file"
-    if path.is_dir():
+    if is_directory(path):
         return f"{text} is a directory; name a file in it"
-    if not path.parent.is_dir():
+    if not is_directory(path.parent):
         return f"There is no directory {path.parent}"
     if not os.access(path.parent, os.W_OK | os.X_OK):
         return f"You may not write in {path.parent.absolute()}"
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return ""
+    except OSError as exc:
+        return f"{exc.strerror}: {text}"
     return ""
 
 

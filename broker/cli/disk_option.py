@@ -8,6 +8,7 @@ from broker.cli.args import size
 from broker.errors import UsageError
 from broker.human import did_you_mean
 from broker.model import Disk, DiskBus
+from broker.typed_path import is_missing
 
 _KEYS = ("format", "bus", "size", "backing", "backing-format", "snapshot", "readonly")
 
@@ -24,7 +25,7 @@ def disk(text: str) -> Disk:
     from broker.vm.image_kinds import existing, look_at
 
     words = [part.replace("\0", ",") for part in text.replace(",,", "\0").split(",")]
-    path = "" if "=" in words[0] and not Path(words[0]).exists() else words.pop(0)
+    path = "" if "=" in words[0] and is_missing(Path(words[0])) else words.pop(0)
     given = _given(words)
     bus = given.get("bus", "virtio")
     if bus not in tuple(DiskBus):
@@ -34,7 +35,7 @@ def disk(text: str) -> Disk:
     if backing is not None and backing_format is None:
         backing_format = look_at(Path(backing)).format
     is_made = backing is not None or "size" in given
-    if path and (not is_made or Path(path).exists()):
+    if path and (not is_made or not is_missing(Path(path))):
         image = existing(path)
         format = look_at(image, named=given.get("format")).format  # noqa: A001 - the word of the option
         path = str(image)

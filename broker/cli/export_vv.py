@@ -9,7 +9,6 @@ import os
 import re
 from argparse import Namespace
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,11 +21,14 @@ from broker.cli.output import may_write, write_private
 from broker.cli.show import add_console
 from broker.errors import UsageError
 from broker.service.port import Exported, ExportRequest
+from broker.typed_path import is_directory
 
 if TYPE_CHECKING:
     from broker.service.port import Service
 
 _MAGIC = b"[virt-viewer]"
+NOT_OWN = "exists and is not a .vv file of yours"
+_REFUSAL = f"{NOT_OWN}; --force replaces it"
 _UNFIT = re.compile(r"[^\w.+@=-]+")
 
 
@@ -83,8 +85,7 @@ def _run(call: Call, args: Namespace) -> Exit:
     def check(name: str) -> None:
         """Look whether the file can be written, before a token is spent on it."""
         if not to_stdout:
-            with suppress(OSError):  # what is wrong then is said when it is written
-                may_write(path_for(args.output, name), may_replace)
+            may_write(path_for(args.output, name), may_replace, _REFUSAL)
 
     made = export(call, args.console, request, check)
     for note in made.notes:
@@ -93,7 +94,7 @@ def _run(call: Call, args: Namespace) -> Exit:
         call.out.exactly(made.text)
         return Exit.DONE
     path = path_for(args.output, made.name)
-    write_private(path, made.text, may_replace=may_replace)
+    write_private(path, made.text, may_replace=may_replace, refusal=_REFUSAL)
     if call.out.json:
         call.out.document(jsonable.exported(made, str(path)))
     else:
@@ -138,7 +139,7 @@ def path_for(output: str | None, name: str) -> Path:
 
     A machine's name comes from elsewhere, so only harmless characters of it are kept.
     """
-    if output and not Path(output).is_dir():
+    if output and not is_directory(Path(output)):
         return Path(output)
     stem = _UNFIT.sub("_", name).lstrip(".-_")[:100] or "console"
     return Path(output or "") / f"{stem}.vv"

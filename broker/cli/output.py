@@ -15,6 +15,7 @@ from typing import TextIO
 
 from broker.errors import BrokerError, UsageError
 from broker.human import one_line
+from broker.typed_path import is_directory
 
 _WIDE_FROM = 0x1100
 """No character below takes two cells, so most text needs no table to be measured."""
@@ -208,13 +209,20 @@ def _cell(text: str, width: int) -> str:
     return f"{text}…" + " " * (width - 1 - cell_width(text))
 
 
-def write_private(path: Path, content: str | bytes, *, may_replace: Callable[[Path], bool]) -> None:
+def write_private(
+    path: Path,
+    content: str | bytes,
+    *,
+    may_replace: Callable[[Path], bool],
+    refusal: str = "exists",
+) -> None:
     """Write a file that only we can read, whole or not at all.
 
     A symbolic link is never followed, and nothing but a regular file is ever replaced.
 
     Args:
         may_replace: Asked when a regular file of that name is there already.
+        refusal: What is said of a file that may not be replaced.
 
     Raises:
         UsageError: Something is in the way that must not be replaced.
@@ -222,38 +230,46 @@ def write_private(path: Path, content: str | bytes, *, may_replace: Callable[[Pa
     """
     from broker import private_file
 
+    replaces = may_write(path, may_replace, refusal)
     try:
-        replaces = may_write(path, may_replace)
         private_file.write(path, content, replace=replaces, durable=True)
     except FileExistsError as exc:
         raise _in_the_way(path, "was made by somebody else meanwhile") from exc
     except OSError as exc:
-        raise CannotWrite(f"{path} cannot be written ({exc.strerror})", fix=_fix_for(exc)) from exc
+        raise _cannot_write(path, exc) from exc
 
 
-def may_write(path: Path, may_replace: Callable[[Path], bool]) -> bool:
+def may_write(path: Path, may_replace: Callable[[Path], bool], refusal: str = "exists") -> bool:
     """Whether a file is there that may be replaced; False when nothing is there.
 
     Raises:
         UsageError: Something is in the way that must not be replaced.
-        OSError: One cannot even look.
+        CannotWrite: There is no such directory, or one cannot even look.
     """
     try:
         kind = path.lstat().st_mode
-    except FileNotFoundError:
+    except FileNotFoundError as exc:
+        if not is_directory(path.parent):
+            raise _cannot_write(path, exc) from exc
         return False
+    except OSError as exc:
+        raise _cannot_write(path, exc) from exc
     if stat.S_ISLNK(kind):
         fix = "Give another name, or remove the link"
         raise UsageError(f"{path} is a symbolic link, and is not followed", fix=fix)
     if not stat.S_ISREG(kind):
         raise UsageError(f"{path} is not a regular file", fix="Use `-o -` for stdout")
     if not may_replace(path):
-        raise _in_the_way(path, "exists and is not a .vv file of yours")
+        raise _in_the_way(path, refusal)
     return True
 
 
 def _in_the_way(path: Path, what: str) -> UsageError:
-    return UsageError(f"{path} {what}", fix="Give another name, or remove it (export-vv: --force)")
+    return UsageError(f"{path} {what}", fix="Give another name, or remove it")
+
+
+def _cannot_write(path: Path, exc: OSError) -> CannotWrite:
+    return CannotWrite(f"{path} cannot be written ({exc.strerror})", fix=_fix_for(exc))
 
 
 def _fix_for(problem: OSError) -> str:

@@ -14,7 +14,7 @@ from broker.cli.args import Parser, Verb, one_of
 from broker.cli.call import Call
 from broker.cli.demo_guest import demo_spec
 from broker.cli.diagnostics import Exit
-from broker.cli.export_vv import is_own_vv, path_for
+from broker.cli.export_vv import NOT_OWN, is_own_vv, path_for
 from broker.cli.machine_options import add_machine, disk, machine_fields
 from broker.cli.open import open_console
 from broker.cli.output import write_private
@@ -221,7 +221,7 @@ async def _show(call: Call, service: Service, machine: Machine, args: Namespace)
             call.out.exactly(made.text)
             return
         path = path_for(args.export, made.name)
-        write_private(path, made.text, may_replace=is_own_vv)
+        write_private(path, made.text, may_replace=is_own_vv, refusal=NOT_OWN)
         if not call.out.json:
             call.talk.note(f"{machine.name} is running; its console: {path}")
     if call.out.json and not args.talk:  # which has a document of its own

@@ -19,6 +19,7 @@ from broker.guest import PACE_SECONDS
 from broker.png import SIGNATURE
 
 _UNFIT: Final = re.compile(r"[^\w.+-]+", re.ASCII)
+_REFUSAL: Final = "exists and is not a PNG picture; --force replaces it"
 
 
 # --- vm screenshot -----------------------------------------------------------------------------
@@ -44,13 +45,13 @@ def _screenshot(call: Call, args: Namespace) -> Exit:
         raise UsageError("A picture is not for a terminal", fix="Send it on: … -o - > FILE.png")
     may_replace = (lambda _: True) if args.force else _is_picture
     if args.output and not to_stdout:
-        may_write(Path(args.output), may_replace)  # before the guest is bothered
+        may_write(Path(args.output), may_replace, _REFUSAL)  # before the guest is bothered
     name, shot = of_guest(call, args.vm, lambda guest: guest.screenshot())
     if to_stdout:
         call.out.raw(shot.png)
         return Exit.DONE
     path = Path(args.output) if args.output else _path_for(name)
-    write_private(path, shot.png, may_replace=may_replace)
+    write_private(path, shot.png, may_replace=may_replace, refusal=_REFUSAL)
     if call.out.json:
         size = {"width": shot.width, "height": shot.height}
         call.out.document({"name": name, "path": str(path), **size})

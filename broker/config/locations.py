@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from broker.errors import ConfigError, StoreError
+from broker.typed_path import expanded
 
 NAME = "console-broker"
 """Our directory's name below each XDG directory."""
@@ -47,11 +48,17 @@ class Locations:
         absolute paths. Without XDG_RUNTIME_DIR the runtime directory is below /tmp, by user id.
 
         Raises:
-            ConfigError: There is no home directory to start from.
+            ConfigError: There is no home directory to start from, or no user of that name.
         """
         env = os.environ if env is None else env
         if home := env.get("BROKER_HOME"):
-            base = Path(home).expanduser().absolute()
+            base = expanded(home)
+            if str(base).startswith("~"):
+                raise ConfigError(
+                    f"BROKER_HOME is {home}, and there is no such user",
+                    fix="Write the directory out: /home/…",
+                )
+            base = base.absolute()
             return cls(base / "config", base / "data", base / "state", base / "run")
         runtime = _xdg(env, "XDG_RUNTIME_DIR")
         return cls(

@@ -22,6 +22,7 @@ from typing import Final
 
 from broker.errors import UsageError
 from broker.model import EMPTY_DRIVE, CloudInit, Disk, MachineId, MachineSpec
+from broker.typed_path import is_missing
 from broker.vm import lock, schema
 from broker.vm.copying import copy_image, overlay
 from broker.vm.definitions import FILE_NAME, Definitions, taken, write_private
@@ -124,7 +125,7 @@ def _plan(spec: MachineSpec, old: Path, home: Path, *, linked: bool) -> list[Dis
 def _planned(disk: Disk, number: int, old: Path, home: Path, linked: bool) -> Disk:
     path = Path(disk.path)
     own = home / f"disk{number}"
-    if not path.exists():  # to be made at the first start, of each VM its own
+    if is_missing(path):  # to be made at the first start, of each VM its own
         return replace(disk, path=f"{own}{path.suffix}")
     if (disk.readonly or disk.snapshot) and not path.is_relative_to(old):
         return disk  # never written to, so one is enough

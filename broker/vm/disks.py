@@ -13,6 +13,7 @@ from typing import Final
 
 from broker.errors import StoreError, VmStartFailed
 from broker.model import Disk, MachineSpec
+from broker.typed_path import is_missing
 from broker.vm.paths import cannot_use, make_private
 
 QEMU_IMG: Final = "qemu-img"
@@ -44,7 +45,7 @@ def make_missing(spec: MachineSpec, directory: Path) -> None:
     """
     for disk in spec.disks:
         path = Path(disk.path)
-        if disk.is_made and not path.exists():
+        if disk.is_made and is_missing(path):
             if path.parent == directory:
                 make_private(directory)
             _make(spec.name, disk, path)

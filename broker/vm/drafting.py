@@ -11,6 +11,7 @@ from broker.errors import BrokerError, ConfigError
 from broker.human import did_you_mean
 from broker.model import EMPTY_DRIVE, MachineSpec
 from broker.provisioning import VmDraft
+from broker.typed_path import is_directory, is_missing
 from broker.vm import schema
 from broker.vm.machine_file import MachineFile
 from broker.vm.schema import WrongDefinition
@@ -112,10 +113,10 @@ def _files(values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
 def _of_disk(place: str, disk: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     path, backing = disk.get("path"), disk.get("backing")
     is_made = bool(disk.get("size") or backing)
-    if isinstance(path, str) and path and not (is_made and not Path(path).exists()):
+    if isinstance(path, str) and path and not (is_made and is_missing(Path(path))):
         yield from _look(place, path)
         return
-    if isinstance(path, str) and path and not Path(path).parent.is_dir():
+    if isinstance(path, str) and path and not is_directory(Path(path).parent):
         yield place, f"{Path(path).parent} is no directory"
     if isinstance(backing, str):
         yield from _look(place, backing)
@@ -124,6 +125,9 @@ def _of_disk(place: str, disk: Mapping[str, object]) -> Iterator[tuple[str, str]
 def _look(place: str, path: str) -> Iterator[tuple[str, str]]:
     try:
         mode = Path(path).stat().st_mode
+    except ValueError:
+        yield place, "no path has a NUL in it"
+        return
     except OSError as exc:
         near = _near(Path(path)) if isinstance(exc, FileNotFoundError) else ""
         yield place, f"{path}: {exc.strerror}{f'. {near}' if near else ''}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -38,10 +39,18 @@ def existing(text: str) -> Path:
         UsageError: It is missing, a directory, or not ours to read.
     """
     path = Path(text).absolute()
-    if not path.exists():
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as exc:
         near = _near(path)
-        raise UsageError(f"There is no image {text}", fix=near or "Check the path")
-    if path.is_dir():
+        raise UsageError(f"There is no image {text}", fix=near or "Check the path") from exc
+    except (OSError, ValueError) as exc:
+        why = exc.strerror if isinstance(exc, OSError) else "no path has a NUL in it"
+        raise UsageError(
+            f"{text} cannot be looked at ({why})",
+            fix="Check the path, and that its directories are open to you: namei -l PATH",
+        ) from exc
+    if stat.S_ISDIR(mode):
         raise UsageError(f"{text} is a directory, not an image", fix="Name a file in it")
     if not os.access(path, os.R_OK):
         raise UsageError(f"{text} cannot be read by you", fix=f"Look at: ls -l {text}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from broker.errors import UsageError
 from broker.model import EMPTY_DRIVE, MachineSpec
+from broker.typed_path import is_missing
 
 
 def check_images(spec: MachineSpec) -> None:
@@ -29,7 +30,7 @@ def check_images(spec: MachineSpec) -> None:
 
 def _images(spec: MachineSpec) -> Iterator[str]:
     for disk in spec.disks:
-        is_there = disk.path and Path(disk.path).exists()
+        is_there = disk.path and not is_missing(Path(disk.path))
         if is_there or not disk.is_made:
             yield disk.path
         elif disk.backing is not None:

@@ -7,8 +7,10 @@ choose how the host reads it.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -65,9 +67,13 @@ async def insert(asker: Asker, image: str, *, drive: str, force: bool) -> Drive:
 
 
 def _check(image: Path) -> None:
-    if not (image.is_file() or image.is_block_device()):
-        there = "is not a file" if image.exists() else "is not there"
-        raise UsageError(f"{image} {there}", fix="Name an image, such as an ISO")
+    try:
+        mode = image.stat().st_mode
+        why = "" if stat.S_ISREG(mode) or stat.S_ISBLK(mode) else "is not a file"
+    except OSError as exc:
+        why = "is not there" if exc.errno == errno.ENOENT else f"cannot be used ({exc.strerror})"
+    if why:
+        raise UsageError(f"{image} {why}", fix="Name an image, such as an ISO")
 
 
 async def eject(asker: Asker, *, drive: str, force: bool) -> Drive:

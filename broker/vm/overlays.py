@@ -11,6 +11,7 @@ from pathlib import Path
 
 from broker.errors import Refused
 from broker.model import MachineId, MachineSpec
+from broker.typed_path import is_missing
 from broker.vm.definitions import Definition
 
 
@@ -21,7 +22,7 @@ def builders(uuid: MachineId, images: Iterable[str], among: Iterable[Definition]
         for each in among
         if each.spec is not None and each.uuid != uuid
         for disk in each.spec.disks
-        if disk.backing is not None and Path(disk.path).exists()
+        if disk.backing is not None and not is_missing(Path(disk.path))
     ]
     if not built:  # so it is nearly always, and then no path is looked at
         return []

@@ -10,6 +10,7 @@ import yaml
 
 from broker.errors import ConfigError
 from broker.model import EMPTY_DRIVE, MachineSpec
+from broker.typed_path import expanded, is_file
 from broker.vm import schema
 
 _FILES = ("cdrom", "floppy", "kernel", "initrd")
@@ -53,7 +54,7 @@ def with_format(start: Path, disk: object) -> object:
     if isinstance(disk, str):
         from broker.vm.image_kinds import existing, look_at
 
-        path = existing(str(start / disk))
+        path = existing(str(start / expanded(disk)))
         return {"path": str(path), "format": look_at(path).format}
     if isinstance(disk, dict):
         disk = {**disk}
@@ -68,7 +69,7 @@ def _name_formats(disk: dict[str, object]) -> None:
 
     for key, named in (("path", "format"), ("backing", "backing_format")):
         path = disk.get(key)
-        if isinstance(path, str) and named not in disk and Path(path).is_file():
+        if isinstance(path, str) and named not in disk and is_file(Path(path)):
             disk[named] = look_at(Path(path)).format
 
 
@@ -76,7 +77,7 @@ def _make_absolute(document: dict[str, object], keys: tuple[str, ...], start: Pa
     for key in keys:
         value = document.get(key)
         if isinstance(value, str) and value and value != EMPTY_DRIVE:
-            document[key] = str(start / Path(value).expanduser())
+            document[key] = str(start / expanded(value))
 
 
 def mapping(text: str, *, where: str) -> dict[str, object]:

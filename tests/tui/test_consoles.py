@@ -187,13 +187,14 @@ async def test_export_replaces_a_file_only_when_told_twice(
     assert SECRET in (here / "demo.vv").read_text()
 
 
+@pytest.mark.parametrize("where", ["no/where", "~nobody-at-all"])
 async def test_export_says_why_a_path_will_not_do_before_asking_for_a_token(
-    drive: Drive, service: FakeService, here: Path
+    drive: Drive, service: FakeService, here: Path, where: str
 ) -> None:
     async with drive(service) as pilot:
-        await pilot.press("j", "j", "e", "home", *"no/where/", "enter")
+        await pilot.press("j", "j", "e", "home", *f"{where}/", "enter")
         await settle(pilot)
-        assert "There is no directory no/where" in text_of(pilot)
+        assert f"There is no directory {where}" in text_of(pilot)
     assert service.asked == [("host_proxy",)]
 
 

@@ -77,6 +77,8 @@ def test_a_place_that_cannot_be_written_is_said(here: Path) -> None:
         ("  ", "Name a file"),
         (".", "is a directory"),
         ("no/a.vv", "There is no directory no"),
+        ("~nobody-at-all/a.vv", "There is no directory ~nobody-at-all"),
+        ("a" * 300, "File name too long"),
         ("a.vv", ""),
     ],
 )

@@ -100,6 +100,16 @@ async def test_what_is_listed_of_the_audit_log_is_written_to_a_file(
     assert stat.S_IMODE((here / "audit.csv").stat().st_mode) == 0o600
 
 
+async def test_a_place_where_no_file_can_be_is_said_in_the_form(
+    drive: Drive, service: FakeService, here: Path
+) -> None:
+    service.say(Kind.SESSION_OPENED, "ana opened demo", service.named("demo"))
+    async with drive(service) as pilot:
+        await pilot.press("4", "e", "home", *"~nobody-at-all/", "enter")
+        await settle(pilot)
+        assert "There is no directory ~nobody-at-all" in text_of(pilot)
+
+
 def test_a_cell_of_the_file_is_no_formula(service: FakeService, tmp_path: Path) -> None:
     service.say(Kind.SESSION_REFUSED, '=HYPERLINK("http://x")')
     audit.write(tmp_path / "a.csv", service.log)

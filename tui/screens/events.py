@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
@@ -17,7 +16,8 @@ from broker import human
 from broker.events import Event
 from broker.human import counted
 from broker.service.port import Service
-from tui import audit, keys
+from broker.typed_path import expanded, is_missing
+from tui import audit, keys, vvfile
 from tui.rows import Column, event_columns, moment
 from tui.screens.ask_line import AskLineScreen
 from tui.screens.list_page import ListPage
@@ -65,7 +65,7 @@ class EventsScreen(ListPage[int, Event]):
 
         def answered(path: str | None) -> None:
             if path is not None:
-                place = Path(path).expanduser().absolute()
+                place = expanded(path).absolute()
 
                 async def write(_: Service) -> None:
                     await asyncio.to_thread(audit.write, place, events)
@@ -105,6 +105,6 @@ def whole(event: Event) -> Text:
 
 
 def _wrong(path: str) -> str:
-    if not path:
-        return "A name, please"
-    return f"{path} exists" if Path(path).expanduser().exists() else ""
+    if wrong := vvfile.problem_with(path):
+        return wrong
+    return "" if is_missing(expanded(path)) else f"{path} exists"

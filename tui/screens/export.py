@@ -14,6 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, Static
 
 from broker import human
+from broker.typed_path import expanded
 from tui import vvfile
 from tui.widgets.choice import Choice
 from tui.widgets.field import Field
@@ -69,7 +70,7 @@ class ExportScreen(ModalScreen[Answer]):
     @property
     def path(self) -> Path:
         """The file as typed."""
-        return Path(self.query_one(Input).value.strip()).expanduser()
+        return expanded(self.query_one(Input).value.strip())
 
     def _say(self, text: str) -> None:
         self.query_one(".wrong", Static).update(text)

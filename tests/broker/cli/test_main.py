@@ -256,3 +256,25 @@ def test_any_error_for_people_is_said_once(
     assert capsys.readouterr().err == (
         "broker: the disk is full\n        and so am I\n        Make room\n"
     )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "PATH", "--headless"],
+        ["vm", "define", "odd", "--disk", "PATH"],
+        ["vm", "define", "odd", "--disk", "PATH,size=1G"],
+        ["vm", "define", "odd", "--cdrom", "PATH"],
+        ["vm", "define", "odd", "-f", "FILE"],
+        ["--home", "~nobody-at-all/x", "show", "none"],
+    ],
+    ids=" ".join,
+)
+def test_a_path_that_cannot_be_looked_at_is_no_fault_of_ours(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, file = str(tmp_path / ("a" * 300)), tmp_path / "vm.yaml"
+    file.write_text('disks: ["a\\0b"]')
+    code = main.main([word.replace("PATH", path).replace("FILE", str(file)) for word in words])
+    assert code in (Exit.USAGE, Exit.NOT_FOUND)
+    assert "fault in broker" not in capsys.readouterr().err

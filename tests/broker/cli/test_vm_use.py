@@ -134,3 +134,18 @@ def test_a_refusal_has_its_code() -> None:
 )
 def test_completion_knows_what_comes_where(line: str, offered: set[str]) -> None:
     assert {word for word, _ in candidates(line.split(), "")} == offered
+
+
+def test_a_picture_that_cannot_be_written_is_said_before_the_guest_is_asked(tmp_path: Path) -> None:
+    service = FakeService()
+    for place in ("no/such/place.png", "a" * 300):
+        ran = called_with(["vm", "screenshot", "web-01", "-o", str(tmp_path / place)], service)
+        assert (ran.code, "cannot be written" in ran.err) == (1, True)
+    assert not service.asked
+
+
+def test_a_file_in_the_way_of_a_picture_is_called_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine")
+    ran = called_with(["vm", "screenshot", "web-01", "-o", str(tmp_path / "notes")], FakeService())
+    assert ran.code == 2
+    assert "not a PNG picture" in ran.err
