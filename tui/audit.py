@@ -13,7 +13,10 @@ from broker import private_file
 from broker.errors import UsageError
 from broker.events import Event
 
-_FIELDS: Final = ("id", "at", "kind", "text", "source", "console", "session", "client", "reason")
+_FIELDS: Final = (
+    *("id", "at", "kind", "text", "source", "console", "session", "client"),
+    *("label", "channel", "verdict", "reason"),
+)
 _RISKY: Final = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet takes a cell that begins so for a formula."""
 

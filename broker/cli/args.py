@@ -23,6 +23,9 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)?")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _MEMORY = re.compile(r"(\d+)(M|MiB|G|GiB)?", re.IGNORECASE)
 _SIZE = re.compile(r"(\d+)([KMGT])(?:iB|B)?", re.IGNORECASE)
+_HOST = re.compile(r"[^\s\x00-\x1f\x7f/]+")
+_DIGITS = 18
+_CENTURY = 36500 * 86400.0
 _FORWARD = re.compile(r"(\d+):(\d+)")
 
 
@@ -141,10 +144,10 @@ def one_of(choices: Iterable[str]) -> Callable[[str], str]:
 
 
 def seconds(text: str) -> float:
-    """A duration: `90`, `90s`, `15m`, `8h`, `2d`; more than nothing."""
+    """A duration: `90`, `90s`, `15m`, `8h`, `2d`; more than nothing, and at most a century."""
     match = _DURATION.fullmatch(text)
     value = float(match[1]) * _SECONDS[match[2] or "s"] if match else 0.0
-    if value <= 0:
+    if not 0 < value <= _CENTURY:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 90s, 15m, 8h or 2d")
     return value
 
@@ -156,16 +159,25 @@ def seconds_or_zero(text: str) -> float:
 
 def count(text: str) -> int:
     """A whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
+    if (number := count_or_zero(text, least=1)) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of 1 or more")
-    return int(text)
+    return number
 
 
-def count_or_zero(text: str) -> int:
-    """A whole number of at least 0."""
+def count_or_zero(text: str, *, least: int = 0) -> int:
+    """A whole number of at least 0, of as many digits as a database counts with."""
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of {least} or more")
+    if len(text) > _DIGITS:
+        raise argparse.ArgumentTypeError(f"{text[:_DIGITS]}… is too large a number")
     return int(text)
+
+
+def host(text: str) -> str:
+    """A host name or address, as a file may name it."""
+    if not _HOST.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the name or address of a host")
+    return text
 
 
 def port(text: str) -> int:

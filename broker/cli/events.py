@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from broker.events import Event
     from broker.service.port import Service
 
-_BATCH = 1000
+_ALL = 2**63 - 1
+"""Of what came since the last look none is left out, however much it was."""
 
 
 def _arguments(parser: Parser) -> None:
@@ -38,7 +39,7 @@ def _run(call: Call, args: Namespace) -> Exit:
         last = _print(call, events, args.after)
         if args.follow:
             async for _ in service.changes():
-                last = _print(call, await service.events(limit=_BATCH, after=last), last)
+                last = _print(call, await service.events(limit=_ALL, after=last), last)
         return Exit.DONE
 
     return call.ask(ask)

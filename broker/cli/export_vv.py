@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from broker.cli import commands, jsonable
-from broker.cli.args import Parser, Verb, one_of, seconds
+from broker.cli.args import Parser, Verb, host, one_of, seconds
 from broker.cli.call import Call, Quick
 from broker.cli.diagnostics import Exit
 from broker.cli.link_options import add_label, add_networks, add_policy, add_turn, policy_of
@@ -47,7 +47,9 @@ def _arguments(parser: Parser) -> None:
     parser.add_argument(
         "--ttl", type=seconds, metavar="TIME", help="how long the file opens a session: 15m, 8h"
     )
-    parser.add_argument("--host", help="the host that the file names, instead of public_host")
+    parser.add_argument(
+        "--host", type=host, help="the host that the file names, instead of public_host"
+    )
     add_label(parser)
     add_networks(parser)
     parser.add_argument(

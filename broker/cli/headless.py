@@ -48,6 +48,9 @@ def add_console_or_file(parser: Parser) -> None:
     )
 
 
+_FRESH = "Export a fresh one: broker export-vv NAME"
+
+
 def read_file(path: str) -> VvFile:
     """A .vv file.
 
@@ -59,9 +62,11 @@ def read_file(path: str) -> VvFile:
             content = file.read(MAX_FILE)
         return vv.parse(content.decode())
     except OSError as exc:
-        raise UsageError(f"{path} cannot be read ({exc.strerror})") from exc
+        raise UsageError(f"{path} cannot be read ({exc.strerror})", fix="Check the path") from exc
     except UnicodeDecodeError as exc:
-        raise UsageError(f"{path} is no .vv file") from exc
+        raise UsageError(f"{path} is no .vv file", fix=_FRESH) from exc
+    except UsageError as exc:
+        raise UsageError(f"{path}: {exc.what}", fix=_FRESH) from exc
 
 
 def check_which(args: Namespace) -> None:

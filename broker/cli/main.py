@@ -63,7 +63,7 @@ def main(argv: list[str]) -> int:
         talk.problem(exc)
         return int(exit_for(exc))
     except Exception as exc:
-        if (told := told_by(exc)) is not None:
+        if (told := told_by(exc) or _no_text(exc, argv)) is not None:
             talk.problem(told)
             return int(exit_for(told))
         import logging
@@ -71,6 +71,14 @@ def main(argv: list[str]) -> int:
         logging.getLogger(__name__).debug("unforeseen", exc_info=exc)
         talk.bug(exc)
         return int(Exit.FAILED)
+
+
+def _no_text(problem: Exception, argv: list[str]) -> UsageError | None:
+    """Whether it failed over a word that is not UTF-8; a path may be so, nothing else may."""
+    odd = [word for word in argv if any("\ud800" <= char <= "\udfff" for char in word)]
+    if not odd or not isinstance(problem, UnicodeEncodeError):
+        return None
+    return UsageError(f"{odd[0]} is not text in UTF-8", fix="Name a machine by its uuid")
 
 
 def _dispatch(argv: list[str], talk: Talk) -> int:
@@ -111,9 +119,9 @@ def _global_options(argv: list[str]) -> tuple[dict[str, object], list[str]]:
         name, equals, value = _SHORT.get(word, word).partition("=")
         if name == "--home":
             if not equals:
-                if not rest:
-                    raise UsageError("--home needs a directory", fix="Say: broker --home DIR …")
-                value = rest.pop(0)
+                value = rest.pop(0) if rest else ""
+            if not value:  # an empty variable of a script must not mean the real home
+                raise UsageError("--home needs a directory", fix="Say: broker --home DIR …")
             before["home"] = value
         elif name == "--verbose" or set(name[1:]) == {"v"}:
             louder = 1 if name == "--verbose" else len(name) - 1

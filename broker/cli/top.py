@@ -138,8 +138,13 @@ def _keys() -> Iterator[asyncio.Event]:
     import tty
 
     def pressed() -> None:
-        typed = os.read(stdin, 64)
-        if typed[:1] in LAST_KEYS and typed[:2] not in (b"\x1b[", b"\x1bO"):
+        try:
+            typed = os.read(stdin, 64)
+        except OSError:
+            typed = b""
+        if not typed or (
+            typed[:1] in LAST_KEYS and typed[:2] not in (b"\x1b[", b"\x1bO")
+        ):  # nobody is there any more
             leave.set()
 
     before = termios.tcgetattr(stdin)
@@ -150,7 +155,8 @@ def _keys() -> Iterator[asyncio.Event]:
         yield leave
     finally:
         loop.remove_reader(stdin)
-        termios.tcsetattr(stdin, termios.TCSADRAIN, before)
+        with contextlib.suppress(termios.error):  # the terminal may be gone
+            termios.tcsetattr(stdin, termios.TCSADRAIN, before)
 
 
 TOP = Verb(

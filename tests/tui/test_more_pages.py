@@ -90,6 +90,7 @@ async def test_what_is_listed_of_the_audit_log_is_written_to_a_file(
 ) -> None:
     service.say(Kind.SESSION_OPENED, "ana opened demo", service.named("demo"))
     service.say(Kind.MACHINE_FAILED, "web-02 crashed", service.named("web-02"))
+    service.log[-1] = replace(service.log[-1], label="ana", channel="main.0", verdict="refused")
     async with drive(service) as pilot:
         await pilot.press("4", *"/crashed", "enter", "e", "enter")
         await settle(pilot)
@@ -97,6 +98,8 @@ async def test_what_is_listed_of_the_audit_log_is_written_to_a_file(
     with (here / "audit.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["text"] for row in rows] == ["web-02 crashed"]
+    told = {name: rows[0][name] for name in ("label", "channel", "verdict")}
+    assert told == {"label": "ana", "channel": "main.0", "verdict": "refused"}
     assert stat.S_IMODE((here / "audit.csv").stat().st_mode) == 0o600
 
 

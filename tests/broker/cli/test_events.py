@@ -57,6 +57,26 @@ def test_following_prints_one_object_a_line_as_things_happen(
     assert [json.loads(each)["id"] for each in ran.out.splitlines()] == [1, 2, 3]
 
 
+def test_following_leaves_nothing_out_however_much_came_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    service = told(1)
+    line = output.Output.line
+
+    def burst(self: output.Output, document: object) -> None:
+        line(self, document)
+        if len(service.log) == 1:
+            for _ in range(1500):
+                service.say(Kind.MACHINE_STOPPED, "stop")
+            service.changed()
+        elif isinstance(document, dict) and document["id"] == 1501:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(output.Output, "line", burst)
+    ran = called("events --follow --json", service)
+    assert [json.loads(each)["id"] for each in ran.out.splitlines()] == list(range(1, 1502))
+
+
 def test_a_line_says_which_session_whose_token_and_what_was_decided() -> None:
     service = FakeService()
     service.say(Kind.CHANNEL_REFUSED, "no", service.rows[2])

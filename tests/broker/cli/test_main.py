@@ -146,6 +146,22 @@ def test_a_bug_says_that_it_is_one(
     assert document["what"] == "ZeroDivisionError: by nothing"
 
 
+@pytest.mark.parametrize("words", [["--home", ""], ["--home="]], ids=" ".join)
+def test_an_empty_home_is_not_the_real_one(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main([*words, "list"]) == Exit.USAGE
+    assert "--home needs a directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["show", "\udcff"], ["disconnect", "\udcff"]], ids=repr)
+def test_a_word_that_is_not_utf_8_is_the_fault_of_the_words(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(words) == Exit.USAGE
+    assert "is not text in UTF-8" in capsys.readouterr().err
+
+
 def test_home_moves_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main.main(["--home", str(tmp_path), "config", "path", "database"])
     assert capsys.readouterr().out == f"{tmp_path}/state/broker.db\n"

@@ -51,11 +51,11 @@ def test_nobody_there_is_no_table() -> None:
 class Terminal:
     """`broker top` on a pseudo-terminal."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *words: str) -> None:
         self.master, slave = pty.openpty()
         self.before = termios.tcgetattr(slave)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "from broker.cli.main import entry; entry()", "top"],
+            [sys.executable, "-c", "from broker.cli.main import entry; entry()", "top", *words],
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -70,19 +70,24 @@ class Terminal:
             assert select.select([self.master], [], [], SECONDS)[0], self.seen
             self.seen += os.read(self.master, 65536).decode(errors="replace")
 
+    def hang_up(self) -> None:
+        if self.master >= 0:
+            os.close(self.master)
+        self.master = -1
+
     def press(self, key: bytes) -> None:
         os.write(self.master, key)
 
 
 @contextmanager
-def terminal(home: Path) -> Iterator[Terminal]:
-    on = Terminal(home)
+def terminal(home: Path, *words: str) -> Iterator[Terminal]:
+    on = Terminal(home, *words)
     try:
         yield on
     finally:
         on.process.kill()
         on.process.wait()
-        os.close(on.master)
+        on.hang_up()
         os.close(on.slave)
 
 
@@ -100,3 +105,10 @@ def test_it_takes_the_terminal_and_gives_it_back(
         on.until(LEAVE)
         assert on.process.wait(SECONDS) == code
         assert termios.tcgetattr(on.slave) == on.before
+
+
+def test_it_ends_with_its_terminal(tmp_path: Path) -> None:
+    with terminal(tmp_path, "--every", "1h") as on:
+        on.until("0 sessions")
+        on.hang_up()
+        assert on.process.wait(SECONDS) == 1
