@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -58,12 +59,38 @@ class Channel:
             if not data:
                 return None
             events = self.client.receive_data(data)
-            if self.client.failure is not None:
-                raise Unreachable(f"{self.name}: broke the protocol: {self.client.failure}")
+            self._check()
             await self.flush()
         except (OSError, ssl.SSLError):
             return None
         return events
+
+    async def follow(self, tell: Callable[[list[Event]], None]) -> None:
+        """Tell what is completed, in the moment it is read, until the other side has closed.
+
+        Raises:
+            Unreachable: The other side broke the protocol.
+        """
+
+        def take(data: memoryview) -> bool:
+            events = self.client.receive_data(data)
+            if self.client.failure is not None:
+                return False
+            if said := self.client.data_to_send():
+                self.wire.write(said)
+            tell(events)
+            return True
+
+        early, self.early = self.early, []
+        tell(early)
+        with contextlib.suppress(OSError, ssl.SSLError):
+            await self.flush()
+            await self.wire.pour(take)
+        self._check()
+
+    def _check(self) -> None:
+        if self.client.failure is not None:
+            raise Unreachable(f"{self.name}: broke the protocol: {self.client.failure}")
 
 
 async def flushed(channel: Channel) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from collections.abc import Callable
 from typing import Final
 
 BUFFER_BYTES: Final = 512 * 1024
@@ -29,6 +30,7 @@ class Inbox(asyncio.BufferedProtocol):
         self._lost: Exception | None = None
         self._transport: asyncio.Transport | None = None
         self._came: asyncio.Future[None] | None = None
+        self._into: Callable[[memoryview], bool] | None = None
         self._writable = asyncio.Event()
         self._writable.set()
         self._closed = asyncio.Event()
@@ -56,6 +58,25 @@ class Inbox(asyncio.BufferedProtocol):
             self._paused = False
             self._transport.resume_reading()
         return found
+
+    async def pour(self, into: Callable[[memoryview], bool]) -> None:
+        """Give `into` all that comes, at once and without a task that wakes for each piece.
+
+        While what is written finds no room, nothing is read.
+
+        Args:
+            into: Has what it is given until it returns, and says whether it takes more.
+
+        Raises:
+            OSError, ssl.SSLError: The connection broke.
+        """
+        self._into = into
+        try:
+            while found := await self.read():
+                if not into(found):
+                    break
+        finally:
+            self._into = None
 
     def write(self, data: bytes) -> None:
         """Have it sent."""
@@ -105,6 +126,11 @@ class Inbox(asyncio.BufferedProtocol):
     def buffer_updated(self, size: int) -> None:
         """So many bytes came."""
         self._filled += size
+        if self._into is not None:
+            found, self._filled = self._view[: self._filled], 0
+            if not self._into(found):
+                self.eof_received()
+            return
         if BUFFER_BYTES - self._filled < ROOM_BYTES and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
@@ -125,10 +151,14 @@ class Inbox(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """Too much waits to be sent."""
         self._writable.clear()
+        if self._into is not None and self._transport is not None:
+            self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """It has gone."""
         self._writable.set()
+        if not self._paused and self._transport is not None:
+            self._transport.resume_reading()
 
     def _wake(self) -> None:
         if self._came is not None and not self._came.done():

@@ -14,6 +14,7 @@ import contextlib
 import struct
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeVar
 
 from broker.errors import Unreachable, UsageError
@@ -262,8 +263,7 @@ class Session:
         """Take what comes, until MAIN closes; another channel that closes takes only itself."""
         why = f"{channel.name}: the connection was closed"
         try:
-            while (events := await channel.turn()) is not None:
-                self._told(channel, events)
+            await channel.follow(partial(self._told, channel))
         except Unreachable as exc:
             why = exc.what
         if not self.ended.done():

@@ -81,3 +81,78 @@ async def test_a_connection_that_broke_is_told_to_reader_and_writer() -> None:
             await inbox.read()
         with pytest.raises(ConnectionResetError):
             await inbox.drain()
+
+
+async def test_what_is_poured_arrives_in_order_until_the_other_side_has_closed() -> None:
+    async with connected() as (inbox, _, writer), asyncio.TaskGroup() as group:
+        writer.write(PATTERN)
+        writer.write_eof()
+        group.create_task(writer.drain())
+        found = bytearray()
+
+        def take(data: memoryview) -> bool:
+            found.extend(data)
+            return True
+
+        await inbox.pour(take)
+        assert found == PATTERN
+
+
+async def test_who_has_had_enough_is_given_no_more() -> None:
+    async with connected() as (inbox, _, writer):
+        found: list[bytes] = []
+
+        def take(data: memoryview) -> bool:
+            found.append(bytes(data))
+            writer.write(b"more")
+            return len(found) < 3
+
+        writer.write(b"some")
+        await inbox.pour(take)
+        assert len(found) == 3
+
+
+async def test_who_is_called_away_from_what_pours_reads_on_where_it_was() -> None:
+    async with connected() as (inbox, _, writer):
+        came = asyncio.Event()
+
+        def take(data: memoryview) -> bool:
+            came.set()
+            return True
+
+        pouring = asyncio.ensure_future(inbox.pour(take))
+        writer.write(b"before")
+        await came.wait()
+        pouring.cancel()
+        await asyncio.wait([pouring])
+        writer.write(b"after")
+
+        assert bytes(await inbox.read()) == b"after"
+
+
+async def test_nothing_is_poured_while_nobody_takes_what_is_said_to_it() -> None:
+    async with connected() as (inbox, reader, writer):
+        heard = 0
+        came = asyncio.Event()
+
+        def take(data: memoryview) -> bool:
+            nonlocal heard
+            heard += len(data)
+            inbox.write(PATTERN)
+            came.set()
+            return True
+
+        pouring = asyncio.ensure_future(inbox.pour(take))
+        writer.write(b"x")
+        await came.wait()
+        came.clear()
+        assert inbox._transport is not None
+        assert not inbox._transport.is_reading()
+
+        writer.write(b"y")
+        await reader.readexactly(len(PATTERN))
+        await came.wait()
+        assert heard == 2
+        pouring.cancel()
+        await asyncio.wait([pouring])
+        inbox.abort()
