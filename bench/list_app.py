@@ -129,6 +129,7 @@ def ours(count: int, rate: int) -> None:
     import gc
 
     import tui
+    from tui.__main__ import mind_garbage
     from tui.app import BrokerApp
 
     gc.disable()
@@ -142,9 +143,7 @@ def ours(count: int, rate: int) -> None:
             self.run_worker(_updates(rate, memory.burst))
 
     initial = list(memory.rows)
-    gc.freeze()
-    gc.enable()
-    Measured(memory.opened, initial=initial, now=lambda: NOW).run()
+    Measured(memory.opened, initial=initial, now=lambda: NOW, preload=mind_garbage).run()
 
 
 def stock(count: int, rate: int) -> None:

@@ -167,6 +167,11 @@ def _preload() -> None:
     """The heavy imports, after the first paint and in a thread."""
     import broker.runtime.wiring  # noqa: F401 - imported for what it brings along
 
+    mind_garbage()
+
+
+def mind_garbage() -> None:
+    """Look for garbage from now on, and not in what is there."""
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER)
     gc.enable()

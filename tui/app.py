@@ -145,7 +145,7 @@ class BrokerApp(Acting):
         if initial is not None:
             self.catalog.apply(initial)
             self.set_reactive(
-                BrokerApp.snapshot, Snapshot(consoles=tuple(initial), partial=more_to_come)
+                BrokerApp.snapshot, Snapshot(consoles=list(initial), partial=more_to_come)
             )
 
     @cached_property

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
 from broker.errors import BrokerError
 from broker.service.port import ConsoleInfo, Service
 from tui.snapshot import Snapshot
-from tui.unify import LARGE, Changed, unify
+from tui.unify import Changed, takes_long, unify
 
 log = logging.getLogger(__name__)
 
@@ -61,12 +61,12 @@ class Bridge:
         self._put(snapshot)
         return max(PAUSE_SECONDS, REST_FACTOR * took)
 
-    async def _consoles(self) -> tuple[tuple[ConsoleInfo, ...], Changed | None]:
+    async def _consoles(self) -> tuple[Sequence[ConsoleInfo], Changed | None]:
         now = await self._service.consoles()
         before = self._snapshot.consoles or ()
-        if len(now) < LARGE:
-            return unify(before, now)
-        return await asyncio.to_thread(unify, before, now)
+        if takes_long(before, now):
+            return await asyncio.to_thread(unify, before, now)
+        return unify(before, now)
 
     def _put(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from broker.errors import BrokerError
@@ -16,7 +17,7 @@ class Snapshot:
     """What the service said last.
 
     Attributes:
-        consoles: None until a list was read.
+        consoles: None until a list was read. Nobody changes it any more.
         changed: Where they differ from a list before; None when that is not known.
         events: Oldest first.
         problem: Why the last reading failed; what was read before is kept.
@@ -24,7 +25,7 @@ class Snapshot:
         connected: The service answered at least once.
     """
 
-    consoles: tuple[ConsoleInfo, ...] | None = None
+    consoles: Sequence[ConsoleInfo] | None = None
     changed: Changed | None = None
     sessions: tuple[Session, ...] = ()
     sources: tuple[SourceStatus, ...] = ()

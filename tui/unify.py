@@ -10,8 +10,10 @@ from typing import Final, NamedTuple
 
 from broker.service.port import ConsoleInfo
 
-LARGE: Final = 2000
-"""Rows from which on this is worth a thread."""
+_LARGE: Final = 2000
+"""Rows from which on this is worth a thread, if they were read anew."""
+_LOOKS: Final = 20
+"""Rows that are looked at to see whether a list was."""
 _AT_ONCE: Final = 128
 """Rows that are compared by one call; where few rows change, most calls find no difference."""
 
@@ -29,12 +31,12 @@ class Changed(NamedTuple):
 
 def unify(
     before: Sequence[ConsoleInfo], now: Sequence[ConsoleInfo]
-) -> tuple[tuple[ConsoleInfo, ...], Changed | None]:
+) -> tuple[Sequence[ConsoleInfo], Changed | None]:
     """The list as it is now, made of the objects of the list before where they look the same.
 
-    Besides, where the two differ; None when machines came, went or moved.
+    Besides, where the two differ; None when machines came, went or moved. What is given may be
+    kept, so nobody may change it any more: a copy of 100,000 rows touches each of them.
     """
-    now = tuple(now)
     if len(before) == len(now):
         places = differing(before, now)
         if all(_one_machine(before[place], now[place]) for place in places):
@@ -43,21 +45,35 @@ def unify(
             changed = sorted(set(places).difference(kept)) if kept else places
             return made, Changed(before, changed)
     known = {info.machine.key: info for info in before}
-    return tuple(_either(known.get(info.machine.key), info) for info in now), None
+    return [_either(known.get(info.machine.key), info) for info in now], None
+
+
+def takes_long(before: Sequence[ConsoleInfo], now: Sequence[ConsoleInfo]) -> bool:
+    """Whether `unify` is better called in a thread, going by some of the rows.
+
+    Where most are the very same objects it is done within a millisecond or two; another core would
+    have to fetch every one of them first, and the interface's then fetch them back.
+    """
+    if len(now) < _LARGE:
+        return False
+    step = len(now) // _LOOKS
+    pairs = zip(before[::step], now[::step], strict=False)
+    return sum(one is other for one, other in pairs) < _LOOKS // 2
 
 
 def _with(
     now: Sequence[ConsoleInfo], before: Sequence[ConsoleInfo], kept: Sequence[int]
-) -> tuple[ConsoleInfo, ...]:
+) -> list[ConsoleInfo]:
     made = list(now)
     for place in kept:
         made[place] = before[place]
-    return tuple(made)
+    return made
 
 
 def differing(before: Sequence[ConsoleInfo], now: Sequence[ConsoleInfo]) -> list[int]:
     """The places at which two lists of one length have objects that are not the same."""
-    before, now = tuple(before), tuple(now)
+    if type(before) is not type(now):  # a tuple is never equal to a list
+        before, now = list(before), list(now)
     places: list[int] = []
     for begin in range(0, len(now), _AT_ONCE):
         old, new = before[begin : begin + _AT_ONCE], now[begin : begin + _AT_ONCE]

@@ -132,7 +132,7 @@ class Service(Configuring, Definitions, Protocol):
 
     # -- consoles
     async def consoles(self) -> Sequence[ConsoleInfo]:
-        """All known consoles of all sources, ordered by name then source."""
+        """All known consoles of all sources, ordered by name then source; the caller's to keep."""
         ...
 
     async def find(self, reference: str) -> ConsoleInfo:

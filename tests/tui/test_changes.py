@@ -18,7 +18,7 @@ from tests.tui.test_table import Alone
 from tui import catalog as catalogs
 from tui import rows
 from tui.catalog import Catalog, Order
-from tui.unify import Changed, differing, unify
+from tui.unify import Changed, differing, takes_long, unify
 from tui.widgets import filter_bar
 
 STATES = (State.RUNNING, State.PAUSED, State.CRASHED)
@@ -177,3 +177,21 @@ async def test_a_letter_and_the_rows_it_leaves_are_one_picture(
     said = {tuple(line.split()[1:3]) for line in pictures}
     assert ("web-01", "1") in said
     assert said <= {("web-0", "2"), ("web-01", "1")}
+
+
+def test_a_list_that_is_mostly_the_one_before_is_compared_at_once() -> None:
+    before = [console(f"vm-{place}", number=place) for place in range(3000)]
+    now = list(before)
+    now[17] = replace(now[17], sessions=1)
+    made, changed = unify(before, now)
+    assert not takes_long(before, now)
+    assert (made, changed) == (now, Changed(before, [17]))
+    anew = [replace(info) for info in before]
+    assert takes_long(before, anew)
+    assert takes_long((), anew)
+    assert not takes_long(before[:1000], anew[:1000])
+
+
+def test_lists_of_two_kinds_differ_by_their_rows_only() -> None:
+    before = [console(f"vm-{place}", number=place) for place in range(300)]
+    assert differing(tuple(before), before) == []
