@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, cast
 
-from textual.app import App
-
 from broker import human
 from broker.model import Machine, MachineKey
 from broker.service.port import ConsoleInfo
 from tui.catalog import Catalog
+from tui.crash import Crashing
 from tui.life import have_running
 from tui.screens.page import Page
 from tui.undo import Undo
@@ -25,7 +24,7 @@ _CHANGING: Final = frozenset({"power", "edit", "clone"})
 """Verbs that read-only refuses, besides those of power."""
 
 
-class Acting(App[None]):
+class Acting(Crashing):
     """The half of the app that acts. Machines are named by key and taken as they are by then."""
 
     catalog: Catalog

@@ -142,9 +142,8 @@ def _keys() -> Iterator[asyncio.Event]:
             typed = os.read(stdin, 64)
         except OSError:
             typed = b""
-        if not typed or (
-            typed[:1] in LAST_KEYS and typed[:2] not in (b"\x1b[", b"\x1bO")
-        ):  # nobody is there any more
+        nobody_is_there = not typed
+        if nobody_is_there or (typed[:1] in LAST_KEYS and typed[:2] not in (b"\x1b[", b"\x1bO")):
             leave.set()
 
     before = termios.tcgetattr(stdin)
