@@ -18,6 +18,7 @@ The tree splits by what the caller does next::
     ├── VmUnresponsive        the process lives, its monitor does not answer
     ├── ViewerMissing         there is no viewer, or no display to show one on
     ├── StoreError            our database cannot be read or written
+    │   └── Unwritten         what was asked for is done all the same
     └── OutcomeUnknown        interrupted: look before doing it again
 
 Messages name the thing, the fact and the way out, and never hold a secret.
@@ -182,6 +183,10 @@ class StoreError(BrokerError):
     """The database, a key file or a directory of ours cannot be used."""
 
     code = "store"
+
+
+class Unwritten(StoreError):
+    """A machine was switched off as asked; that could not be written down."""
 
 
 class OutcomeUnknown(BrokerError):

@@ -10,6 +10,7 @@ import asyncio
 import sys
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from shlex import quote
 from typing import TYPE_CHECKING, Final
 
@@ -18,8 +19,9 @@ from broker.cli.args import Parser, Verb, seconds_or_zero
 from broker.cli.call import Call
 from broker.cli.diagnostics import Exit, error_document, exit_for, is_terminal
 from broker.cli.vm import OFF, find_vm, say_machine
-from broker.errors import BrokerError, NotFound, StoreError, UsageError
+from broker.errors import BrokerError, NotFound, StoreError, Unwritten, UsageError
 from broker.human import one_line
+from broker.model import State
 
 if TYPE_CHECKING:
     from broker.model import Machine
@@ -98,6 +100,9 @@ def _to_each(call: Call, args: Namespace, act: Callable[[Service], Act]) -> Exit
             try:
                 async with turns:
                     done = await todo(service, what)
+            except Unwritten as problem:
+                call.talk.note(problem.what)
+                done = replace(what, state=State.STOPPED, reason="", pid=None, started_at=None)
             except BrokerError as problem:
                 return name, problem
             if not (call.out.json or alone):
@@ -192,8 +197,11 @@ def _stop(call: Call, args: Namespace) -> Exit:
 
 def _kill(call: Call, args: Namespace) -> Exit:
     """Kill them; a database that cannot be used is told of, and holds up nothing."""
+    from broker.store.patience import AT_ONCE_SECONDS, within
+
     try:
-        return _to_each(call, args, lambda _: lambda service, vm: _killed(call, service, vm))
+        with within(AT_ONCE_SECONDS):
+            return _to_each(call, args, lambda _: lambda service, vm: _killed(call, service, vm))
     except StoreError as problem:  # it cannot be opened at all
         _say_unwritten(call, problem)
     results = call.alone(lambda: _by_hand(args.vms))
@@ -209,6 +217,8 @@ def _kill(call: Call, args: Namespace) -> Exit:
 async def _killed(call: Call, service: Service, machine: Machine) -> Machine:
     try:
         return await service.kill(machine.key)
+    except Unwritten:  # it is off
+        raise
     except StoreError as problem:
         ((_, what),) = await _by_hand([machine.key.uuid])
         if isinstance(what, NotFound):  # a hypervisor's

@@ -13,7 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from broker.driver import SingleLook
-from broker.errors import BrokerError, NotFound, Refused, SourceUnreachable, UsageError
+from broker.errors import (
+    BrokerError,
+    NotFound,
+    Refused,
+    SourceUnreachable,
+    StoreError,
+    UsageError,
+)
 from broker.model import LOCAL_TYPE, Health, Machine, MachineKey, SourceName, SourceStatus
 from broker.reconcile.health import HealthStore, SourceHealth
 from broker.reconcile.hearing import Hearing
@@ -181,7 +188,12 @@ class Inventory:
         made = self._drivers.get(name)
         if made is not None and self._clock.monotonic() - self._read_at < FILE_EVERY:
             return made  # sources.yaml was looked at just now
-        await self.read_file()
+        try:
+            await self.read_file()
+        except StoreError as problem:  # what was read of the file is known all the same
+            if name not in self._entries:
+                raise
+            log.info("%s", problem)
         return self._driver(name)
 
     async def run(self) -> None:

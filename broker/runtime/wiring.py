@@ -36,6 +36,7 @@ from broker.service.doctor import PathProbes
 from broker.service.embedded import EmbeddedService
 from broker.service.port import Service
 from broker.service.viewer import Viewers
+from broker.store.patience import AT_ONCE_SECONDS, within
 from broker.store.store import Store
 from broker.view import View
 
@@ -236,7 +237,7 @@ async def _bring_up_to_date(house: House) -> None:
         return
     for status in await asyncio.to_thread(house.store.sources):
         if status.type == LOCAL_TYPE or status.health is Health.NEW:
-            with contextlib.suppress(BrokerError):
+            with contextlib.suppress(BrokerError), within(AT_ONCE_SECONDS):
                 await house.inventory.refresh_source(status.name)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from broker.driver import Adopter, Driver, GradualStop, PowerControl
-from broker.errors import UsageError
+from broker.errors import StoreError, Unwritten, UsageError
 from broker.events import Kind
 from broker.model import (
     CarriedOver,
@@ -20,6 +20,7 @@ from broker.model import (
     Power,
     SourceName,
 )
+from broker.store.patience import AFTERWARDS_SECONDS, AT_ONCE_SECONDS, within
 
 if TYPE_CHECKING:
     from broker.store.store import Store
@@ -102,7 +103,8 @@ class Adopting:
             UsageError: It was asked to start; or it has no monitor to be stopped by.
             VmUnresponsive: The guest did not go off.
         """
-        driver = await self._inventory.driver(machine.key.source)
+        with within(AT_ONCE_SECONDS):
+            driver = await self._inventory.driver(machine.key.source)
         if not isinstance(driver, PowerControl):
             raise UsageError(f"{machine.full_name} cannot be switched from here")
         uuid = machine.key.uuid
@@ -115,10 +117,19 @@ class Adopting:
                 await driver.stop(uuid, timeout=grace)
             else:
                 await driver.kill(uuid)
-        finally:
+        except BaseException:
             await self._inventory.refresh_source(machine.key.source)
-        how = "stopped" if gently else "was killed"
-        await self._tell(Kind.MACHINE_STOPPED, machine, f"{machine.full_name} {how}")
+            raise
+        said = f"{machine.full_name} {'stopped' if gently else 'was killed'}"
+        try:
+            with within(AFTERWARDS_SECONDS):
+                await self._inventory.refresh_source(machine.key.source)
+                await self._tell(Kind.MACHINE_STOPPED, machine, said)
+        except StoreError as problem:
+            raise Unwritten(
+                f"{said}, which cannot be written down: {problem.what}",
+                fix="The list shows it when the database can be written",
+            ) from problem
         return await asyncio.to_thread(self._store.machine, machine.key)
 
     async def _adopter(self, source: SourceName) -> Adopter:

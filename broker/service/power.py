@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from shlex import quote
 from typing import TYPE_CHECKING, Protocol
 
-from broker.driver import Driver, GradualStop, RunControl
-from broker.errors import UsageError
+from broker.driver import Driver, GradualStop, PowerControl, RunControl, SingleLook
+from broker.errors import StoreError, Unwritten, UsageError
+from broker.events import Kind
 from broker.hypervisor import Switching
 from broker.model import Ability, Machine, MachineKey, Power, SourceName
 from broker.service.remote_power import Act, do
 from broker.service.remote_power import stop as ask_off
+from broker.store.patience import AFTERWARDS_SECONDS, AT_ONCE_SECONDS, within
 
 if TYPE_CHECKING:
     from broker.service.adopting import Adopting
     from broker.service.guests import Tell
     from broker.store.store import Store
+
+log = logging.getLogger(__name__)
 
 
 class Machines(Protocol):
@@ -75,22 +80,33 @@ class PowerVerbs:
     ) -> Machine:
         """Ask the guest to power off, and see that it does."""
         grace = self._stop_timeout if timeout is None else timeout
-        machine = await asyncio.to_thread(self._noted, key, Power.OFF)
+        machine, unwritten = await self._noted_at_once(key)
         if (there := await self._switched_there(machine)) is not None and not wait:
             return await self._asked(there, lambda d, m: do(d, m, Ability.SHUTDOWN, self._tell))
         if there is not None:
             return await self._asked(there, lambda d, m: ask_off(d, m, grace, self._tell, tell))
         if not wait and await self._is_only_asked(machine):
-            await self._machines.refresh_machine(key)
-            return await asyncio.to_thread(self._store.machine, key)
+            if unwritten is not None:
+                raise unwritten
+            return await self._seen_now(key)
+        if unwritten is not None:
+            return await self._off_first(machine, unwritten, lambda d: _stop(d, key, grace, tell))
         return await self._switch(machine, Power.OFF, gently=True, grace=grace, tell=tell)
 
     async def kill(self, key: MachineKey) -> Machine:
         """Power off at once."""
-        machine = await asyncio.to_thread(self._noted, key, Power.OFF)
+        machine, unwritten = await self._noted_at_once(key)
         if (there := await self._switched_there(machine)) is not None:
             return await self._asked(there, lambda d, m: do(d, m, Ability.STOP, self._tell))
-        return await self._switch(machine, Power.OFF, gently=False, grace=0.0)
+        if unwritten is None:
+            try:
+                with within(AFTERWARDS_SECONDS):
+                    return await self._switch(machine, Power.OFF, gently=False, grace=0.0)
+            except Unwritten:
+                raise
+            except StoreError as problem:
+                unwritten = problem
+        return await self._off_first(machine, unwritten, lambda driver: driver.kill(key.uuid))
 
     async def pause(self, key: MachineKey) -> Machine:
         """Hold its CPUs."""
@@ -139,7 +155,8 @@ class PowerVerbs:
         if not machine.adopted:
             _check_defined(machine)
         key = machine.key
-        driver = await self._machines.driver(key.source)
+        with within(AT_ONCE_SECONDS):
+            driver = await self._machines.driver(key.source)
         return isinstance(driver, GradualStop) and await driver.ask_to_stop(key.uuid)
 
     async def _there(self, key: MachineKey) -> tuple[Driver, Machine] | None:
@@ -165,7 +182,8 @@ class PowerVerbs:
     ) -> Machine:
         if (there := await self._there(key)) is not None:
             return await self._asked(there, lambda d, m: do(d, m, ability, self._tell))
-        driver = await self._machines.driver(key.source)
+        with within(AT_ONCE_SECONDS):
+            driver = await self._machines.driver(key.source)
         if not isinstance(driver, RunControl):
             machine = await asyncio.to_thread(self._store.machine, key)
             raise UsageError(
@@ -174,9 +192,61 @@ class PowerVerbs:
             )
         try:
             await act(driver)
-        finally:
+        except BaseException:
             await self._machines.refresh_machine(key)
+            raise
+        return await self._seen_now(key)
+
+    async def _seen_now(self, key: MachineKey) -> Machine:
+        """How it is after something was done to it, also where that cannot be stored."""
+        try:
+            with within(AFTERWARDS_SECONDS):
+                await self._machines.refresh_machine(key)
+        except StoreError as problem:  # whoever looks next stores it
+            log.warning("what was done to %s is not in the list yet: %s", key.uuid, problem)
+            with within(AT_ONCE_SECONDS):
+                driver = await self._machines.driver(key.source)
+            if isinstance(driver, SingleLook):
+                return await driver.machine(key.uuid)
         return await asyncio.to_thread(self._store.machine, key)
+
+    async def _noted_at_once(self, key: MachineKey) -> tuple[Machine, StoreError | None]:
+        """The machine; noted that it is to be off, or why that must wait until it is."""
+        with within(AT_ONCE_SECONDS):
+            try:
+                return await asyncio.to_thread(self._noted, key, Power.OFF), None
+            except StoreError as problem:
+                return await asyncio.to_thread(self._store.machine, key), problem
+
+    async def _off_first(
+        self,
+        machine: Machine,
+        unwritten: StoreError,
+        act: Callable[[PowerControl], Awaitable[None]],
+    ) -> Machine:
+        """Switch a VM of this host off, and write that down afterwards.
+
+        Raises:
+            Unwritten: It is off, and the store still cannot be written.
+        """
+        log.info("%s is switched off before that is written down: %s", machine.name, unwritten)
+        with within(AT_ONCE_SECONDS):
+            driver = await self._machines.driver(machine.key.source)
+        if not isinstance(driver, PowerControl):
+            raise unwritten
+        await act(driver)
+        name = machine.full_name
+        try:
+            with within(AFTERWARDS_SECONDS):
+                await asyncio.to_thread(self._noted, machine.key, Power.OFF)
+                await self._tell(Kind.MACHINE_STOPPED, machine, f"{name} was switched off")
+                await self._machines.refresh_machine(machine.key)
+        except StoreError as problem:
+            raise Unwritten(
+                f"{name} is off, but that it is to stay off cannot be written down: {problem.what}",
+                fix="Kill it once more when the database can be written",
+            ) from problem
+        return await asyncio.to_thread(self._store.machine, machine.key)
 
     def _noted(self, key: MachineKey, power: Power) -> Machine:
         """The machine, and written down what is wanted of it if it is a VM of ours.
@@ -187,6 +257,15 @@ class PowerVerbs:
         if machine.defined and not machine.adopted:
             self._store.put_wanted(key, power)
         return machine
+
+
+async def _stop(
+    driver: PowerControl, key: MachineKey, grace: float, tell: Callable[[str], None] | None
+) -> None:
+    if tell is not None and isinstance(driver, GradualStop):
+        await driver.stop_visibly(key.uuid, timeout=grace, tell=tell)
+    else:
+        await driver.stop(key.uuid, timeout=grace)
 
 
 def _check_defined(machine: Machine) -> None:

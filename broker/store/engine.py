@@ -20,6 +20,7 @@ from sqlalchemy import event, exc
 from broker.clock import Clock
 from broker.errors import StoreError
 from broker.store import faults
+from broker.store.patience import patience
 from broker.store.schema import SCHEMA
 
 BUSY_SECONDS = 10.0
@@ -69,7 +70,7 @@ def open_url(url: str) -> sqlalchemy.Engine:
             url,
             pool_pre_ping=True,
             hide_parameters=True,
-            connect_args=_patience(sqlalchemy.make_url(url)),
+            connect_args=_server_patience(sqlalchemy.make_url(url)),
         )
         try:
             with engine.begin() as connection:
@@ -94,10 +95,17 @@ def open_url(url: str) -> sqlalchemy.Engine:
 def be_alone(connection: sqlalchemy.Connection) -> None:
     """Have whoever writes to a PostgreSQL wait for the end of this transaction, as SQLite does."""
     if connection.dialect.name == "postgresql":
+        if (waits := patience()) is not None:
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {round(waits * 1000)}")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS:d})")
 
 
-def _patience(url: sqlalchemy.URL) -> dict[str, Any]:
+def _patience() -> float:
+    """Seconds that a verb may wait here."""
+    return BUSY_SECONDS if (here := patience()) is None else here
+
+
+def _server_patience(url: sqlalchemy.URL) -> dict[str, Any]:
     """How long PostgreSQL may keep us waiting, as psycopg is told it."""
     if url.get_backend_name() != "postgresql" or url.get_driver_name() != "psycopg":
         return {}
@@ -181,7 +189,7 @@ def _is_ready(path: Path) -> bool:
     if faults.suspect_mark(path).exists():
         return False
     try:
-        with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
+        with contextlib.closing(sqlite3.connect(path, timeout=_patience())) as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version > SCHEMA:
                 raise StoreError(
@@ -215,7 +223,7 @@ def _mend(path: Path, engine: sqlalchemy.Engine, clock: Clock) -> tuple[str, ...
         _make_private(path)
     faults.suspect_mark(path).unlink(missing_ok=True)
     if not _is_ready(path):
-        with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
+        with contextlib.closing(sqlite3.connect(path, timeout=_patience())) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
         try:
             with engine.execution_options(sqlite_begin="EXCLUSIVE").begin() as connection:
@@ -229,7 +237,7 @@ def _mend(path: Path, engine: sqlalchemy.Engine, clock: Clock) -> tuple[str, ...
 
 def _is_damaged(path: Path) -> bool:
     try:
-        with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
+        with contextlib.closing(sqlite3.connect(path, timeout=_patience())) as connection:
             return not _is_sound(connection)
     except sqlite3.DatabaseError as problem:
         if faults.code_of(problem) in faults.DAMAGED:
@@ -260,5 +268,9 @@ def _on_connect(connection: Any, _record: object) -> None:
 
 def _on_begin(connection: sqlalchemy.Connection) -> None:
     """Who will write says so at once: a reader that turns writer cannot wait its turn."""
+    waits = _patience()
+    if connection.info.get("waits", BUSY_SECONDS) != waits:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(waits * 1000)}")
+        connection.info["waits"] = waits
     kind = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
     connection.exec_driver_sql(f"BEGIN {kind}")

@@ -14,6 +14,7 @@ from broker.config.locations import Locations
 from broker.errors import StoreError
 from broker.model import Power
 from broker.store import engine, faults
+from broker.store.patience import within
 from broker.store.schema import SCHEMA
 from broker.store.store import Store
 from tests.broker.store.nouns import LAB, engine_of, event, key, machine
@@ -349,6 +350,21 @@ def test_a_lock_held_for_too_long_is_said(broker_home: Path) -> None:
         two.execute("INSERT INTO t VALUES (1)")
     one.close()
     two.close()
+
+
+def test_what_cannot_wait_waits_as_long_as_it_says(store: Store) -> None:
+    def waits() -> int:
+        with engine_of(store).begin() as connection:
+            return int(connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one())
+
+    usual = round(engine.BUSY_SECONDS * 1000)
+    assert waits() == usual
+    with within(0.25):
+        assert waits() == 250
+        with within(2):
+            assert waits() == 2000
+        assert waits() == 250
+    assert waits() == usual
 
 
 def test_a_bug_in_our_sql_passes_through(broker_home: Path) -> None:
