@@ -10,7 +10,7 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from textual.driver import Driver
 
     from broker.model import MachineSpec
-    from broker.service.port import Service
+    from broker.service.port import ConsoleInfo, Service
 
 GIVE_WAY_SECONDS = 0.0005
 """How long a thread that reads or writes the store keeps the interpreter when there is something to
@@ -32,8 +32,10 @@ paint; with Python's own 5 ms, a few of them took longer in turn than a frame ma
 COLLECT_AFTER = 10_000
 """New objects after which garbage is looked for: a picture makes some thousands that stay for a
 while, and many rows come at once."""
-FIRST_ROWS = 2000
-"""As many rows are painted first; the others come with the service, a moment later."""
+FIRST_ROWS = 128
+"""As many rows are painted first, more than a screen shows: each one has to be waited for."""
+EARLY_ROWS = 2000
+"""As many are read when these stand there; the others come with the service, a moment later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ def _run(options: TuiOptions, driver: Callable[[], type[Driver] | None]) -> int:
     app = BrokerApp(
         _open_service,
         initial=initial,
-        more_to_come=initial is not None and len(initial) == FIRST_ROWS,
+        more=_more if initial is not None and len(initial) == FIRST_ROWS else None,
         now=SystemClock().now,
         preload=_preload,
         glyphs=glyphs.chosen(options.glyphs),
@@ -128,6 +130,13 @@ def _run(options: TuiOptions, driver: Callable[[], type[Driver] | None]) -> int:
     if app.farewell:
         sys.stderr.write(f"broker: {app.farewell}\n")
     return app.return_code or 0
+
+
+def _more() -> tuple[Sequence[ConsoleInfo], bool] | None:
+    from broker import runtime
+
+    early = runtime.quick_list(EARLY_ROWS)
+    return None if early is None else (early, len(early) == EARLY_ROWS)
 
 
 def serve_browsers(port: int, arguments: tuple[str, ...], say: Callable[[str], None]) -> None:

@@ -42,7 +42,7 @@ from tui.glyphs import ASCII, UNICODE, Glyphs
 from tui.host import Captor
 from tui.jobs import Jobs
 from tui.jumping import go_to, places_of
-from tui.life import Leave, Life, OpenService
+from tui.life import Leave, Life, More, OpenService
 from tui.plain import Plain
 from tui.pressed import serving
 from tui.screens.consoles import ConsolesScreen
@@ -81,7 +81,7 @@ class BrokerApp(Acting):
         open_service: OpenService,
         *,
         initial: Sequence[ConsoleInfo] | None = None,
-        more_to_come: bool = False,
+        more: More | None = None,
         now: Callable[[], datetime],
         preload: Callable[[], object] | None = None,
         glyphs: Glyphs = UNICODE,
@@ -101,7 +101,7 @@ class BrokerApp(Acting):
         Args:
             open_service: Entered after the first paint, left when the person quits.
             initial: A list to show at once; None when there is none to be had cheaply.
-            more_to_come: It is the beginning of a longer one.
+            more: `initial` is the beginning of a longer list, and this gets more; see `Life.run`.
             preload: Heavy imports; called in a thread after the first paint.
             demo: Asked for the demo guest when it is first wanted.
             start_demo: Have it running.
@@ -128,7 +128,7 @@ class BrokerApp(Acting):
         self.farewell = ""
         """What to say on the terminal after the app has gone."""
         self._open_service = open_service
-        self._preload = preload
+        self._before_it_opens = (more, preload)
         self._start_demo = start_demo
         self._obey_signals = obey_signals
         self._checkups: Checkups | None = None
@@ -145,7 +145,7 @@ class BrokerApp(Acting):
         if initial is not None:
             self.catalog.apply(initial)
             self.set_reactive(
-                BrokerApp.snapshot, Snapshot(consoles=list(initial), partial=more_to_come)
+                BrokerApp.snapshot, Snapshot(consoles=list(initial), partial=more is not None)
             )
 
     @cached_property
@@ -204,7 +204,7 @@ class BrokerApp(Acting):
 
     @work(group="service", exit_on_error=False, name="service")
     async def _live(self) -> None:
-        await self._life.run(self._preload)
+        await self._life.run(*self._before_it_opens)
         if self._life.leaving.done():
             self._add_farewell("cut short: ", self._jobs.changing)
             self.exit()

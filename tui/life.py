@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -17,6 +18,7 @@ from tui.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from broker.model import Machine, MachineSpec
+    from broker.service.port import ConsoleInfo
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +29,8 @@ REHOST_SECONDS: Final = 1.0
 """How long after a proxy has gone we host one: long enough for a restart by its own supervisor."""
 
 OpenService = Callable[[], AbstractAsyncContextManager[Service]]
+More = Callable[[], "tuple[Sequence[ConsoleInfo], bool] | None"]
+"""Gets more of a list, and whether there is still more of it; None when that is not to be had."""
 
 
 class Leave(Enum):
@@ -72,9 +76,17 @@ class Life:
         """There is a service to take leave of."""
         return self.service.done() and self.service.exception() is None
 
-    async def run(self, preload: Callable[[], object] | None) -> None:
-        """Open, follow, host a proxy, and take leave; returns when all of that is over."""
+    async def run(self, more: More | None, preload: Callable[[], object] | None) -> None:
+        """Open, follow, host a proxy, and take leave; returns when all of that is over.
+
+        Args:
+            more: Called in a thread before anything else; what it gets is shown.
+            preload: Heavy imports; called in a thread.
+        """
         try:
+            if more is not None and (got := await asyncio.to_thread(more)) is not None:
+                early = replace(self._watcher.snapshot, consoles=got[0], partial=got[1])
+                self._watcher.receive(early)
             if preload is not None:
                 await asyncio.to_thread(preload)
             async with self._open_service() as service:

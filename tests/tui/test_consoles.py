@@ -36,6 +36,19 @@ async def test_the_list_given_at_the_start_is_painted_before_the_service_is_ther
         assert "proxy :5443" in text_of(pilot)
 
 
+@pytest.mark.parametrize(("more", "said"), [(5, "5 so far"), (8, "8"), (None, "2 so far")])
+async def test_the_beginning_of_a_list_is_followed_by_more_and_then_by_all_of_it(
+    drive: Drive, service: FakeService, more: int | None, said: str
+) -> None:
+    gate = service.slow["open"] = asyncio.Event()
+    early = None if more is None else (service.rows[:more], more < len(service.rows))
+    async with drive(service, initial=service.rows[:2], more=lambda: early) as pilot:
+        shown = await until(pilot, f" {said}", gone=() if "so far" in said else ("so far",))
+        assert service.rows[1].machine.name in shown
+        gate.set()
+        await until(pilot, " 8", "proxy :5443", gone=("so far",))
+
+
 async def test_what_is_asked_before_the_service_is_there_waits_for_it(
     drive: Drive, service: FakeService
 ) -> None:
