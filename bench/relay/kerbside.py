@@ -56,12 +56,15 @@ def fetch(out: Path) -> Path:
 
 
 @contextlib.contextmanager
-def proxy(backend: int, work: Path, home: Path) -> Iterator[Contender]:
+def proxy(backend: int, work: Path, home: Path, *, ticket: str = "bench") -> Iterator[Contender]:
     """It, as it is by default, beside a control plane that answers at once.
 
     Only the proxy's processor time and memory count, not the control plane's. Its runtime has as
     many threads as there are CPUs, on one CPU too: with one thread it is no better there, and
     half as quick with small messages.
+
+    Args:
+        ticket: The server's password.
     """
     pem, place, log = certificate(work), work / "kerbside.sock", work / "kerbside.log"
     identity = read_identity(pem.parent)
@@ -75,6 +78,9 @@ def proxy(backend: int, work: Path, home: Path) -> Iterator[Contender]:
     argv += ["--prometheus-port", str(metrics), "--cert", str(pem), "--cert-key", str(pem)]
     argv += ["--cacert", str(identity.ca_path), "--host-subject", identity.host_subject]
     with running(asked, log=log) as answers:
+        assert answers.stdin is not None
+        answers.stdin.write(f"{ticket}\n")
+        answers.stdin.flush()
         first_line(answers)
         with running(argv, clean_env(), log, heard=False) as process:
             until_answered(port, process)
@@ -97,15 +103,16 @@ def _cubic(pid: int, port: int) -> None:
     It has no option for that, so it is set from outside, on a duplicate of its socket.
     """
     handle = os.pidfd_open(pid)
+    call = ctypes.CDLL(None, use_errno=True).syscall
     try:
         for entry in Path(f"/proc/{pid}/fd").iterdir():
-            if not str(entry.readlink()).startswith("socket:"):
+            try:
+                kind = str(entry.readlink())
+            except FileNotFoundError:  # closed since
                 continue
-            ours = ctypes.CDLL(None, use_errno=True).syscall(
-                PIDFD_GETFD, handle, int(entry.name), 0
-            )
+            ours = call(PIDFD_GETFD, handle, int(entry.name), 0) if "socket:" in kind else -1
             if ours < 0:
-                raise OSError(ctypes.get_errno(), "pidfd_getfd")
+                continue
             with socket.socket(fileno=ours) as sock:
                 if sock.family == socket.AF_INET and sock.getsockname()[1] == port:
                     with contextlib.suppress(OSError):  # no such module in this kernel

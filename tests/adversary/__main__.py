@@ -1,4 +1,8 @@
-"""Each named attack against a machine of its own: bare, behind a plain TCP relay, and behind us."""
+"""Each named attack against a machine of its own: bare, behind others, and behind us.
+
+HOW is `bare`, `relay` (plain TCP), `kerbside` (its proxy, fetched from the package index), or a way
+of ours to the machine: `hand-over`, `tcp`, `tls`, `unix`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from tests.adversary import plays
-from tests.adversary.machines import KINDS, field_of
+from tests.adversary.machines import KINDS, field_of, sees_a_picture
 from tests.adversary.trial import played
 from tests.adversary.usb_plays import USB
 
@@ -21,6 +25,7 @@ async def outcome(how: str, play: plays.Play) -> str:
     """What one attack did to a machine of its own."""
     with tempfile.TemporaryDirectory(prefix="cbs", dir="/tmp") as name:
         async with field_of(how, Path(name)) as place:
+            await sees_a_picture(place.way())  # who cannot get in harms nobody
             return await played(play, place.way(), place.machine) or "lives"
 
 
@@ -45,7 +50,7 @@ async def table(hows: list[str]) -> bool:
 def main() -> int:
     """The table on stdout; 1 when a machine of ours was harmed."""
     parser = argparse.ArgumentParser(prog="python -m tests.adversary", description=__doc__)
-    parser.add_argument("hows", nargs="*", default=["bare", "relay", *KINDS])
+    parser.add_argument("hows", nargs="*", metavar="HOW", default=["bare", "relay", *KINDS])
     return 0 if asyncio.run(table(parser.parse_args().hows)) else 1
 
 

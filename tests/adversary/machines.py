@@ -15,6 +15,7 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from bench.relay import kerbside
 from broker import pki
 from broker.model import HandOverTarget, Target, TcpTarget, UnixTarget
 from broker.proxy.dial import TargetDialer
@@ -29,6 +30,10 @@ from tests.broker.proxy.rig import Connection, Rig, proxying
 
 KINDS = ("hand-over", "tcp", "tls", "unix")
 """How the proxy reaches a machine."""
+OTHERS = ("relay", "kerbside")
+"""What else can stand in front of one: a relay that looks at nothing, and kerbside's proxy."""
+OUT = Path(__file__).parents[2] / "bench" / "out" / "relay"
+"""Where the bench of the relay has kerbside's."""
 ANSWER_SECONDS = 20.0
 """The longest that QEMU may take to answer its monitor; a frozen one takes thirty."""
 
@@ -145,13 +150,14 @@ class Field(Protocol):
 
 @dataclass
 class Bare:
-    """A machine with nothing in front, or something that looks at nothing."""
+    """A machine with nothing in front, or something that is not ours."""
 
     machine: Machine
     port: int
+    tls: bool = False
 
     def way(self) -> Way:
-        return Direct(self.port, self.machine.ticket)
+        return Direct(self.port, self.machine.ticket, self.tls)
 
     def is_quiet(self) -> bool:
         return True
@@ -181,6 +187,22 @@ class Guarded:
 
 
 @contextlib.asynccontextmanager
+async def kerbside_proxy(made: Machine, directory: Path) -> AsyncIterator[Bare]:
+    """kerbside's proxy in front of a machine, fetched when it is not here yet.
+
+    Raises:
+        NotToBeHad: It cannot be fetched.
+    """
+    home = await asyncio.to_thread(kerbside.fetch, OUT)
+    proxy = kerbside.proxy(made.port, directory, home, ticket=made.ticket)
+    contender = await asyncio.to_thread(proxy.__enter__)
+    try:
+        yield Bare(made, contender.port, tls=True)
+    finally:
+        await asyncio.to_thread(proxy.__exit__, None, None, None)
+
+
+@contextlib.asynccontextmanager
 async def field_of(
     how: str,
     directory: Path,
@@ -189,7 +211,14 @@ async def field_of(
     warns: bool = False,
     controller: str = "qemu-xhci",
 ) -> AsyncIterator[Field]:
-    """A machine: `bare`, behind a `relay` that looks at nothing, or behind us in one of `KINDS`."""
+    """A machine: `bare`, behind something in `OTHERS`, or behind us in one of `KINDS`."""
+    if how == "kerbside":
+        async with (
+            machine("tcp", directory, *more, controller=controller) as made,
+            kerbside_proxy(made, directory) as there,
+        ):
+            yield there
+        return
     if how not in KINDS:
         async with (
             machine("tcp", directory, *more, controller=controller) as made,
