@@ -19,8 +19,10 @@ from tests.fakes.service import NOW, FakeService, few, session
 from tests.tui.conftest import Drive, settle, text_of
 from tests.tui.letters import page_frame, teach
 from tui.app import BrokerApp
-from tui.live import notices, player
+from tui.live import moving, notices, player
+from tui.live.cells import Row
 from tui.live.frame_view import FrameView
+from tui.live.shades import Port, Shrinker, fit
 from tui.screens.consoles import ConsolesScreen
 from tui.screens.leader import LeaderScreen
 from tui.screens.live import MOST_PASTED, LiveScreen
@@ -335,3 +337,34 @@ async def test_the_page_behind_costs_nothing(drive: Drive, service: FakeService)
         await pilot.press("ctrl+right_square_bracket")
         await until(pilot, lambda: isinstance(pilot.app.screen, LeaderScreen))
         assert (screen.is_current, behind.is_current) == (True, False)  # it shines through
+
+
+async def test_a_video_that_has_come_to_rest_is_shown_as_well_as_can_be(
+    drive: Drive, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[bool] = []
+
+    class Told(Shrinker):
+        def rows(self, frame: Frame, port: Port, *, rough: bool = False) -> list[Row]:
+            made.append(rough)
+            return super().rows(frame, port, rough=rough)
+
+    monkeypatch.setattr(moving, "FRAMES", 0)  # what changes everywhere is a video at once
+    monkeypatch.setattr(player, "Shrinker", Told)
+    noise = bytes(value * value * 7 >> 3 & 0xFF for value in range(800 * 600)) * 4
+    last = Frame(800, 600, "BGRX", noise, (0, 0, 800, 600))
+    async with drive(service) as pilot:
+        await live(pilot, service)
+        service.guests.screen.show(last)
+        await until(pilot, lambda: True in made and not made[-1])
+        view = pilot.app.screen.query_one(FrameView)
+        port = fit(800, 600, *view.size)
+        await until(
+            pilot,
+            lambda: (
+                [list(row[port.left : port.left + port.columns]) for row in view.rows][
+                    port.top : port.top + port.lines
+                ]
+                == Shrinker().rows(last, port)
+            ),
+        )

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from textual import events
-from textual.geometry import Region
+from textual.geometry import Offset, Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
@@ -71,6 +71,7 @@ class FrameView(Widget):
         self._strips: dict[int, tuple[Row, Strip]] = {}
         self._short = False
         self._roomy = False
+        self._offset = Offset()
         self._spread = Spread()
         self._cell_bytes = float(_CELL_BYTES)
 
@@ -125,6 +126,7 @@ class FrameView(Widget):
             return 0
         wanted = self._uncovered(budget)
         self._roomy = budget >= ROOMY_BYTES
+        self._offset = self.region.offset  # Textual looks it up among all that is on the screen
         parts = self._some(budget, wanted) if self._short else self._in_order(budget, wanted)
         if not parts:
             return 0
@@ -166,7 +168,7 @@ class FrameView(Widget):
 
     def _part(self, line: int, begin: int, end: int, *, most: int) -> tuple[bytes, int]:
         """What turns that part of a row into what is wanted, and up to which cell it does."""
-        offset = self.region.offset
+        offset = self._offset
         old, new = self._shown[line], self._wanted[line]
         text, upto = difference(
             old[begin:end],

@@ -19,6 +19,7 @@ from tui.live.cells import Row
 from tui.live.frame_view import FrameView
 from tui.live.keyboard import Move
 from tui.live.letters import Page, Reader
+from tui.live.moving import Moving
 from tui.live.pace import FRAME_SECONDS, Pace
 from tui.live.shades import Port, Shrinker, fit
 from tui.live.typed import Typed
@@ -85,6 +86,8 @@ class Player:
         self._answer = asyncio.Event()
         self._free = asyncio.Event()
         self._took = 0.0
+        self._moving = Moving()
+        self._rough = asyncio.Event()
         self._queue: asyncio.Queue[Act] = asyncio.Queue()
         self._held: dict[str, None] = {}
 
@@ -93,6 +96,7 @@ class Player:
         try:
             async with unwrapped(), asyncio.TaskGroup() as group:
                 group.create_task(self._read(view), name="live picture")
+                group.create_task(self._refine(), name="live rest")
                 group.create_task(self._send(), name="live terminal")
                 group.create_task(self._act(view), name="live keys")
                 if isinstance(view, Spoken):
@@ -124,21 +128,40 @@ class Player:
 
     async def again(self) -> None:
         """Draw what there is anew: the size, or what is wanted of it, has changed."""
-        if self.shown is not None:
-            await self._draw(replace(self.shown.frame, changed=None))
+        await self._draw(None)
 
-    async def _draw(self, frame: Frame) -> None:
+    async def _refine(self) -> None:
+        """Draw anew, of all its pixels, what was drawn of some, once it rests."""
+        now = asyncio.get_running_loop().time
+        while True:
+            await self._rough.wait()
+            if left := self._moving.rests_in(now()):
+                await asyncio.sleep(left)
+                continue
+            self._rough.clear()
+            if self._shrinker.rough:
+                await self.again()
+
+    async def _draw(self, frame: Frame | None) -> None:
+        """Draw it, or what there is anew."""
         async with self._lock:
             size = (self._widget.size.width, self._widget.size.height)
-            if not all(size):
+            if frame is None and self.shown is not None:
+                frame = replace(self.shown.frame, changed=None)
+            if frame is None or not all(size):
                 return
-            shown, rows = await asyncio.to_thread(self._cells, frame, *size)
+            rough = self._moving.saw(frame, asyncio.get_running_loop().time())
+            shown, rows = await asyncio.to_thread(self._cells, frame, *size, rough=rough)
+            if rough:
+                self._rough.set()
             self.shown = shown
             self._widget.want(rows, left=shown.port.left, top=shown.port.top)
             self._changed.set()
             self._drawn(shown)
 
-    def _cells(self, frame: Frame, columns: int, lines: int) -> tuple[Shown, list[Row]]:
+    def _cells(
+        self, frame: Frame, columns: int, lines: int, *, rough: bool
+    ) -> tuple[Shown, list[Row]]:
         """What to show; in a thread."""
         page = None if self.zoom.is_on else self._reader.read(frame)
         if page is not None:
@@ -152,7 +175,7 @@ class Player:
             port = self.zoom.port(frame.width, frame.height, columns, lines)
         else:
             port = fit(frame.width, frame.height, columns, lines)
-        return Shown(frame, port), self._shrinker.rows(frame, port)
+        return Shown(frame, port), self._shrinker.rows(frame, port, rough=rough)
 
     async def _listen(self, view: Spoken) -> None:
         while True:

@@ -6,6 +6,7 @@ interpreter's lock while it works.
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 REDUCING_GAP: Final = 1.5
 """Pillow first throws whole pixels away down to that many times the size, then averages."""
+EVERY: Final = 3
+"""Of a video's pixels one of so many is looked at, across and down, and averaged with others."""
 _FIVE_BITS: Final = [value & 0xF8 | value >> 5 for value in range(256)]
 """Colours cut to five bits: hard to see, and a quarter of a video's bytes less."""
 _NOTHING: Final = [0] * 256
@@ -71,18 +74,27 @@ def window(
 
 
 class Shrinker:
-    """Keeps the small picture, and makes anew only what has changed."""
+    """Keeps the small picture, and makes anew only what has changed.
+
+    Attributes:
+        rough: Some of it was made of some of its pixels only.
+    """
 
     def __init__(self) -> None:
+        self.rough = False
         self._port: Port | None = None
         self._of: tuple[int, int] = (0, 0)
         self._small: Image | None = None
         self._bytes: list[bytes] = []
         self._rows: list[Row] = []
 
-    def rows(self, frame: Frame, port: Port) -> list[Row]:
-        """The cells of a frame, `port.columns` wide and `port.lines` high."""
-        data = _pixels(self._shrunk(frame, port), frame.form)
+    def rows(self, frame: Frame, port: Port, *, rough: bool = False) -> list[Row]:
+        """The cells of a frame, `port.columns` wide and `port.lines` high.
+
+        Args:
+            rough: It will not stay: some of its pixels will do.
+        """
+        data = _pixels(self._shrunk(frame, port, rough=rough), frame.form)
         size = port.columns * 8
         if len(self._bytes) != port.lines:
             self._bytes, self._rows = [b""] * port.lines, [()] * port.lines
@@ -93,7 +105,7 @@ class Shrinker:
                 self._rows[line] = _cells(both)
         return list(self._rows)
 
-    def _shrunk(self, frame: Frame, port: Port) -> Image:
+    def _shrunk(self, frame: Frame, port: Port, *, rough: bool) -> Image:
         from PIL import Image
 
         mode, raw = ("RGBX", "RGBX") if frame.form == "BGRX" else ("RGB", "RGB")
@@ -104,18 +116,23 @@ class Shrinker:
         is_part = frame.changed is not None and self._port == port and self._of == of
         if before is None or not is_part or before.mode != mode:
             self._port, self._of = port, of
-            self._small = whole.resize(size, Image.Resampling.BOX, port.box, REDUCING_GAP)
+            self._small, self.rough = _resized(whole, size, port.box, rough=rough), rough
             return self._small
         assert frame.changed is not None
-        self._patch(before, whole, port, frame.changed)
+        self.rough = self.rough or rough
+        self._patch(before, whole, port, frame.changed, rough=rough)
         return before
 
     def _patch(
-        self, small: Image, whole: Image, port: Port, changed: tuple[int, int, int, int]
+        self,
+        small: Image,
+        whole: Image,
+        port: Port,
+        changed: tuple[int, int, int, int],
+        *,
+        rough: bool,
     ) -> None:
         """Make anew the small pixels that a changed area reaches into."""
-        from PIL import Image
-
         x0, y0, x1, y1 = port.box
         across, down = (x1 - x0) / small.width, (y1 - y0) / small.height
         left = max(0, int((changed[0] - x0) / across))
@@ -131,7 +148,21 @@ class Shrinker:
             min(y1, y0 + bottom * down),
         )
         size = (right - left, bottom - top)
-        small.paste(whole.resize(size, Image.Resampling.BOX, box, REDUCING_GAP), (left, top))
+        small.paste(_resized(whole, size, box, rough=rough), (left, top))
+
+
+def _resized(
+    whole: Image, size: tuple[int, int], box: tuple[float, float, float, float], *, rough: bool
+) -> Image:
+    """A part of a picture, so small."""
+    from PIL import Image
+
+    across, down = (box[2] - box[0]) / size[0], (box[3] - box[1]) / size[1]
+    times = math.ceil(min(across, down) / EVERY)
+    if rough and times > 1:
+        some = (size[0] * times, size[1] * times)
+        return whole.resize(some, Image.Resampling.NEAREST, box).reduce(times)
+    return whole.resize(size, Image.Resampling.BOX, box, REDUCING_GAP)
 
 
 def _pixels(small: Image, form: str) -> bytes:
