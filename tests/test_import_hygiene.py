@@ -71,7 +71,8 @@ NOT_BEFORE_THE_LIST = {
     "alembic", "cryptography", "httpx", "pydantic", "qemu", "sources", "sqlalchemy", "sqlmodel",
     "yaml", "markdown_it", "pygments", "textual.widgets._text_area", "textual.widgets._markdown",
     "broker.cli.run", "broker.demo", "broker.findings", "broker.guest", "broker.pki",
-    "broker.provisioning", "broker.service.consoles", "broker.service.embedded", "broker.tokens",
+    "broker.latency", "broker.model.sessions", "broker.provisioning", "broker.service.consoles",
+    "broker.service.embedded", "broker.service.port", "broker.tokens", "broker.view",
     "broker.vm", "broker.vv", "tui.forms", "tui.preferences",
     *pages.LATER,
 }  # fmt: skip

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from broker import human
 from broker.model import Machine, MachineKey
-from broker.service.port import ConsoleInfo
+from broker.service.info import ConsoleInfo
 from tui.catalog import Catalog
 from tui.crash import Crashing
 from tui.life import have_running

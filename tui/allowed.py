@@ -6,7 +6,7 @@ from typing import Final
 
 from broker import human
 from broker.model import Ability, Protocol, State
-from broker.service.port import ConsoleInfo
+from broker.service.info import ConsoleInfo
 from tui import keys
 from tui.rows import state_word
 

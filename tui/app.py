@@ -30,8 +30,8 @@ from textual.widgets import Input
 
 from broker.errors import BrokerError
 from broker.human import counted
-from broker.model import LinkPolicy, MachineKey
-from broker.service.port import ConsoleInfo, Service
+from broker.model import MachineKey
+from broker.service.info import ConsoleInfo
 from tui import keymap, keys, pages, themes
 from tui.act import spell
 from tui.acting import Acting
@@ -53,6 +53,7 @@ from tui.undo import UNDO_SECONDS, Undo
 
 if TYPE_CHECKING:
     from broker.model import MachineSpec
+    from broker.service.port import Service
 
 T = TypeVar("T")
 
@@ -133,7 +134,6 @@ class BrokerApp(Acting):
         self._obey_signals = obey_signals
         self._checkups: Checkups | None = None
         self.readonly = readonly
-        self.policy = LinkPolicy(view_only=True) if readonly else LinkPolicy()
         self._undo = Undo(self, seconds=undo_seconds, key=lambda: keys.UNDO.sign)
         for name in pages.EVERY:
             self.add_mode(name, partial(pages.page, name, self))

@@ -6,12 +6,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from broker.errors import BrokerError
-from broker.service.port import ConsoleInfo, Service
 from tui.snapshot import Snapshot
 from tui.unify import Changed, takes_long, unify
+
+if TYPE_CHECKING:
+    from broker.service.port import ConsoleInfo, Service
 
 log = logging.getLogger(__name__)
 

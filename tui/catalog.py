@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from broker.model import MachineKey
-from broker.service.port import ConsoleInfo
+from broker.service.info import ConsoleInfo
 from tui.query import Query, parse
 from tui.rows import state_word
 from tui.unify import Changed, differing, looks_the_same

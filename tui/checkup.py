@@ -15,10 +15,10 @@ from textual.app import App
 
 from broker.errors import BrokerError
 from broker.model import Machine, MachineKey, State
-from broker.service.port import ConsoleInfo, Service
 
 if TYPE_CHECKING:
     from broker.findings import Step
+    from broker.service.port import ConsoleInfo, Service
 
 REST_SECONDS: Final = 0.7
 """A look begins when the cursor has rested that long."""

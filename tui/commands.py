@@ -14,7 +14,7 @@ from textual.screen import Screen
 from textual.system_commands import SystemCommandsProvider
 
 from broker import human
-from broker.service.port import ConsoleInfo
+from broker.service.info import ConsoleInfo
 from tui import keys
 from tui.act import verb_of
 from tui.allowed import why_not

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from textual.events import Event
 
     from broker.errors import BrokerError
-    from broker.model import LinkPolicy, MachineKey, MachineSpec
+    from broker.model import MachineKey, MachineSpec
     from broker.service.port import ConsoleInfo, Service
     from tui.catalog import Catalog
     from tui.checkup import Verdict
@@ -77,8 +77,6 @@ class Host(Protocol):
     """Titles of the columns that the list of consoles shows; None for all. May be set."""
     readonly: bool
     """Nothing may be changed; viewers may look only."""
-    policy: LinkPolicy
-    """What files that are made here allow."""
 
     def do_all(self, verb: str, keys: Sequence[MachineKey]) -> None:
         """Do a verb of power to machines, or say why not."""

@@ -7,12 +7,14 @@ import logging
 import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from textual.app import App
 
 from broker.errors import BrokerError
-from broker.service.port import Service
+
+if TYPE_CHECKING:
+    from broker.service.port import Service
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from broker.errors import BrokerError
 from broker.model import State
-from broker.service.port import Service
 from tui.bridge import Bridge
 from tui.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from broker.model import Machine, MachineSpec
-    from broker.service.port import ConsoleInfo
+    from broker.service.port import ConsoleInfo, Service
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +27,7 @@ LEAVE_SECONDS: Final = 15.0
 REHOST_SECONDS: Final = 1.0
 """How long after a proxy has gone we host one: long enough for a restart by its own supervisor."""
 
-OpenService = Callable[[], AbstractAsyncContextManager[Service]]
+OpenService = Callable[[], "AbstractAsyncContextManager[Service]"]
 More = Callable[[], "tuple[Sequence[ConsoleInfo], bool] | None"]
 """Gets more of a list, and whether there is still more of it; None when that is not to be had."""
 

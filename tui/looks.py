@@ -12,7 +12,7 @@ from textual.app import App
 from broker import human
 from broker.errors import BrokerError
 from broker.model import MachineKey, Session
-from broker.service.port import ConsoleInfo
+from broker.service.info import ConsoleInfo
 from broker.view import Way
 from tui.host import Host
 

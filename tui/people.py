@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from broker import human
-from broker.service.port import ConsoleInfo
+from broker.service.info import ConsoleInfo
 from tui.host import Host
 from tui.rows import state_word
 

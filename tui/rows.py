@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from broker import human
 from broker.events import Event, Kind
-from broker.latency import Counts, quantile
-from broker.model import Health, Protocol, Session, SourceStatus, State
-from broker.service.port import ConsoleInfo
+from broker.model import Health, Protocol, SourceStatus, State
+from broker.service.info import ConsoleInfo
 from tui.glyphs import UNICODE, Glyphs
+
+if TYPE_CHECKING:
+    from broker.latency import Counts
+    from broker.model import Session
 
 R = TypeVar("R")
 
@@ -201,6 +204,8 @@ def _rate(value: float, glyphs: Glyphs) -> Cell:
 
 def _typical(counts: Counts, glyphs: Glyphs) -> Cell:
     """The time that half of them took, in milliseconds."""
+    from broker.latency import quantile
+
     seconds = quantile(counts, 0.5)
     return Cell(glyphs.none, "dim") if seconds is None else Cell(f"{seconds * 1000:.1f} ms")
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from broker.errors import BrokerError
-from broker.events import Event
-from broker.model import Health, ProxyStatus, Session, SourceStatus
-from broker.service.port import ConsoleInfo
-from tui.unify import Changed
+from broker.model import Health
+
+if TYPE_CHECKING:
+    from broker.errors import BrokerError
+    from broker.events import Event
+    from broker.model import ProxyStatus, Session, SourceStatus
+    from broker.service.info import ConsoleInfo
+    from tui.unify import Changed
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,9 +6,10 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from broker.model import MachineKey, Session
+if TYPE_CHECKING:
+    from broker.model import MachineKey, Session
 
 KEPT: Final = 30
 LEAST_SECONDS: Final = 0.9

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from broker.service.port import ConsoleInfo
+from broker.service.info import ConsoleInfo
 
 _LARGE: Final = 2000
 """Rows from which on this is worth a thread, if they were read anew."""

@@ -16,7 +16,7 @@ from textual.app import App
 
 from broker import human
 from broker.errors import ViewerMissing
-from broker.model import MachineKey
+from broker.model import LinkPolicy, MachineKey
 from broker.service.port import VIEWER_LABEL, ConsoleInfo, Exported, ExportRequest, Opened, Service
 from tui import keys, vvfile
 from tui.allowed import why_not
@@ -84,7 +84,7 @@ class Verbs:
         """Nothing special, unless all one may do is look."""
         if not self._host.readonly:
             return None
-        return ExportRequest(label=VIEWER_LABEL, policy=self._host.policy)
+        return ExportRequest(label=VIEWER_LABEL, policy=LinkPolicy(view_only=True))
 
     def _live(self, info: ConsoleInfo) -> None:
         self._looks.live(info)
@@ -101,7 +101,8 @@ class Verbs:
         name = human.one_line(info.machine.name)
 
         async def write(answer: Answer, service: Service) -> Exported:
-            request = ExportRequest(elsewhere=answer.elsewhere, policy=self._host.policy)
+            policy = LinkPolicy(view_only=self._host.readonly)
+            request = ExportRequest(elsewhere=answer.elsewhere, policy=policy)
             exported = await service.export_vv(info.machine.key, request)
             await asyncio.to_thread(
                 vvfile.write, answer.path, exported.text, replace=answer.replace

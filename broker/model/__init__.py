@@ -4,8 +4,9 @@ Words are those of ARCHITECTURE.md: a *source* yields *machines*; a *console* is
 screen can be reached now; a *ticket* is the hypervisor's password (ours to use, never to show); a
 *token* is what a viewer gets as its password; a *session* is one person at one machine.
 
-Every room wants several, and imports them from here. Those of local VMs come on demand: making
-their classes takes milliseconds, and the quick commands never ask for them.
+Every room wants several, and imports them from here. Those of local VMs, and those of tokens and
+sessions, come on demand: making their classes takes milliseconds, and the quick commands and the
+first rows of the interface never ask for them.
 """
 
 from __future__ import annotations
@@ -27,15 +28,6 @@ from broker.model.machines import (
     Target,
     TcpTarget,
     UnixTarget,
-)
-from broker.model.sessions import (
-    ChannelInfo,
-    LinkPolicy,
-    ProxyStatus,
-    Session,
-    SessionId,
-    Token,
-    WhenOccupied,
 )
 from broker.model.sources import (
     LOCAL_TYPE,
@@ -61,6 +53,15 @@ if TYPE_CHECKING:
         Nic,
         Restart,
         SpicePort,
+    )
+    from broker.model.sessions import (
+        ChannelInfo,
+        LinkPolicy,
+        ProxyStatus,
+        Session,
+        SessionId,
+        Token,
+        WhenOccupied,
     )
 
 __all__ = [
@@ -105,10 +106,23 @@ __all__ = [
     "WhenOccupied",
 ]
 
+_OF_SESSIONS = frozenset(
+    {
+        "ChannelInfo",
+        "LinkPolicy",
+        "ProxyStatus",
+        "Session",
+        "SessionId",
+        "Token",
+        "WhenOccupied",
+    }
+)
+
 if not TYPE_CHECKING:  # the type checker is to find a misspelt noun
 
     def __getattr__(name: str) -> object:
-        """A noun of `broker.model.local`, at its first use (PEP 562)."""
+        """A noun of `local` or `sessions`, at its first use (PEP 562)."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module("broker.model.local"), name)
+        module = "sessions" if name in _OF_SESSIONS else "local"
+        return getattr(import_module(f"broker.model.{module}"), name)

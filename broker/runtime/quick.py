@@ -17,7 +17,6 @@ from broker.clock import SystemClock
 from broker.config.load import load_settings
 from broker.config.locations import Locations
 from broker.config.sources_file import fingerprint
-from broker.runtime.proxy_file import read_status
 from broker.service.stored import info_of
 from broker.store.hot import HotStore, open_hot
 
@@ -50,6 +49,8 @@ class Quick:
 
     def proxy_status(self) -> ProxyStatus:
         """Whether a proxy serves on this host."""
+        from broker.runtime.proxy_file import read_status
+
         return read_status(self._locations.proxy_json)
 
     def close(self) -> None:
@@ -94,6 +95,7 @@ def quick() -> Quick | None:
         ConfigError: broker.yaml is wrong, or a directory is not ours.
         StoreError: A directory cannot be used.
     """
+    from broker.runtime.proxy_file import read_status
     from broker.service.consoles import Consoles
 
     if (known := _known()) is None:

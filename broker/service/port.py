@@ -6,15 +6,16 @@ from what is stored, so they answer at once; `refresh` asks the sources.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from broker.model import Ability, LinkPolicy
+from broker.model import LinkPolicy
 from broker.service.configuring import Configuring
 from broker.service.definitions import Definitions
+from broker.service.info import ConsoleInfo as ConsoleInfo
 from broker.view import CALM_SECONDS, Way
 
 if TYPE_CHECKING:  # what is only spoken of here costs nobody an import
@@ -40,32 +41,6 @@ LIVE_LABEL = "live view"
 """Whom a token is for that a live view uses."""
 VIEWER_LABEL = "viewer"
 """Whom a file is for that is made for a viewer on this host."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConsoleInfo:
-    """One row of `list` and of the TUI's table.
-
-    Attributes:
-        stale: Its source failed since it was last seen.
-        sessions: Live sessions on it.
-        startable: It is a VM this broker can start, stop and delete.
-        abilities: What its hypervisor can do with it; for what it cannot, why. Empty where nobody
-            asks a hypervisor, and in `broker list`.
-    """
-
-    machine: Machine
-    stale: bool = False
-    sessions: int = 0
-    startable: bool = False
-    seen_at: datetime | None = None
-    abilities: Mapping[Ability, str] = field(default_factory=dict)
-
-    @property
-    def watchable(self) -> bool:
-        """Whether its screen can be looked at without taking anybody's place."""
-        machine = self.machine
-        return machine.defined or machine.adopted or self.abilities.get(Ability.SCREENSHOT) == ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from broker.service.port import ConsoleInfo
+from broker.service.info import ConsoleInfo
 
 if TYPE_CHECKING:
     from datetime import datetime

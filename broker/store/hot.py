@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from broker.events import Event
-from broker.model import Token
 from broker.store import faults, hot_sql, rows
 from broker.store.rows import StoredMachine
+
+if TYPE_CHECKING:
+    from broker.events import Event
+    from broker.model import Token
 
 BUSY_SECONDS = 10.0
 
@@ -48,8 +51,10 @@ class HotStore:
 
     def add_token(self, token: Token) -> None:
         """Keep a new token."""
+        from broker.store import token_rows
+
         with faults.sqlite_errors(self._database):
-            self._connection.execute(hot_sql.ADD_TOKEN, rows.from_token(token))
+            self._connection.execute(hot_sql.ADD_TOKEN, token_rows.from_token(token))
 
     def add_event(self, event: Event) -> None:
         """Write one line of the audit log."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
@@ -15,19 +15,15 @@ from broker.model import (
     GivenTarget,
     HandOverTarget,
     Health,
-    LinkPolicy,
     Machine,
     MachineId,
     MachineKey,
-    SessionId,
     SourceName,
     SourceStatus,
     State,
     Target,
     TcpTarget,
-    Token,
     UnixTarget,
-    WhenOccupied,
 )
 from broker.model import Protocol as Spoken
 
@@ -225,56 +221,6 @@ def from_target(target: Target | None) -> str | None:
             return json.dumps(["given", {"source": target.source, "machine": target.machine}])
 
 
-# -- tokens
-
-
-def to_token(row: Row) -> Token:
-    """A token at rest."""
-    return Token(
-        digest=bytes(row["digest"]),
-        key=MachineKey(SourceName(row["source"]), MachineId(row["uuid"])),
-        created_at=at(row["created_at"]),
-        expires_at=at(row["expires_at"]),
-        label=row["label"],
-        used_at=moment(row["used_at"]),
-        revoked_at=moment(row["revoked_at"]),
-        session=None if row["session"] is None else SessionId(row["session"]),
-        policy=to_policy(row["policy"]),
-    )
-
-
-def from_token(token: Token) -> Values:
-    """All columns."""
-    return {
-        "digest": token.digest,
-        "source": token.key.source,
-        "uuid": token.key.uuid,
-        "created_at": token.created_at.timestamp(),
-        "expires_at": token.expires_at.timestamp(),
-        "label": token.label,
-        "used_at": seconds(token.used_at),
-        "revoked_at": seconds(token.revoked_at),
-        "session": token.session,
-        "policy": from_policy(token.policy),
-    }
-
-
-def to_policy(text: str) -> LinkPolicy:
-    """A policy from its JSON text; a word that is not ours is an error, never passed over."""
-    fields = json.loads(text)
-    if "sources_from" in fields:
-        fields["sources_from"] = tuple(fields["sources_from"])
-    if "occupied" in fields:
-        fields["occupied"] = WhenOccupied(fields["occupied"])
-    return LinkPolicy(**fields)
-
-
-def from_policy(policy: LinkPolicy) -> str:
-    """A policy as JSON text: what differs from the default, always in the same order."""
-    usual = asdict(LinkPolicy())
-    return json.dumps({k: v for k, v in asdict(policy).items() if v != usual[k]})
-
-
 # -- events
 
 
@@ -289,7 +235,7 @@ def to_event(row: Row) -> Event:
         source=row["source"],
         key=None if uuid is None else MachineKey(SourceName(source), MachineId(uuid)),
         console=row["console"],
-        session=None if row["session"] is None else SessionId(row["session"]),
+        session=row["session"],
         client=row["client"],
         reason=row["reason"],
         label=row["label"],

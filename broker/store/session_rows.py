@@ -15,7 +15,8 @@ from broker.model import (
     SessionId,
     SourceName,
 )
-from broker.store.rows import Row, Values, at, from_policy, moment, seconds, to_policy
+from broker.store.rows import Row, Values, at, moment, seconds
+from broker.store.token_rows import from_policy, to_policy
 
 _HISTOGRAMS = ("ping", "draw", "proxy")
 _CONNECTIONS = ("client", "server")

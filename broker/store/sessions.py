@@ -22,7 +22,7 @@ from sqlalchemy import (
 from broker import human
 from broker.errors import Ambiguous, NotFound, Occupied, Refused
 from broker.model import ChannelInfo, MachineKey, Session, SessionId, Token, WhenOccupied
-from broker.store import rows, session_rows
+from broker.store import session_rows, token_rows
 from broker.store.queries import (
     ADD_TOKEN,
     CHANNEL,
@@ -71,13 +71,13 @@ _DROP_CHANNELS = delete(CHANNEL).where(CHANNEL.c.session == bindparam("of"))
 
 def add_token(db: Connection, token: Token) -> None:
     """See `Store.add_token`."""
-    db.execute(ADD_TOKEN, rows.from_token(token))
+    db.execute(ADD_TOKEN, token_rows.from_token(token))
 
 
 def token(db: Connection, digest: bytes) -> Token | None:
     """See `Store.token`."""
     row = db.execute(_TOKEN, {"of": digest}).mappings().one_or_none()
-    return None if row is None else rows.to_token(row)
+    return None if row is None else token_rows.to_token(row)
 
 
 def open_session(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from textual.containers import Container
 
 from broker.model import State
-from broker.service.port import ConsoleInfo
+from broker.service.info import ConsoleInfo
 from tui.host import Host
 from tui.live.cells import Palette
 

@@ -15,7 +15,7 @@ from textual.timer import Timer
 
 from broker import human
 from broker.model import Health, MachineKey, State
-from broker.service.port import ConsoleInfo
+from broker.service.info import ConsoleInfo
 from tui import keys
 from tui.allowed import why_not
 from tui.catalog import FIELDS, Order

@@ -9,7 +9,7 @@ from textual import on
 
 from broker import human
 from broker.human import counted
-from broker.service.port import ConsoleInfo
+from broker.service.info import ConsoleInfo
 from tui import keys
 from tui.act import Act, verb_of
 from tui.allowed import why_not

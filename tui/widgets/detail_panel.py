@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -13,15 +14,18 @@ from textual.reactive import Reactive
 from textual.widgets import Static
 
 from broker import human
-from broker.events import Event
-from broker.model import GivenTarget, HandOverTarget, Session, TcpTarget, UnixTarget
-from broker.service.port import ConsoleInfo
+from broker.model import GivenTarget, HandOverTarget, TcpTarget, UnixTarget
 from tui import trends
 from tui.checkup import Verdict
 from tui.glyphs import ASCII, Glyphs
 from tui.live.preview import Preview
 from tui.rows import moment, state_cell
 from tui.trends import Point
+
+if TYPE_CHECKING:
+    from broker.events import Event
+    from broker.model import Session
+    from broker.service.info import ConsoleInfo
 
 _EVENTS_SHOWN = 6
 _COLOURS = {"ok": "state-ok", "warn": "state-warn", "bad": "state-bad"}

@@ -13,7 +13,7 @@ from sqlmodel import SQLModel
 
 from broker.config.locations import Locations
 from broker.model import LinkPolicy
-from broker.store import engine, rows, schema, tables
+from broker.store import engine, schema, tables, token_rows
 from broker.store.store import Store
 from tests.broker.store.nouns import NOW, POLICY, engine_of
 from tests.fake_clock import FakeClock
@@ -69,15 +69,15 @@ def test_what_the_first_version_made_may_do_everything(
 
 
 def test_a_policy_comes_back_as_it_was_put() -> None:
-    assert rows.to_policy(rows.from_policy(POLICY)) == POLICY
+    assert token_rows.to_policy(token_rows.from_policy(POLICY)) == POLICY
     assert all(getattr(POLICY, each.name) != each.default for each in fields(LinkPolicy))
 
 
 def test_only_what_a_policy_says_is_stored() -> None:
-    assert rows.from_policy(LinkPolicy()) == "{}"
-    assert rows.from_policy(LinkPolicy(usb=False)) == '{"usb": false}'
+    assert token_rows.from_policy(LinkPolicy()) == "{}"
+    assert token_rows.from_policy(LinkPolicy(usb=False)) == '{"usb": false}'
 
 
 def test_a_restriction_that_is_not_known_is_not_passed_over() -> None:
     with pytest.raises(TypeError, match="no_mouse"):
-        rows.to_policy('{"no_mouse": true}')
+        token_rows.to_policy('{"no_mouse": true}')
