@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, cast
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from tui.host import Host
     from tui.verbs import Verbs
 
+HAD_BACK_SECONDS: Final = 1.0
+"""How long after another program has ended a Ctrl-C may still be one of its."""
 _CHANGING: Final = frozenset({"power", "edit", "clone"})
 """Verbs that read-only refuses, besides those of power."""
 
@@ -30,8 +34,8 @@ class Acting(Crashing):
     catalog: Catalog
     readonly: bool
     _undo: Undo
-    lent = False
-    """Another program has the terminal."""
+    lent_until = -math.inf
+    """The event loop's time until which Ctrl-C was another program's, which has the terminal."""
 
     @cached_property
     def _verbs(self) -> Verbs:
@@ -66,12 +70,12 @@ class Acting(Crashing):
     @contextlib.contextmanager
     def suspend(self) -> Iterator[None]:
         """Lend the terminal to another program: what Ctrl-C ends meanwhile is that one alone."""
-        self.lent = True
+        self.lent_until = math.inf
         try:
             with super().suspend():
                 yield
-        finally:
-            self.lent = False
+        finally:  # what was pressed just before may be heard of later
+            self.lent_until = asyncio.get_running_loop().time() + HAD_BACK_SECONDS
 
     def start_demo(self) -> None:
         """Have the demo guest running, and go to it, unless the person went elsewhere meanwhile."""

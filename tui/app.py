@@ -365,7 +365,8 @@ class BrokerApp(Acting):
             self.farewell = f"{self.farewell}\n{lead}{', '.join(labels)}".lstrip("\n")
 
     def _signalled(self, number: signal.Signals) -> None:
-        if not (self.lent and number == signal.SIGINT):
+        lent = asyncio.get_running_loop().time() < self.lent_until
+        if not (lent and number == signal.SIGINT):
             self.quit_from_outside()
 
     def quit_from_outside(self) -> None:

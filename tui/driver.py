@@ -8,7 +8,11 @@ the last key told the one way and the first told the other, so none is taken for
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import select
+import signal
+from codecs import getincrementaldecoder
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Final, TextIO, cast
 
@@ -210,6 +214,33 @@ class ConsoleDriver(LinuxDriver):
         super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual's
         if self._everything:
             self._switch()
+
+    def disable_input(self) -> None:
+        """Hear no more keys; those that came meanwhile are still heard.
+
+        Textual's own waits a tenth of a second without looking, and throws away what is typed
+        then: also what was meant for the screen behind an editor that fails at once.
+        """
+        if self.exit_event.is_set():
+            return
+        with contextlib.suppress(Exception):  # as Textual's: the terminal may be gone
+            signal.signal(signal.SIGWINCH, signal.SIG_DFL)
+            self._disable_mouse_support()
+            self.exit_event.set()
+            if self._key_thread is not None:
+                self._key_thread.join()
+            self.exit_event.clear()
+            self._hear_the_rest()
+
+    def _hear_the_rest(self) -> None:
+        decode, parser = getincrementaldecoder("utf-8")("replace").decode, ConsoleParser()
+        while select.select([self.fileno], [], [], 0)[0]:
+            if not (data := os.read(self.fileno, 4096)):
+                break
+            for message in parser.feed(decode(data)):
+                self.process_message(message)
+        for message in parser.feed(""):  # no more comes of what was begun
+            self.process_message(message)
 
     def _switch(self) -> None:
         self.write(f"\x1b[={EVERYTHING if self._everything else TEXTUALS};1u\x1b[?u")

@@ -101,6 +101,74 @@ def test_an_editor_has_the_terminal_and_what_it_wrote_is_taken_or_said_to_be_wro
     assert modes(terminal) == "00"
 
 
+PATIENT = """\
+#!/bin/sh
+trap : INT
+printf 'an editor of %s' "$(stty size)"
+trap 'printf " now %s" "$(stty size)"' WINCH
+while read -r answer; [ "$answer" != done ]; do :; done
+exit 1
+"""
+
+
+def test_ctrl_c_and_a_resize_are_the_editors_while_it_has_the_terminal(
+    open_terminal: Callable[..., Terminal], broker_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    define("base", broker_home / "base.img", demo.image_bytes())
+    script = program(broker_home / "bin" / "patient", PATIENT)
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", str(script))
+    terminal = open_terminal()
+    terminal.wait("base")
+    terminal.press("6")
+    terminal.wait("tcg")
+    terminal.press("e")
+    terminal.wait("F4 editor")
+    terminal.press("F4")
+    terminal.wait("an editor of 30 100")
+    terminal.press("C-c")
+    terminal.wait("^C")
+    terminal.run("resize-window", "-x", "110", "-y", "34")
+    terminal.wait("now 34 110")
+    terminal.type("done")
+    terminal.press("Enter")
+    terminal.wait("Edit base")
+    terminal.wait(lambda shown: max(map(len, shown.splitlines())) > 100)
+    terminal.type("/")  # into the first field that can be changed
+    terminal.wait("base.img/")
+    terminal.press("Escape")
+    terminal.wait("Throw away what you typed?")
+    terminal.press("y")
+    terminal.wait("Edit base", gone=True)
+    terminal.press("q")
+    shown = terminal.wait("left with 0")
+    assert "Traceback" not in shown
+
+
+def test_ctrl_c_that_ends_the_editor_ends_nothing_else(
+    open_terminal: Callable[..., Terminal], broker_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    define("base", broker_home / "base.img", demo.image_bytes())
+    script = program(broker_home / "bin" / "brief", "#!/bin/sh\necho an editor; exec cat\n")
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", str(script))
+    terminal = open_terminal()
+    terminal.wait("base")
+    terminal.press("6")
+    terminal.wait("tcg")
+    terminal.press("e")
+    terminal.wait("F4 editor")
+    terminal.press("F4")
+    terminal.wait("an editor")
+    terminal.press("C-c")
+    terminal.wait("Edit base")
+    assert modes(terminal) == "11"
+    terminal.press("Escape")
+    terminal.wait("Edit base", gone=True)
+    terminal.press("q")
+    terminal.wait("left with 0")
+
+
 @pytest.fixture
 def slowly(broker_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A VM called `base` whose disk takes minutes to copy; where VMs have their disks."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import termios
 import threading
+import tty
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from textual.events import AppBlur, Event, Key, Paste
@@ -292,3 +295,36 @@ def test_a_key_says_what_it_writes() -> None:
     assert (key.code, key.modifiers, key.down, key.text) == (97, 1, True, "A")
     assert Keyboard().heard(key) == Move("a", down=True)
     assert Keyboard().heard(guest_keys("\x1b[0;;233u")[0]) == Typed(text="é")
+
+
+class LastWords:
+    """The thread that reads keys: while it ends, another key is pressed."""
+
+    def __init__(self, far: int, typed: bytes) -> None:
+        self._far, self._typed = far, typed
+
+    def join(self) -> None:
+        os.write(self._far, self._typed)
+
+
+@pytest.mark.parametrize(
+    ("typed", "keys"), [(b"x", ["x"]), (b"ab\x1b", ["a", "b", "escape"]), (b"", [])]
+)
+def test_a_key_that_is_pressed_while_the_terminal_is_lent_is_not_lost(
+    typed: bytes, keys: list[str]
+) -> None:
+    far, near = pty.openpty()
+    try:
+        tty.setraw(near)
+        driver: Any = object.__new__(ConsoleDriver)
+        driver.fileno, driver._mouse = near, False
+        driver.exit_event, driver._key_thread = threading.Event(), LastWords(far, typed)
+        heard: list[str] = []
+        driver.process_message = lambda event: heard.append(event.key)
+        driver.disable_input()
+        assert heard == keys
+        assert not driver.exit_event.is_set()
+    finally:
+        os.close(far)
+        os.close(near)
+        signal.signal(signal.SIGWINCH, signal.SIG_DFL)
