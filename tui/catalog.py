@@ -31,6 +31,9 @@ _TAGS: Final = {"name": _NAME, "state": "\x02", "source": "\x03", "host": "\x04"
 _FIELD: Final = re.compile(r"[\x01-\x05][^\x01-\x05]*")
 _OF_A_UUID: Final = frozenset("0123456789abcdef-")
 _UUID_LENGTH: Final = 36
+_UUID_BEGINS: Final = 4
+"""Characters from which on a uuid is looked for that has them where one of its groups begins:
+fewer, or anywhere in it, would be in most of them."""
 _FEW: Final = 1 / 100
 """Of a list: so much of it is put into its places sooner than the whole is made anew."""
 FIELDS: Final = frozenset(_TAGS)
@@ -194,7 +197,7 @@ class Catalog:
             return self._answer[1], query
         needles = (*query.words, *map(_tagged, query.fields))
         before = self._found_before()
-        if before is None or not _narrows(needles, before[0]):
+        if before is None or not self._narrows(needles, before[0]):
             found = self._having_all(needles, ordered)
         elif needles == before[0]:
             found = before[1]
@@ -269,22 +272,38 @@ class Catalog:
         shared = {text for text in self._shared if needle in text}
         if needle[0] in _TAGS.values():
             return [n for n in numbers if rest[n] in shared]
-        if self._odd_uuids or _OF_A_UUID.issuperset(needle):
+        if self._begins_uuids(needle):
+            inside = f"-{needle}"
             return [
-                n for n in numbers if needle in names[n] or needle in uuids[n] or rest[n] in shared
+                n
+                for n in numbers
+                if needle in names[n]
+                or (needle in uuids[n] and (inside in uuids[n] or uuids[n].startswith(needle)))
+                or rest[n] in shared
             ]
         if shared:
             return [n for n in numbers if needle in names[n] or rest[n] in shared]
         return [n for n in numbers if needle in names[n]]
 
+    def _begins_uuids(self, needle: str) -> bool:
+        """Whether uuids are meant, too, of which a group begins so."""
+        return len(needle) >= _UUID_BEGINS and (self._odd_uuids or _OF_A_UUID.issuperset(needle))
+
+    def _narrows(self, needles: tuple[str, ...], before: tuple[str, ...]) -> bool:
+        """Whether whatever has all these has all those, too."""
+        return bool(before) and all(
+            any(self._covers(old, new) for new in needles) for old in before
+        )
+
+    def _covers(self, old: str, new: str) -> bool:
+        """Whether whatever has the new one has the old one, too; uuids have it at a beginning."""
+        if not self._begins_uuids(new):
+            return old in new
+        return new.startswith(old) and self._begins_uuids(old)
+
     def _shared_rest(self, info: ConsoleInfo) -> str:
         rest = _rest(info)
         return self._shared.setdefault(rest, rest)
-
-
-def _narrows(words: tuple[str, ...], before: tuple[str, ...]) -> bool:
-    """Whether whatever has all these words has all those, too."""
-    return bool(before) and all(any(old in new for new in words) for old in before)
 
 
 def _tagged(field: tuple[str, str]) -> str:

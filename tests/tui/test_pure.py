@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 from broker import human
 from broker.events import Event, Kind
-from broker.model import Health, Protocol, SourceName, SourceStatus, State
+from broker.model import Health, MachineId, Protocol, SourceName, SourceStatus, State
 from broker.service.port import ConsoleInfo
 from tests.fakes.service import NOW, console, few
 from tui import rows
@@ -104,6 +104,49 @@ def test_the_catalog_keeps_the_services_order() -> None:
 )
 def test_the_catalog_finds(typed: str, found: list[str]) -> None:
     assert names(catalog_of(few()), typed) == found
+
+
+UUIDS = ("6f4e2c1a-0a1b-4c2d-8e3f-aaaabbbb0001", "beef6f4e-1111-4222-8333-0123456789ab")
+
+
+def with_uuids() -> Catalog:
+    """`web-1` and `web-2`."""
+    found = []
+    for number, uuid in enumerate(UUIDS, 1):
+        info = console(f"web-{number}", number=number)
+        key = replace(info.machine.key, uuid=MachineId(uuid))
+        found.append(replace(info, machine=replace(info.machine, key=key)))
+    return catalog_of(found)
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("4", []),
+        ("6f4", []),
+        ("6f4e", ["web-1"]),
+        ("6F4E2C1A-0a1b", ["web-1"]),
+        ("beef", ["web-2"]),
+        ("eef6", []),
+        ("0123456789ab", ["web-2"]),
+        ("web -beef", ["web-1"]),
+        ("web -ee", ["web-1", "web-2"]),
+        ("web-2 4222-8", ["web-2"]),
+    ],
+)
+def test_a_uuid_is_found_by_four_digits_with_which_a_group_of_it_begins(
+    typed: str, found: list[str]
+) -> None:
+    assert names(with_uuids(), typed) == found
+
+
+@given(st.lists(st.text("abef0146-w", max_size=6), max_size=6))
+def test_what_is_found_letter_by_letter_is_what_is_found_at_once(typed: list[str]) -> None:
+    grown = with_uuids()
+    for text in typed:
+        for end in range(len(text) + 1):
+            assert grown.find(text[:end])[0] == with_uuids().find(text[:end])[0]
+            assert grown.find(f"e{text[:end]}")[0] == with_uuids().find(f"e{text[:end]}")[0]
 
 
 def test_the_catalog_tells_what_changed_once() -> None:
