@@ -31,7 +31,8 @@ class Frame:
     """What the screen showed at one moment.
 
     Attributes:
-        data: Rows from the top, without gaps. `RGB` has three bytes a pixel, `BGRX` four.
+        data: Rows from the top, without gaps. `RGB` has three bytes a pixel, `BGRX` four. A view of
+            memory is lent: it goes on changing with the screen, and saves a copy for each picture.
         changed: Left, top, right and bottom of all that is other than in the frame before; the
             latter two do not belong to it. None when that is not known: then all may be.
     """
@@ -39,7 +40,7 @@ class Frame:
     width: int
     height: int
     form: Literal["RGB", "BGRX"]
-    data: bytes = field(repr=False)
+    data: bytes | bytearray | memoryview = field(repr=False)
     changed: tuple[int, int, int, int] | None = None
 
 

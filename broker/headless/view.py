@@ -72,7 +72,7 @@ class SessionView:
             self._news.clear()
             if session.ended.done():
                 raise Unreachable(session.ended.result())
-            picture = session.screen.picture()
+            picture = session.screen.lent()
             if picture is None:
                 continue
             dirty, everything = self._dirty, self._all or self._size != session.screen.size
@@ -82,7 +82,7 @@ class SessionView:
             box = None
             if dirty and not everything:
                 box = (dirty.left, dirty.top, dirty.right, dirty.bottom)
-            return Frame(picture.width, picture.height, "BGRX", bytes(picture.data), box)
+            return Frame(picture.width, picture.height, "BGRX", picture.data, box)
 
     async def said(self) -> str:
         """The next message to the person."""

@@ -95,10 +95,11 @@ class Surface:
         size = width, area.bottom - area.top
         self._canvas.put(area.left, area.top, size, rows, width * PIXEL_BYTES)
 
-    def pixels(self, area: Rect | None = None) -> Pixels:
-        """A copy of an area of it, or of all."""
+    def pixels(self, area: Rect | None = None, *, copied: bool = True) -> Pixels:
+        """A copy of an area of it, or of all; that may be had without copying it, too."""
         if area is None or area == self.box:
-            return Pixels(self.box.width, self.box.height, bytes(self.data))
+            data = bytes(self.data) if copied else memoryview(self.data).toreadonly()
+            return Pixels(self.box.width, self.box.height, data)
         found = b"".join(bytes(self.data[row]) for row in self.rows(area))
         return Pixels(area.width, area.height, found)
 
@@ -194,6 +195,12 @@ class Screen:
             return found.pixels() if found else None
         area = self._area()
         return None if area is None else self._surfaces[self._primary or 0].pixels(area)
+
+    def lent(self) -> Pixels | None:
+        """The same, not copied where it is all of a surface: it goes on changing with it."""
+        area = self._area()
+        found = self._surfaces[self._primary or 0] if area else None
+        return found.pixels(area, copied=False) if found else None
 
     def receive(self, kind: int, body: bytes | memoryview) -> Painted | None:
         """Carry out a message of the display channel.

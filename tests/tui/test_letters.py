@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -86,6 +87,16 @@ def test_text_is_found_where_it_lies(
     assert page.text.splitlines()[:3] == list(LINES)
     assert (page.glyph, page.origin) == ((face.width, face.height), origin)
     assert {cell & 0xFFFFFFFFFFFF for cell in page.rows[0][:4]} == {0xAABBCC000010}
+
+
+def test_text_in_memory_that_goes_on_changing_is_read_as_it_is_now() -> None:
+    one, other = (screen(1280, 800, grid_of(1280, 800, UEFI, at)) for at in (100, 160))
+    memory = bytearray(one.data)
+    lent = replace(one, data=memoryview(memory).toreadonly())
+    reader = Reader()
+    assert reader.read(lent) == Reader().read(one)
+    memory[:] = other.data
+    assert reader.read(lent) == Reader().read(other)
 
 
 def test_a_cell_of_text_in_the_middle_of_a_screen_means_the_pixel_that_is_there() -> None:

@@ -339,6 +339,21 @@ async def test_the_page_behind_costs_nothing(drive: Drive, service: FakeService)
         assert (screen.is_current, behind.is_current) == (True, False)  # it shines through
 
 
+async def test_text_that_a_video_ends_with_is_text(
+    drive: Drive, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moving, "FRAMES", 0)  # what changes everywhere is a video at once
+    monkeypatch.setattr(player, "LOOKED_AT", 1 << 60)
+    text = frame_of("web login: _")
+    everywhere = (0, 0, text.width, text.height)
+    noise = bytes(value * value * 7 >> 3 & 0xFF for value in range(text.width * text.height)) * 4
+    async with drive(service) as pilot:
+        service.guests.screen.show(Frame(text.width, text.height, "BGRX", noise))
+        await live(pilot, service)
+        service.guests.screen.show(replace(text, changed=everywhere))
+        await until(pilot, lambda: "web login:" in text_of(pilot))
+
+
 async def test_a_video_that_has_come_to_rest_is_shown_as_well_as_can_be(
     drive: Drive, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -161,17 +161,21 @@ class Reader:
         face, columns = grid.face, grid.columns
         step = 3 if frame.form == "RGB" else 4
         stride, size = frame.width * step, face.width * step
-        data = frame.data
+        data = memoryview(frame.data)
         first, deep = grid.top * stride, face.height * stride
 
-        def cell(line: int, column: int) -> bytes:
-            begin = first + line * deep + grid.left * step + column * size
-            return b"".join(data[at : at + size] for at in range(begin, begin + deep, stride))
+        def band_of(line: int) -> memoryview:
+            return data[first + line * deep : first + (line + 1) * deep]
+
+        def cell(band: bytes | memoryview, column: int) -> bytes:
+            begin = grid.left * step + column * size
+            return b"".join(band[at : at + size] for at in range(begin, begin + deep, stride))
 
         sampled = range(0, columns * grid.lines, SAMPLED)
         allowed = (1 - ENOUGH) * len(sampled)
         for place in sampled:
-            allowed -= self._cell(cell(*divmod(place, columns)), step, face) < 0
+            line, column = divmod(place, columns)
+            allowed -= self._cell(cell(band_of(line), column), step, face) < 0
             if allowed < 0:
                 return None
         if self._of != (of := (grid, frame.width, step)):
@@ -180,13 +184,13 @@ class Reader:
         rows: list[Row] = []
         unknown, known = 0, 0
         for line in range(grid.lines):
-            band = data[first + line * deep : first + (line + 1) * deep]
+            band = bytes(band_of(line))
             before = self._lines.get(line)
             if before is None or before[0] != band:
                 if band[step:] == band[:-step]:
-                    cells = [self._cell(cell(line, 0), step, face)] * columns
+                    cells = [self._cell(cell(band, 0), step, face)] * columns
                 else:
-                    cells = [self._cell(cell(line, at), step, face) for at in range(columns)]
+                    cells = [self._cell(cell(band, at), step, face) for at in range(columns)]
                 self._lines[line] = before = (band, cells)
             unknown += sum(1 for each in before[1] if each < 0)
             known += sum(1 for each in before[1] if each >= 0 and each >> LETTER & _CHAR != _SPACE)
@@ -227,16 +231,17 @@ def _is_bare_around(frame: Frame, grid: Grid) -> bool:
     if not grid.left and not grid.top:
         return True
     data, step = frame.data, 3 if frame.form == "RGB" else 4
-    pixel, stride = data[:step], frame.width * step
+    pixel, stride = bytes(data[:step]), frame.width * step
     begin = grid.top * stride
     end = begin + grid.lines * grid.face.height * stride
-    if data[:begin] != pixel * (begin // step) or data[end:] != pixel * ((len(data) - end) // step):
+    above, below = bytes(data[:begin]), bytes(data[end:])
+    if above != pixel * (begin // step) or below != pixel * (len(below) // step):
         return False
     left = pixel * grid.left
     beyond = (grid.left + grid.columns * grid.face.width) * step
     right = pixel * (frame.width - beyond // step)
     return all(
-        data[at : at + len(left)] == left and data[at + beyond : at + stride] == right
+        bytes(data[at : at + len(left)]) == left and bytes(data[at + beyond : at + stride]) == right
         for at in range(begin, end, stride)
     )
 

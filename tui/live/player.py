@@ -32,6 +32,8 @@ BETWEEN_MESSAGES: Final = 5.0
 """Seconds from one message to the next: whoever sends them must not hide the guest's screen."""
 AHEAD_SECONDS: Final = 0.01
 """So much sooner than it must be a picture is asked for, beside twice what making cells took."""
+LOOKED_AT: Final = 8
+"""Of a video's pictures one of so many is looked at for text; and the one it rests at."""
 MOST_WAITING: Final = 512
 """Keys and clicks that may wait; a guest that takes none for so long is told of."""
 
@@ -86,6 +88,7 @@ class Player:
         self._answer = asyncio.Event()
         self._free = asyncio.Event()
         self._took = 0.0
+        self._looked = 0
         self._moving = Moving()
         self._rough = asyncio.Event()
         self._queue: asyncio.Queue[Act] = asyncio.Queue()
@@ -163,7 +166,7 @@ class Player:
         self, frame: Frame, columns: int, lines: int, *, rough: bool
     ) -> tuple[Shown, list[Row]]:
         """What to show; in a thread."""
-        page = None if self.zoom.is_on else self._reader.read(frame)
+        page = None if self.zoom.is_on or self._skips(rough) else self._reader.read(frame)
         if page is not None:
             self._shrinker = Shrinker()  # it has not seen this one, so it cannot patch the next
             port = text_port(page, columns, lines)
@@ -176,6 +179,12 @@ class Player:
         else:
             port = fit(frame.width, frame.height, columns, lines)
         return Shown(frame, port), self._shrinker.rows(frame, port, rough=rough)
+
+    def _skips(self, rough: bool) -> bool:
+        """Whether it need not be looked for text: of a video only some pictures are."""
+        self._looked += 1
+        had_none = self.shown is not None and self.shown.page is None
+        return rough and had_none and self._looked % LOOKED_AT != 0
 
     async def _listen(self, view: Spoken) -> None:
         while True:

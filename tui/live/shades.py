@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from broker.view import Frame
 from tui.live.cells import Row
@@ -109,7 +109,8 @@ class Shrinker:
         from PIL import Image
 
         mode, raw = ("RGBX", "RGBX") if frame.form == "BGRX" else ("RGB", "RGB")
-        whole = Image.frombuffer(mode, (frame.width, frame.height), frame.data, "raw", raw, 0, 1)
+        pixels: Any = frame.data  # Pillow takes any buffer, and its types do not say so
+        whole = Image.frombuffer(mode, (frame.width, frame.height), pixels, "raw", raw, 0, 1)
         size = (port.columns, port.lines * 2)
         of = (frame.width, frame.height)
         before = self._small

@@ -72,6 +72,25 @@ def test_a_picture_is_put_where_it_belongs() -> None:
     assert it.picture() == Pixels(2, 2, RED + GREEN + BLUE + RED)
 
 
+def test_a_picture_that_is_lent_goes_on_changing_and_cannot_be_written_to() -> None:
+    it = screen()
+    lent, copied = it.lent(), it.picture()
+    assert lent is not None
+    it.receive(304, copy((0, 0, 2, 2), PICTURE, (0, 0, 2, 2)))
+    assert lent == Pixels(2, 2, RED + GREEN + BLUE + RED)
+    assert copied == Pixels(2, 2, BLACK * 4)
+    assert isinstance(lent.data, memoryview)
+    assert lent.data.readonly
+
+
+def test_of_a_surface_that_is_not_shown_all_only_that_part_is_lent() -> None:
+    assert Screen().lent() is None
+    it = screen()
+    it.receive(304, copy((0, 0, 2, 2), PICTURE, (0, 0, 2, 2)))
+    it.receive(Display.MONITORS_CONFIG, struct.pack("<HH7I", 1, 1, 0, 0, 1, 2, 1, 0, 0))
+    assert it.lent() == it.picture() == Pixels(1, 2, GREEN + RED)
+
+
 def test_a_part_of_a_picture() -> None:
     it = screen()
     it.receive(304, copy((1, 1, 2, 2), PICTURE, (0, 1, 1, 2)))
