@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from broker.view import Frame
 from tui.live.cells import COLOUR, HALF, LETTER, Palette, Row, difference, letter, written
 from tui.live.shades import Shrinker, fit
-from tui.live.stencil import LEAST, in_full
+from tui.live.stencil import CELL_BYTES, LEAST, all_at_once, in_full
 
 COLOURS = st.sampled_from([0x000000, 0xFFFFFF, 0x102030, 0xF8F8F8])
 HALVES = st.builds(lambda ink, paper: ink << COLOUR | paper, COLOURS, COLOURS)
@@ -37,21 +37,44 @@ def meant(row: Row) -> list[tuple[str, int, int]]:
     ]
 
 
-@given(pairs=st.one_of(PAIRS, MIXED, PICTURES), most=st.integers(0, 40), roomy=st.booleans())
+@given(pairs=st.one_of(PAIRS, MIXED, PICTURES), most=st.integers(0, 40))
 def test_a_row_becomes_the_other_as_far_as_was_said(
-    pairs: list[tuple[int, int]], most: int, roomy: bool
+    pairs: list[tuple[int, int]], most: int
 ) -> None:
     old, new = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     screen = pyte.Screen(40, 3)
     stream = pyte.ByteStream(screen)
     stream.feed(f"\x1b[2;1H{written(old, Palette())}".encode())
 
-    said, upto = difference(old, new, line=2, column=1, palette=Palette(), most=most, roomy=roomy)
+    said, upto = difference(old, new, line=2, column=1, palette=Palette(), most=most)
     stream.feed(said)
 
     assert shown(screen, 1, len(pairs)) == meant([*new[:upto], *old[upto:]])
     assert sum(a != b for a, b in zip(old[:upto], new[:upto], strict=True)) <= most
     assert upto == len(new) or old[upto] != new[upto]
+
+
+@given(rows=st.lists(PICTURES, min_size=1, max_size=3), same=st.sets(st.integers(0, 90)))
+def test_many_rows_become_others_at_once(rows: list[list[tuple[int, int]]], same: set[int]) -> None:
+    screen = pyte.Screen(40, 4)
+    stream = pyte.ByteStream(screen)
+    changed: list[tuple[int, Row, Row]] = []
+    for line, pairs in enumerate(rows, 2):
+        new = [pair[1] for pair in pairs]
+        old = [new[at] if 30 * line - 60 + at in same else pairs[at][0] for at in range(len(new))]
+        stream.feed(f"\x1b[{line};1H{written([0, 0, *old], Palette())}".encode())
+        changed.append((line, old, new))
+
+    said = all_at_once(changed, 3, 1 << 20)
+
+    differing = [b for _, *both in changed for a, b in zip(*both, strict=True) if a != b]
+    assert (said is None) == (in_full(differing) is None)
+    if said is None:
+        return
+    stream.feed(said)
+    for line, _, row in changed:
+        assert shown(screen, line - 1, 2 + len(row)) == meant([0, 0, *row])
+    assert all_at_once(changed, 3, len(differing) * CELL_BYTES) is None
 
 
 @pytest.mark.parametrize(

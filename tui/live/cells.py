@@ -18,8 +18,6 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from tui.live.stencil import CELL_BYTES, in_full
-
 Row = Sequence[int]
 HALF: Final = "▀"
 LETTER: Final = 48
@@ -131,7 +129,6 @@ def difference(
     column: int,
     palette: Palette,
     most: int,
-    roomy: bool = False,
 ) -> tuple[bytes, int]:
     """What turns one row on the screen into another of the same length.
 
@@ -139,7 +136,6 @@ def difference(
         line: Where it is on the terminal, from 1.
         column: Where its first cell is, from 1.
         most: Stop after that many cells.
-        roomy: The terminal is quick: time counts, and a few more bytes do not.
 
     Returns:
         The bytes, and up to where the row is now the new one.
@@ -149,35 +145,13 @@ def difference(
     if differs.count(1) > most:
         upto = [at for at, does in enumerate(differs) if does][most]
         differs = differs[:upto]
-    runs = [run.span() for run in _RUN.finditer(differs)]
-    if roomy and palette.depth == 24:
-        said = in_full(list(itertools.compress(new, differs)))
-        if said is not None:
-            return _placed(said, runs, line, column), upto
     parts: list[str] = []
     before = -1
-    for begin, end in runs:
+    for begin, end in (run.span() for run in _RUN.finditer(differs)):
         cells = new[begin:end]
         parts.append(f"\x1b[{line};{column + begin}H{palette.drawn(cells, before)}")
         before = cells[-1]
     return "".join(parts).encode(), upto
-
-
-def _placed(said: bytearray, runs: list[tuple[int, int]], line: int, column: int) -> bytes:
-    """Cells that were said in full, each run of them so far behind the one before."""
-    at, done = runs[0][0], 0
-    parts: list[bytes | bytearray] = [b"\x1b[%d;%dH" % (line, column + at)]
-    for begin, end in runs:
-        size = (end - begin) * CELL_BYTES
-        parts += (_ahead(begin - at), said[done : done + size])
-        at, done = end, done + size
-    return b"".join(parts)
-
-
-@lru_cache(maxsize=1024)
-def _ahead(cells: int) -> bytes:
-    """What moves the cursor so far to the right."""
-    return b"\x1b[%dC" % cells if cells else b""
 
 
 def _colours(cell: int) -> int:

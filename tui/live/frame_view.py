@@ -20,6 +20,7 @@ from tui.driver import ConsoleDriver
 from tui.live.cells import BLANK, CellStrip, Palette, Row, difference
 from tui.live.pace import NUMBERS
 from tui.live.spread import Spread
+from tui.live.stencil import all_at_once
 
 BEGIN: Final = b"\x1b[?2026h\x1b7"
 END: Final = b"\x1b[0m\x1b[?2026l"
@@ -70,7 +71,6 @@ class FrameView(Widget):
         self._shown: list[Row] = []
         self._strips: dict[int, tuple[Row, Strip]] = {}
         self._short = False
-        self._roomy = False
         self._offset = Offset()
         self._spread = Spread()
         self._cell_bytes = float(_CELL_BYTES)
@@ -125,9 +125,10 @@ class FrameView(Widget):
                 self._repaint()
             return 0
         wanted = self._uncovered(budget)
-        self._roomy = budget >= ROOMY_BYTES
+        roomy = budget >= ROOMY_BYTES and self._palette.depth == 24
         self._offset = self.region.offset  # Textual looks it up among all that is on the screen
-        parts = self._some(budget, wanted) if self._short else self._in_order(budget, wanted)
+        if not (parts := self._at_once(budget, wanted) if roomy else []):
+            parts = self._some(budget, wanted) if self._short else self._in_order(budget, wanted)
         if not parts:
             return 0
         data = b"".join([BEGIN, *parts, END, ASK % number])
@@ -139,6 +140,20 @@ class FrameView(Widget):
             driver.write(data.decode())
         driver.flush()
         return len(data)
+
+    def _at_once(self, budget: int, wanted: Sequence[Row]) -> list[bytes]:
+        """All that differs, in the way that is quickest to make; nothing where that is no good."""
+        offset = self._offset
+        changed = [
+            (offset.y + line + 1, old, new)
+            for line, (old, new) in enumerate(zip(self._shown, wanted, strict=True))
+            if not _same(old, new)
+        ]
+        said = all_at_once(changed, offset.x + 1, budget)
+        if said is None:
+            return []
+        self._shown, self._short = list(wanted), False
+        return [said]
 
     def _in_order(self, budget: int, wanted: Sequence[Row]) -> list[bytes]:
         """All that differs, from the top; what a line cannot take is chosen from then on."""
@@ -177,7 +192,6 @@ class FrameView(Widget):
             column=offset.x + begin + 1,
             palette=self._palette,
             most=most,
-            roomy=self._roomy,
         )
         upto += begin
         whole = begin == 0 and upto == len(new)
