@@ -12,9 +12,9 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from broker import giveback
 from broker.clock import SystemClock
@@ -38,8 +38,7 @@ EARLY_ROWS = 2000
 """As many are read when these stand there; the others come with the service, a moment later."""
 
 
-@dataclass(frozen=True, slots=True)
-class TuiOptions:
+class TuiOptions(NamedTuple):
     """How the app is started.
 
     Attributes:
@@ -62,7 +61,7 @@ class TuiOptions:
     demo: Callable[[], MachineSpec | None] = lambda: None
     start_demo: bool = False
     readonly: bool = False
-    keys: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, str] = MappingProxyType({})
     theme: str = "dark"
     glyphs: str = "auto"
     columns: tuple[str, ...] | None = None

@@ -17,8 +17,7 @@ import re
 from array import array
 from bisect import insort
 from collections.abc import Callable, Iterable, Sequence, Set
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from broker.model import MachineKey
 from broker.service.info import ConsoleInfo
@@ -39,16 +38,14 @@ _FEW: Final = 1 / 100
 FIELDS: Final = frozenset(_TAGS)
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(NamedTuple):
     """What new lists changed: rows that look different, and whether rows came, went or moved."""
 
     changed: frozenset[int]
     reordered: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """What the rows are sorted by: a column's title, its key, and whether downwards."""
 
     title: str

@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from textual.app import App
 
@@ -29,8 +28,7 @@ _ELSEWHERE: Final = frozenset({"proxy", "viewer"})
 """Their warnings are not about the machine: the app hosts a proxy, a file may go elsewhere."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """How the way to a console was found.
 
     Attributes:
@@ -55,8 +53,7 @@ def verdict(steps: Sequence[Step]) -> Verdict | None:
     return Verdict("ok", "the way to its screen is clear") if steps else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(NamedTuple):
     of: tuple[object, ...]
     at: float
     verdict: Verdict | None

@@ -13,8 +13,7 @@ import select
 import termios
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 QUESTION: Final = b"\x1b[?u\x1b[c"
 """Its keyboard's flags, and then what every terminal answers: who it is (DA1).
@@ -28,8 +27,7 @@ _FLAGS: Final = re.compile(rb"\x1b\[\?\d+u")
 _WHO: Final = re.compile(rb"\x1b\[\?[\d;]*c")
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
+class Answers(NamedTuple):
     """What it said.
 
     Attributes:

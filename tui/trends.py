@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from broker.model import MachineKey, Session
@@ -18,8 +17,7 @@ BARS: Final = "▁▂▃▄▅▆▇█"
 ASCII_BARS: Final = "_.-:=+*#"
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(NamedTuple):
     """One moment of all sessions of a machine.
 
     Attributes:

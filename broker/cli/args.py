@@ -8,8 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from broker.cli import commands
 from broker.errors import UsageError
@@ -29,8 +28,7 @@ _CENTURY = 36500 * 86400.0
 _FORWARD = re.compile(r"(\d+):(\d+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Verb:
+class Verb(NamedTuple):
     """What a command module offers to the table.
 
     Attributes:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from broker.cli.diagnostics import Talk
 from broker.cli.output import Output
@@ -76,8 +75,7 @@ def runtime_proxy_status() -> ProxyStatus:
 Opening = Callable[[], "AbstractAsyncContextManager[Service]"]
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """What a command gets.
 
     Attributes:

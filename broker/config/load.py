@@ -7,9 +7,8 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from broker import __version__, human
 from broker.config import settings as settings_module
@@ -19,8 +18,7 @@ from broker.config.settings import Settings
 PREFIX = "BROKER_"
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """Settings and where each came from.
 
     Attributes:
@@ -30,7 +28,7 @@ class Loaded:
     """
 
     settings: Settings
-    provenance: Mapping[str, str] = field(default_factory=dict)
+    provenance: Mapping[str, str]
     warnings: tuple[str, ...] = ()
 
 

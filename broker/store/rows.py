@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from broker.events import Event, Kind
 from broker.model import (
@@ -28,8 +27,7 @@ from broker.model import (
 from broker.model import Protocol as Spoken
 
 
-@dataclass(frozen=True, slots=True)
-class StoredMachine:
+class StoredMachine(NamedTuple):
     """A machine and what the store knows besides.
 
     Attributes:
