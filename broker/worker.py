@@ -21,6 +21,7 @@ from pathlib import Path
 
 from broker import logs
 from broker.errors import BrokerError
+from broker.owned import owned
 from broker.proxy import engines
 from broker.proxy.dial import TargetDialer
 from broker.proxy.gate import NoSpares, Spares
@@ -91,7 +92,7 @@ class Worker:
         )
         ready = asyncio.Event()
         with self._signals():
-            writer = asyncio.ensure_future(self._gate.write())
+            writer = owned(self._gate.write(), name="ledger")
             try:
                 async with asyncio.TaskGroup() as group:
                     tasks = [

@@ -23,6 +23,7 @@ from broker.model import (
     MachineSpec,
     SourceName,
 )
+from broker.owned import owned
 from broker.provisioning import VmDraft, VmFacts
 from sources.adopting import AdoptedVms
 from sources.local import LocalDriver
@@ -56,7 +57,8 @@ class HereDriver(LocalDriver):
 
     async def machines(self) -> Sequence[Machine]:
         """All VMs that are defined, then those adopted; those that run are asked all at once."""
-        adopted = asyncio.ensure_future(self._adopted.machines(self._definitions.all()))
+        asked = self._adopted.machines(self._definitions.all())
+        adopted = owned(asked, name="adopted machines")
         try:
             own = await super().machines()
         except BaseException:

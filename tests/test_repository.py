@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -40,6 +41,21 @@ def test_an_ignore_has_its_rule_and_its_reason() -> None:
 
 def test_catching_everything_has_its_reason() -> None:
     assert offending(r"except Exception\b(?!.*# \w)", SOURCES.keys() - CATCHALLS) == []
+
+
+def _called(node: ast.Call) -> str:
+    return str(getattr(node.func, "attr", getattr(node.func, "id", "")))
+
+
+def test_every_task_has_a_name() -> None:
+    nameless = [
+        f"{name}:{node.lineno}"
+        for name, lines in SOURCES.items()
+        for node in ast.walk(ast.parse("\n".join(lines)))
+        if isinstance(node, ast.Call) and _called(node) in ("create_task", "owned")
+        if "name" not in {keyword.arg for keyword in node.keywords}
+    ]
+    assert nameless + offending(r"\bensure_future\(") == []
 
 
 def test_nothing_is_left_for_later() -> None:

@@ -22,6 +22,7 @@ from broker.cli.vm_serial import talk
 from broker.cli.vm_show import print_command
 from broker.errors import UsageError, ViewerMissing
 from broker.model import Disk, DiskBus, MachineId, MachineSpec, State
+from broker.owned import owned
 from broker.service.port import ExportRequest
 from broker.service.viewer import ended
 from broker.vm.image_kinds import existing, look_at
@@ -204,7 +205,7 @@ async def _until_it_ends(call: Call, service: Service, spec: MachineSpec, args: 
         return Exit.DONE
     finally:
         # In a task of its own: what was interrupted is still to be put away.
-        await asyncio.shield(asyncio.ensure_future(_forget(service, machine)))
+        await asyncio.shield(owned(_forget(service, machine), name="forget"))
 
 
 async def _forget(service: Service, machine: Machine) -> None:

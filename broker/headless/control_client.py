@@ -16,6 +16,7 @@ from typing import Final
 from broker.errors import BrokerError, Unreachable, UsageError
 from broker.headless.control_words import PROTOCOL
 from broker.headless.probes import SETTLED_SECONDS
+from broker.owned import owned
 
 ANSWER_SECONDS: Final = 10.0
 MAX_LINE: Final = 64 * 1024 * 1024
@@ -142,7 +143,7 @@ async def controlling(path: Path, *, name: str) -> AsyncIterator[ControlClient]:
             fix="Start it first: ryll --headless --control-socket PATH --file X.vv",
         ) from exc
     client = ControlClient(reader, writer)
-    reading = asyncio.ensure_future(client.read())
+    reading = owned(client.read(), name="control client")
     try:
         said = await client.ask("hello", client_name=name, protocol_version=PROTOCOL)
         version = str(said.get("protocol_version", ""))

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, zip_longest
 from typing import Final, cast
 
+from broker.owned import owned
 from broker.proxy.gate import BackendUnreachable
 from broker.proxy.watch import watch_of
 
@@ -102,7 +103,8 @@ async def first_to_answer(addresses: Sequence[Address], where: str) -> socket.so
         while waiting or trying:
             if waiting:
                 family, address = waiting.pop(0)
-                trying.add(asyncio.ensure_future(connect(family, address, where)))
+                attempt = connect(family, address, where)
+                trying.add(owned(attempt, name=f"connect to {where}"))
             done, trying = await asyncio.wait(
                 trying,
                 timeout=NEXT_AFTER if waiting else None,

@@ -16,6 +16,7 @@ from broker.clock import Clock
 from broker.errors import BrokerError
 from broker.events import Event
 from broker.model import Session, SessionId
+from broker.owned import owned
 
 if TYPE_CHECKING:
     from broker.store.store import Store
@@ -110,7 +111,7 @@ class Ledger:
                 self._wake.clear()
                 storms = len(self.due.events) + len(self.due.closed) >= STORM
                 not_before = loop.time() + WRITE_APART if storms else 0.0
-                flushing = asyncio.ensure_future(self._flush())
+                flushing = owned(self._flush(), name="ledger's writing")
                 if not await asyncio.shield(flushing):
                     await asyncio.sleep(RETRY_AFTER)
         finally:

@@ -20,6 +20,7 @@ from broker.config.load import load_settings
 from broker.errors import BrokerError
 from broker.events import Event, Kind
 from broker.model import ProxyStatus
+from broker.owned import owned
 from broker.reconcile.expiry import forget_old
 from broker.runtime import announce
 from broker.runtime.binding import bind, private_door
@@ -153,8 +154,8 @@ class Supervisor:
 
     async def _drain(self, workers: Workers) -> None:
         """Let sessions end by themselves for a while, unless it is to be at once."""
-        draining = asyncio.ensure_future(workers.drain())
-        hurry = asyncio.ensure_future(self._at_once.wait())
+        draining = owned(workers.drain(), name="drain")
+        hurry = owned(self._at_once.wait(), name="at once")
         await asyncio.wait(
             (draining, hurry),
             timeout=self._house.settings.proxy.drain_grace + DRAIN_MARGIN,

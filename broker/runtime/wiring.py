@@ -22,6 +22,7 @@ from broker.driver import Driver, DriverContext
 from broker.errors import BrokerError
 from broker.findings import Step
 from broker.model import LOCAL_TYPE, Console, Health, MachineKey, Protocol, ProxyStatus
+from broker.owned import owned
 from broker.pki import Identity
 from broker.plugins import driver_class
 from broker.reconcile.inventory import Inventory
@@ -174,8 +175,9 @@ async def open_service(
             stack.push_async_callback(service.aclose)
             if refresh:
                 await _bring_up_to_date(house)
-            for part in (house.inventory.run, house.keep) if watch else ():
-                watcher = asyncio.ensure_future(part())
+            parts = {"inventory": house.inventory.run, "keep": house.keep} if watch else {}
+            for name, part in parts.items():
+                watcher = owned(part(), name=name)
                 watcher.add_done_callback(_say_why_it_ended)
                 stack.push_async_callback(_end, watcher)
             yield service

@@ -19,6 +19,8 @@ import socket
 import sys
 from typing import Final
 
+from broker.owned import owned
+
 WAIT_SECONDS: Final = 60.0
 """For how long the viewer is awaited."""
 SHAKE_SECONDS: Final = 20.0
@@ -129,8 +131,8 @@ async def _lead(viewer: tuple[asyncio.StreamReader, asyncio.StreamWriter], path:
             async with asyncio.timeout(SHAKE_SECONDS):
                 await enter(*machine)
             both = [
-                asyncio.ensure_future(_pump(viewer[0], machine[1])),
-                asyncio.ensure_future(_pump(machine[0], viewer[1])),
+                owned(_pump(viewer[0], machine[1]), name="vnc to the machine"),
+                owned(_pump(machine[0], viewer[1]), name="vnc to the viewer"),
             ]
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             for task in both:

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 from qemu.qmp import Message, QMPClient, QMPError, Runstate
 
 from broker.model import MachineId
+from broker.owned import owned
 from broker.vm import process, record
 from broker.vm.look import find
 from broker.vm.paths import VmPaths
@@ -86,7 +87,8 @@ async def watch(vms: Callable[[], Iterable[Vm]], changed: Callable[[MachineId], 
 async def _stay(vm: Vm, found: Process, changed: Callable[[MachineId], None]) -> None:
     """Stay with a QEMU until it has ended."""
     changed(vm.id)
-    listening = asyncio.ensure_future(_listen(vm, found, lambda: changed(vm.id)))
+    hears = _listen(vm, found, lambda: changed(vm.id))
+    listening = owned(hears, name=f"listen to {vm.name}")
     try:
         while not await process.wait_gone(found, LONG):
             pass
