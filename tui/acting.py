@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, cast
 
@@ -110,9 +110,9 @@ class Acting(Crashing):
             self.notify("Started with --readonly: look, do not touch", severity="warning")
         return not self.readonly
 
-    def later(self, label: str, act: Callable[[], None]) -> None:
+    def later(self, label: str, act: Callable[[], None], of: Hashable) -> None:
         """Do it in a few seconds, unless it is undone."""
-        self._undo.later(label, act)
+        self._undo.later(label, act, of)
 
     def action_undo(self) -> None:
         """Take back what was asked for last, while it waits."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
@@ -262,9 +262,10 @@ class BrokerApp(Acting):
         failed: Callable[[str], None] | None = None,
         *,
         looks: bool = False,
+        of: Hashable = None,
     ) -> None:
         """Ask the service in the background; see `jobs.Jobs.run`."""
-        self._jobs.run(label, work, done, failed, looks=looks)
+        self._jobs.run(label, work, done, failed, looks=looks, of=of)
 
     def checkup(self, info: ConsoleInfo) -> Verdict | None:
         """How the way to a console was found lately; begins a look where that is due."""

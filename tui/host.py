@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -67,6 +67,7 @@ class Host(Protocol):
         failed: Callable[[str], None] | None = None,
         *,
         looks: bool = False,
+        of: Hashable = None,
     ) -> None:
         """Ask the service in the background; see `jobs.Jobs.run`."""
 
@@ -93,8 +94,8 @@ class Host(Protocol):
     def may_change(self) -> bool:
         """Whether anything may be changed; says that not when it may not."""
 
-    def later(self, label: str, act: Callable[[], None]) -> None:
-        """Do it in a few seconds, unless it is undone."""
+    def later(self, label: str, act: Callable[[], None], of: Hashable) -> None:
+        """Do it in a few seconds, unless it is undone; see `undo.Undo.later`."""
 
     def show_console(self, key: MachineKey) -> None:
         """Go to the console list with that machine selected."""

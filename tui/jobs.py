@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -42,6 +42,7 @@ class Jobs:
         """Labels of what is under way, oldest first."""
         self.changing: list[str] = []
         """Those of them that are more than a look at something."""
+        self._under_way: set[Hashable] = set()
 
     def run(
         self,
@@ -51,6 +52,7 @@ class Jobs:
         failed: Callable[[str], None] | None = None,
         *,
         looks: bool = False,
+        of: Hashable = None,
     ) -> None:
         """Do `work` once the service is there, then call `done` with what it gave.
 
@@ -58,21 +60,28 @@ class Jobs:
             label: `Starting web-01`: shown while it lasts, and names it for the log.
             failed: Takes the message of a BrokerError instead of a toast.
             looks: It changes nothing, so that nobody need be told when it is cut short.
+            of: What tells it from other things that people call the same; None takes the label.
         """
-        if label in self.running:
+        what = label if of is None else of
+        if what in self._under_way:
             self._app.notify("That is under way already", title=label, markup=False)
             return
+        self._under_way.add(what)
         self.running.append(label)
         if not looks:
             self.changing.append(label)
         self._changed()
         self._app.run_worker(
-            self._guarded(label, work, done, failed), name=label, group="job", exit_on_error=False
+            self._guarded(label, what, work, done, failed),
+            name=label,
+            group="job",
+            exit_on_error=False,
         )
 
     async def _guarded(
         self,
         label: str,
+        what: Hashable,
         work: Callable[[Service], Awaitable[T]],
         done: Callable[[T], None] | None,
         failed: Callable[[str], None] | None,
@@ -91,6 +100,7 @@ class Jobs:
             log.exception("%s failed", label)
             self.trouble(problem)
         finally:
+            self._under_way.remove(what)
             self.running.remove(label)
             if label in self.changing:
                 self.changing.remove(label)

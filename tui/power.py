@@ -6,7 +6,7 @@ Machines are held by key from the moment a person asks, whatever the list looks 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -105,11 +105,12 @@ class Power:
             return
         act = ACTS[verb]
         label = f"{act.doing} {self._whom(able)}"
-        run = partial(self._run, label, act, able)
+        of = (verb, frozenset(info.machine.key for info in able))
+        run = partial(self._run, label, act, able, of)
         if act.tier is Tier.FREE:
             run()
         elif act.tier is Tier.UNDO:
-            self._undo.later(label, run)
+            self._undo.later(label, run, of)
         else:
             self._ask(act, able, len(infos) - len(able), run)
 
@@ -143,7 +144,7 @@ class Power:
 
         self._app.push_screen(ConfirmScreen(question), answered)
 
-    def _run(self, label: str, act: Act, infos: Sequence[ConsoleInfo]) -> None:
+    def _run(self, label: str, act: Act, infos: Sequence[ConsoleInfo], of: Hashable) -> None:
         if len(infos) == 1:
             machine = infos[0].machine
             name = human.one_line(machine.name)
@@ -151,6 +152,7 @@ class Power:
                 label,
                 lambda service: act.call(service, machine.key),
                 lambda result: self._app.notify(_said(act, result), title=name, markup=False),
+                of=of,
             )
             return
 
@@ -176,7 +178,7 @@ class Power:
             severity = "warning" if failed else "information"
             self._app.notify(text, title=label, severity=severity, markup=False)  # type: ignore[arg-type] # one of its words
 
-        self._host.ask(label, all_of_them, over)
+        self._host.ask(label, all_of_them, over, of=of)
 
 
 def _said(act: Act, result: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ UNDO_SECONDS: Final = 5.0
 class _Waiting:
     label: str
     act: Callable[[], None]
+    of: Hashable
     timer: Timer | None = None
 
 
@@ -33,15 +34,19 @@ class Undo:
         self._key = key
         self._waiting: list[_Waiting] = []
 
-    def later(self, label: str, act: Callable[[], None]) -> None:
-        """Do it in a while. Asking for the same again does it now."""
-        same = next((one for one in self._waiting if one.label == label), None)
+    def later(self, label: str, act: Callable[[], None], of: Hashable) -> None:
+        """Do it in a while. Asking for the same again does it now.
+
+        Args:
+            of: What is done to what: two machines may have one name, two sets one number.
+        """
+        same = next((one for one in self._waiting if one.of == of), None)
         if same is not None:
             self._do(same)
         elif not self._seconds:
             act()
         else:
-            one = _Waiting(label, act)
+            one = _Waiting(label, act, of)
             one.timer = self._app.set_timer(self._seconds, lambda: self._do(one))
             self._waiting.append(one)
             self._app.notify(

@@ -78,7 +78,7 @@ class Verbs:
                     raise
                 return problem
 
-        self._host.ask(f"Opening {name}", open_, opened)
+        self._host.ask(f"Opening {name}", open_, opened, of=("open", info.machine.key))
 
     def _request(self) -> ExportRequest | None:
         """Nothing special, unless all one may do is look."""

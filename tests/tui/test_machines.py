@@ -178,6 +178,20 @@ async def test_a_clone_says_how_far_it_is_and_goes_on_behind_a_closed_dialog(
         await said(pilot, "is there")
 
 
+async def test_what_fails_behind_a_closed_dialog_is_said(drive: Drive, known: FakeService) -> None:
+    known.slow["clone"] = asyncio.Event()
+    known.failing["clone"] = UsageError("There is no room", fix="Make some")
+    async with drive(known) as pilot:
+        await at(pilot, "db-01")
+        await pilot.press("c", "enter")
+        await said(pilot, "copying disk 1 of 1: 50 %")
+        await pilot.press("escape")
+        await settle(pilot)
+        known.slow["clone"].set()
+        await said(pilot, "Not cloned")
+        await said(pilot, "There is no room")
+
+
 async def test_what_the_service_refuses_is_said_in_the_dialog(
     drive: Drive, known: FakeService
 ) -> None:

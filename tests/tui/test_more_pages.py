@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 import stat
@@ -16,7 +17,7 @@ from broker.errors import ConfigError, StoreError, UsageError
 from broker.events import Kind
 from broker.findings import Step, broken, fine
 from tests.fakes.service import NOW, FakeService, session
-from tests.tui.conftest import Drive, settle, text_of
+from tests.tui.conftest import Drive, settle, text_of, until
 from tui import audit, keymap
 
 
@@ -64,6 +65,24 @@ async def test_a_certificate_that_cannot_be_read_is_said_on_the_page(
         await settle(pilot)
         assert "server.pem cannot be read" in text_of(pilot)
         assert "TLS only" in text_of(pilot)
+
+
+async def test_a_look_that_was_left_does_not_hold_up_the_next(
+    drive: Drive, service: FakeService
+) -> None:
+    service.steps = [Step("name", fine("here/demo"), 0.001)]
+    left = service.slow["diagnose"] = asyncio.Event()
+    async with drive(service) as pilot:
+        await pilot.press("j", "j", "c")
+        await until(pilot, "Looking")
+        await pilot.press("escape")
+        await until(pilot, "Filter")
+        del service.slow["diagnose"]
+        await pilot.press("c")
+        await until(pilot, "is clear")
+        left.set()
+        await settle(pilot)
+        assert "Something broke" not in text_of(pilot)
 
 
 async def test_the_doctor_names_the_first_broken_step_and_its_fix(

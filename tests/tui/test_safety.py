@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from broker.errors import BrokerError
-from broker.model import MachineKey, State
+from broker.model import MachineKey, SourceName, State
 from broker.service.port import ExportRequest
 from tests.fakes.service import FakeService, console, few, session
-from tests.tui.conftest import Drive, settle, text_of
+from tests.tui.conftest import Drive, settle, text_of, until
 
 
 def asked_of(service: FakeService, verb: str) -> list[object]:
@@ -156,3 +158,42 @@ async def test_sessions_are_ended_in_a_moment_by_their_ids(
         await pilot.press("z", "space", "space", "space", "x", "x")
         await settle(pilot)
     assert State.RUNNING is service.named("demo").machine.state
+
+
+async def test_the_same_name_elsewhere_is_not_the_same_again(
+    drive: Drive, service: FakeService
+) -> None:
+    demo = service.named("demo")
+    twin = replace(demo.machine, key=replace(demo.machine.key, source=SourceName("there")))
+    service.rows = [demo, replace(demo, machine=twin)]
+    async with drive(service, undo_seconds=60) as pilot:
+        await pilot.press("g", "p", "d", "j", "p", "d")
+        await settle(pilot)
+        assert asked_of(service, "stop") == []
+        await pilot.press("p", "d")
+        await settle(pilot)
+    assert asked_of(service, "stop") == [twin.key]
+
+
+async def test_as_many_others_are_not_the_same_again(drive: Drive, service: FakeService) -> None:
+    demo = service.named("demo")
+    service.live = [session(demo, f"k3f9a0b1c2d{n}", f"192.0.2.{n}:51344") for n in range(4)]
+    async with drive(service, undo_seconds=60) as pilot:
+        await pilot.press("2", "g", "space", "space", "x", "space", "space", "x")
+        await settle(pilot)
+        assert asked_of(service, "disconnect") == []
+
+
+async def test_a_second_message_does_not_take_the_first_one_s_place(
+    drive: Drive, service: FakeService
+) -> None:
+    service.live = [session(service.named("demo"), "k3f9a0b1c2d1", "192.0.2.1:51344")]
+    async with drive(service, undo_seconds=60) as pilot:
+        await pilot.press("2", "m", *"one", "enter", "m", *"two", "enter")
+        await settle(pilot)
+        assert asked_of(service, "message") == []
+        await pilot.press("q")
+        await until(pilot, "Keep them")
+        await pilot.press("k")
+        await settle(pilot)
+        assert pilot.app.farewell.count("Telling") == 2  # type: ignore[attr-defined]

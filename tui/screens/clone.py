@@ -97,21 +97,21 @@ class CloneScreen(FormScreen[MachineKey]):
         async def clone(service: Service) -> Machine:
             return await service.clone(key, name, linked=linked, tell=self._progress)
 
-        self._host.ask(label, clone, self._made, self._failed)
+        self._host.ask(label, clone, self._made, self._failed, of=(self, label))
 
     def _progress(self, text: str) -> None:
-        if self.is_mounted:
+        if self.is_attached:
             self.query_one("#means", Static).update(f"{self._host.glyphs.busy} {text}")
 
     def _made(self, machine: Machine) -> None:
         self._under_way = False
         self.app.notify("is there", title=human.one_line(machine.name), markup=False)
-        if self.is_mounted and self.is_current:
+        if self.is_attached and self.is_current:
             self.dismiss(machine.key)
 
     def _failed(self, problem: str) -> None:
         self._under_way = False
-        if self.is_mounted:
+        if self.is_attached:
             self._explain()
             self._say(problem)
         else:

@@ -34,6 +34,7 @@ class DoctorScreen(Screen[None]):
         self._key = key
         self._machine = human.one_line(name)
         self._text = Text()
+        self._looking = False
 
     def compose(self) -> ComposeResult:
         """A title, the steps, the keys."""
@@ -49,6 +50,9 @@ class DoctorScreen(Screen[None]):
 
     def action_again(self) -> None:
         """Take the steps once more."""
+        if self._looking:
+            return
+        self._looking = True
         self._text = Text()
         self._show(f"Looking{self._host.glyphs.dots}")
 
@@ -60,11 +64,17 @@ class DoctorScreen(Screen[None]):
             return well
 
         def over(well: bool) -> None:
+            self._looking = False
             if well:
                 self._text.append("\nThe way to its screen is clear.\n", "bold")
             self._show()
 
-        self._host.ask(f"Looking into {self._machine}", look, over, self._show, looks=True)
+        def failed(problem: str) -> None:
+            self._looking = False
+            self._show(problem)
+
+        label = f"Looking into {self._machine}"
+        self._host.ask(label, look, over, failed, looks=True, of=self)
 
     def _add(self, step: Step) -> None:
         glyphs, finding = self._host.glyphs, step.finding
@@ -78,7 +88,7 @@ class DoctorScreen(Screen[None]):
         self._show()
 
     def _show(self, more: str = "") -> None:
-        if self.is_mounted:
+        if self.is_attached:
             self.query_one("#text", Static).update(self._text + more if more else self._text)
 
     def action_copy(self) -> None:

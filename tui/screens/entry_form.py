@@ -208,7 +208,7 @@ class EntryForm(FormScreen[Draft]):
                 app.push_screen(screen, lambda yes: self._write(draft) if yes else None)
 
         label = f"Checking {draft.source or 'the form'}"
-        self._host.ask(label, look, looked, self._say, looks=not write)
+        self._host.ask(label, look, looked, self._say, looks=not write, of=(self, label))
 
     def _to_first_wrong(self) -> None:
         for row in self.query(FormRow):

@@ -62,10 +62,11 @@ class MachineLogScreen(Screen[None]):
             lambda text: self._show(text, serial=serial),
             lambda problem: self._show(problem, serial=serial),
             looks=True,
+            of=(self, serial),
         )
 
     def _show(self, text: str, *, serial: bool) -> None:
-        if not self.is_mounted or serial != self._serial:
+        if not self.is_attached or serial != self._serial:
             return
         self._text = clean(text)
         empty = "The guest has sent nothing." if serial else "QEMU has said nothing."

@@ -150,7 +150,7 @@ class SerialScreen(ModalScreen[None]):
         view.send(0)
 
     def _note(self, text: str) -> None:
-        if self.is_mounted:
+        if self.is_attached:
             bar = self.query_one(SerialBar)
             bar.note = human.one_line(text)
             bar.refresh()

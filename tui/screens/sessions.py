@@ -64,8 +64,9 @@ class SessionsScreen(ListPage[SessionId, Session]):
 
         def typed(text: str | None) -> None:
             if text:
-                label = f"Telling {whom}"
-                self.host.later(label, lambda: self.host.ask(label, partial(say, text), said))
+                label, of = f"Telling {whom}", ("message", text, frozenset(held))
+                tell = partial(say, text)
+                self.host.later(label, lambda: self.host.ask(label, tell, said, of=of), of)
 
         hint = "Most viewers write it to their log and show nothing."
         self.app.push_screen(AskLineScreen(f"Say to {whom}", "", hint, _wrong), typed)
@@ -77,6 +78,7 @@ class SessionsScreen(ListPage[SessionId, Session]):
             return
         label = f"Disconnecting {self._whom(sessions)}"
         held = [session.id for session in sessions]
+        of = ("disconnect", frozenset(held))
 
         async def disconnect(service: Service) -> None:
             for id_ in held:
@@ -86,7 +88,7 @@ class SessionsScreen(ListPage[SessionId, Session]):
         def disconnected(_: None) -> None:
             self.app.notify("Disconnected", title=label, markup=False)
 
-        self.host.later(label, lambda: self.host.ask(label, disconnect, disconnected))
+        self.host.later(label, lambda: self.host.ask(label, disconnect, disconnected, of=of), of)
         self.table.unmark()
 
 

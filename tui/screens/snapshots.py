@@ -107,7 +107,7 @@ class SnapshotsScreen(ModalScreen[None]):
         self._show()
 
     def _show(self) -> None:
-        if self.is_mounted:
+        if self.is_attached:
             self._table.show_view(list(self._kept), empty=self._said)
             self._table.rows_changed(self._kept)
             self.query_one(HintBar).refresh()
@@ -133,10 +133,10 @@ class SnapshotsScreen(ModalScreen[None]):
             self._tell("", busy=False)
             done(answer)
 
-        self._host.ask(label, ask, answered, self._failed, looks=looks)
+        self._host.ask(label, ask, answered, self._failed, looks=looks, of=(self, label))
 
     def _failed(self, problem: str) -> None:
-        if self.is_mounted:
+        if self.is_attached:
             self._said = "Nothing can be shown."
             self._tell(problem, busy=False)
             self._show()
@@ -146,7 +146,7 @@ class SnapshotsScreen(ModalScreen[None]):
 
     def _tell(self, text: str, *, busy: bool) -> None:
         self._busy = busy
-        if self.is_mounted:
+        if self.is_attached:
             mark = f"{self._host.glyphs.busy} " if busy else ""
             line = self.query_one("#doing", Static)
             line.update(f"{mark}{human.one_line(text)}" if text else "")
@@ -155,7 +155,7 @@ class SnapshotsScreen(ModalScreen[None]):
 
     def _now_read(self, said: str) -> None:
         self.app.notify(said, title=self._called, markup=False)
-        if self.is_mounted:
+        if self.is_attached:
             self._read()
 
     # -- verbs

@@ -229,9 +229,9 @@ class WizardScreen(FormScreen[MachineKey]):
 
     async def _judged(self, service: Service) -> None:
         """Have it judged as it is now, and show what came of it."""
-        if await self._sheet.judge(service) and self.is_mounted:
+        if await self._sheet.judge(service) and self.is_attached:
             self._show_document()
-        if not self.is_mounted:
+        if not self.is_attached:
             return
         self._tell()
         turn_to, self._turn_to = self._turn_to, ""
@@ -308,7 +308,7 @@ class WizardScreen(FormScreen[MachineKey]):
             f"{doing} {self._sheet.document.get('name') or 'a VM'}",
             self._make,
             lambda machine: self._made(machine, start=start),
-            self._say,
+            self._failed,
         )
 
     async def _make(self, service: Service) -> Machine | None:
@@ -322,11 +322,19 @@ class WizardScreen(FormScreen[MachineKey]):
             return await service.redefine(self._machine.key, spec)
         return await service.define(spec)
 
+    def _failed(self, problem: str) -> None:
+        if self.is_attached:
+            self._say(problem)
+        else:  # the form was closed meanwhile
+            text = human.one_line(problem)
+            self.app.notify(text, title="Not kept", severity="error", markup=False)
+
     def _made(self, machine: Machine | None, *, start: bool) -> None:
         if machine is None:
-            self._show_mistakes()
+            if self.is_attached:
+                self._show_mistakes()
             return
-        if self.is_mounted:
+        if self.is_attached:
             self.dismiss(machine.key)
         if start:
             self._host.ask(
