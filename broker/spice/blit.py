@@ -5,6 +5,8 @@ is 32,000 short rows. Pillow copies them in a twentieth of the time that slices 
 with the first rectangle that is worth it, and where it will not write into our memory slices do.
 """
 
+import contextlib
+import mmap
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
 PIXEL_BYTES: Final = 4
 MANY_ROWS: Final = 32
 """From here on Pillow is worth its overhead, and its import."""
+LARGE_PAGE_BYTES: Final = 2 * 1024 * 1024
+_LARGE_PAGES: Final[int | None] = getattr(mmap, "MADV_HUGEPAGE", None)
+"""Linux's advice to use them."""
 _MODE: Final = "RGBX"
 """Four bytes that Pillow leaves alone; ours have blue first."""
 _MARK: Final = b"\x5a\xa5\x3c\xc3"
@@ -22,10 +27,10 @@ class Canvas:
     """The memory of a picture: `width` times `height` pixels of four bytes, row by row."""
 
     def __init__(self, width: int, height: int) -> None:
-        self.data = bytearray(width * height * PIXEL_BYTES)
+        self.data = memory(width * height * PIXEL_BYTES)
         self._size = (width, height)
         self._stride = width * PIXEL_BYTES
-        self._view = memoryview(self.data)
+        self._view = self.data
         self._image: Image | None = None
         self._asked = False
 
@@ -67,10 +72,25 @@ class Canvas:
             image.readonly = 0  # it is our bytearray, and meant to be written to
             before = bytes(self._view[:PIXEL_BYTES])
             image.paste(_image((1, 1), memoryview(_MARK), PIXEL_BYTES), (0, 0))
-            if self.data.startswith(_MARK):
+            if bytes(self._view[:PIXEL_BYTES]) == _MARK:
                 self._image = image
             self._view[:PIXEL_BYTES] = before
         return self._image is not None
+
+
+def memory(size: int) -> memoryview:
+    """That many bytes, zero; in large pages where the system has them.
+
+    The rows of a narrow column each lie in a page of their own otherwise, and finding these takes
+    a quarter of the time that it takes to copy it.
+    """
+    if size < LARGE_PAGE_BYTES or _LARGE_PAGES is None:
+        return memoryview(bytearray(size))
+    pages = -(-size // LARGE_PAGE_BYTES)
+    found = mmap.mmap(-1, pages * LARGE_PAGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError):  # a kernel without them
+        found.madvise(_LARGE_PAGES)
+    return memoryview(found)[:size]
 
 
 def _image(size: tuple[int, int], data: memoryview, stride: int) -> "Image":

@@ -98,7 +98,7 @@ class Surface:
     def pixels(self, area: Rect | None = None, *, copied: bool = True) -> Pixels:
         """A copy of an area of it, or of all; that may be had without copying it, too."""
         if area is None or area == self.box:
-            data = bytes(self.data) if copied else memoryview(self.data).toreadonly()
+            data = bytes(self.data) if copied else self.data.toreadonly()
             return Pixels(self.box.width, self.box.height, data)
         found = b"".join(bytes(self.data[row]) for row in self.rows(area))
         return Pixels(area.width, area.height, found)
@@ -118,7 +118,7 @@ class Surface:
     def invert(self, area: Rect) -> None:
         """Turn each colour of an area into its opposite."""
         for row in self.rows(area):
-            self.data[row] = self.data[row].translate(_INVERT)
+            self.data[row] = bytes(self.data[row]).translate(_INVERT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.spice.blit import MANY_ROWS, PIXEL_BYTES, Canvas
+from broker.spice.blit import LARGE_PAGE_BYTES, MANY_ROWS, PIXEL_BYTES, Canvas, memory
 
 PATTERN = bytes(range(251)) * 400
 
@@ -40,3 +40,24 @@ def test_pillow_writes_into_our_own_memory_where_it_is_worth_it(rows: int) -> No
     canvas.put(1, 0, (1, rows), memoryview(bytes(PIXEL_BYTES * rows)), PIXEL_BYTES)
 
     assert (canvas._image is not None) is (rows >= MANY_ROWS)
+
+
+@pytest.mark.parametrize("size", [LARGE_PAGE_BYTES - 4, LARGE_PAGE_BYTES + 4])
+def test_memory_of_any_size_is_black_and_may_be_written_to(size: int) -> None:
+    found = memory(size)
+    assert found == bytes(size)
+    found[-4:] = b"last"
+    assert bytes(found[-8:]) == bytes(4) + b"last"
+
+
+def test_pillow_writes_into_large_pages_too() -> None:
+    canvas = Canvas(1280, 800)
+    column = PATTERN[: 32 * 800 * PIXEL_BYTES].ljust(32 * 800 * PIXEL_BYTES, b"x")
+
+    canvas.put(1248, 0, (32, 800), memoryview(column), 32 * PIXEL_BYTES)
+
+    assert canvas._image is not None
+    stride = 1280 * PIXEL_BYTES
+    rows = [bytes(canvas.data[at : at + stride]) for at in range(0, len(canvas.data), stride)]
+    assert b"".join(row[1248 * PIXEL_BYTES :] for row in rows) == column
+    assert not any(any(row[: 1248 * PIXEL_BYTES]) for row in rows)
