@@ -139,8 +139,16 @@ class Talk:
         self.problem(Bug(problem))
 
     def ask(self, question: str) -> str:
-        """Put a question and read one line from stdin; only for a terminal."""
+        """Put a question and read one line from stdin; only for a terminal, and beside no loop."""
         self._write(question)
+        return sys.stdin.readline().strip()
+
+    async def asked(self, question: str) -> str:
+        """The same on a loop, which Ctrl+C and SIGTERM reach while nobody answers."""
+        from broker.cli.stdin import readable
+
+        self._write(question)
+        await readable(sys.stdin.fileno())
         return sys.stdin.readline().strip()
 
     def _print(self, text: str) -> None:

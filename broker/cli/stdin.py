@@ -14,7 +14,7 @@ async def chunks(fd: int = 0) -> AsyncGenerator[bytes, None]:
     """What can be read, until its end. It is not listened to between two chunks."""
     while True:
         try:
-            await _readable(fd)
+            await readable(fd)
             data = os.read(fd, CHUNK_BYTES)
         except BlockingIOError:  # somebody else has read it
             continue
@@ -25,7 +25,7 @@ async def chunks(fd: int = 0) -> AsyncGenerator[bytes, None]:
         yield data
 
 
-async def _readable(fd: int) -> None:
+async def readable(fd: int) -> None:
     """Wait until reading does not block; a file never does, and cannot be waited for."""
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()

@@ -260,7 +260,7 @@ def _delete(call: Call, args: Namespace) -> Exit:
         sure = [what for _, what in results if not isinstance(what, BrokerError)]
         if not sure:
             return results
-        if not _is_sure(call, sure, args):
+        if not await _is_sure(call, sure, args):
             return []
         return [await _deleted(service, *result, keep=not args.delete_disks) for result in results]
 
@@ -313,14 +313,14 @@ async def _deleted(
     return name, what
 
 
-def _is_sure(call: Call, machines: Sequence[Machine], args: Namespace) -> bool:
+async def _is_sure(call: Call, machines: Sequence[Machine], args: Namespace) -> bool:
     if args.yes:
         return True
     names = ", ".join(one_line(machine.name) for machine in machines)
     if not (is_terminal(sys.stdin) and call.talk.is_terminal):
         raise UsageError(f"Nobody can be asked whether to delete {names}", fix="Say so with --yes")
     disks = " with disks" if args.delete_disks else ""
-    answer = call.talk.ask(f"Delete {names}{disks}? [y/N] ")
+    answer = await call.talk.asked(f"Delete {names}{disks}? [y/N] ")
     return answer.lower() in ("y", "yes")
 
 

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +18,8 @@ from broker.model import Machine
 from broker.runtime import emergency
 from tests.broker.cli.calling import called, called_with
 from tests.fakes.service import FakeService
+
+SECONDS = 60.0
 
 
 def names(service: FakeService, verb: str) -> list[str]:
@@ -167,3 +176,28 @@ def test_a_hypervisors_machine_is_not_looked_for_here() -> None:
     ran = called("vm kill demo db-01", service)
     assert ran.code == 1
     assert ran.err.count(LOCKED.what) == 2
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_question_can_be_left(how: signal.Signals, tmp_path: Path) -> None:
+    home = os.environ | {"BROKER_HOME": str(tmp_path), "TERM": "xterm"}
+    broker = [sys.executable, "-c", "from broker.cli.main import entry; entry()", "vm"]
+    subprocess.run([*broker, "define", "web"], env=home, check=True, timeout=SECONDS)
+    master, slave = pty.openpty()
+    asked = subprocess.Popen(
+        [*broker, "delete", "web"], stdin=slave, stderr=slave, env=home, start_new_session=True
+    )
+    try:
+        seen = b""
+        while b"[y/N]" not in seen:
+            assert select.select([master], [], [], SECONDS)[0], seen
+            seen += os.read(master, 4096)
+        asked.send_signal(how)
+        assert asked.wait(SECONDS) == 130
+    finally:
+        asked.kill()
+        asked.wait()
+        os.close(master)
+        os.close(slave)
+    left = subprocess.run([*broker, "show", "web"], env=home, check=False, timeout=SECONDS)
+    assert left.returncode == 0
