@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import logging.handlers
 import os
 from pathlib import Path
 from typing import Final
@@ -40,8 +39,43 @@ def _opened(path: Path) -> logging.Handler:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600))
-        return logging.handlers.RotatingFileHandler(
-            path, maxBytes=MOST_BYTES, backupCount=KEPT_FILES, encoding="utf-8", errors="replace"
-        )
     except OSError:
         return logging.NullHandler()
+    return _Rotating(path)
+
+
+class _Rotating(logging.Handler):
+    """A file of bounded size, opened with the first record: the first rows wait for no import."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self._file: logging.Handler | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write it."""
+        if self._file is None:
+            self._file = self._open()
+        self._file.emit(record)
+
+    def close(self) -> None:
+        """Close the file as well."""
+        if self._file is not None:
+            self._file.close()
+        super().close()
+
+    def _open(self) -> logging.Handler:
+        from logging.handlers import RotatingFileHandler
+
+        try:
+            opened = RotatingFileHandler(
+                self._path,
+                maxBytes=MOST_BYTES,
+                backupCount=KEPT_FILES,
+                encoding="utf-8",
+                errors="replace",
+            )
+        except OSError:
+            return logging.NullHandler()
+        opened.setFormatter(self.formatter)
+        return opened
