@@ -68,7 +68,8 @@ main([])
 """
 """What follows the first paint is told of it before anything else is imported."""
 NOT_BEFORE_THE_LIST = {
-    "alembic", "cryptography", "httpx", "pydantic", "qemu", "sources", "sqlalchemy", "sqlmodel",
+    "alembic", "argparse", "cryptography", "httpx", "pydantic", "qemu", "sources", "sqlalchemy",
+    "sqlmodel",
     "yaml", "markdown_it", "pygments", "textual.widgets._text_area", "textual.widgets._markdown",
     "broker.cli.run", "broker.demo", "broker.findings", "broker.guest", "broker.pki",
     "broker.latency", "broker.model.sessions", "broker.provisioning", "broker.service.consoles",

@@ -8,15 +8,15 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from broker.cli import commands
+from broker.cli.verb import Verb as Verb
 from broker.errors import UsageError
 from broker.human import did_you_mean
 
 if TYPE_CHECKING:
-    from broker.cli.call import Call
-    from broker.cli.diagnostics import Exit
+    pass
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)?")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -26,22 +26,6 @@ _HOST = re.compile(r"[^\s\x00-\x1f\x7f/]+")
 _DIGITS = 18
 _CENTURY = 36500 * 86400.0
 _FORWARD = re.compile(r"(\d+):(\d+)")
-
-
-class Verb(NamedTuple):
-    """What a command module offers to the table.
-
-    Attributes:
-        arguments: Adds the command's own arguments to its parser.
-        run: Does it.
-        details: More than the help line says, for `--help`.
-        takes_rest: What follows `--` is not ours; it comes as `args.rest`.
-    """
-
-    arguments: Callable[[Parser], None]
-    run: Callable[[Call, argparse.Namespace], Exit]
-    details: str = ""
-    takes_rest: bool = False
 
 
 class Parser(argparse.ArgumentParser):

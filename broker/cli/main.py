@@ -9,7 +9,8 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 from broker import __version__
 from broker.cli import commands
@@ -20,7 +21,7 @@ from broker.human import did_you_mean
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from broker.cli.args import Verb
+    from broker.cli.verb import Verb
 
 _SHORT = {"-q": "--quiet", "-h": "--help", "-V": "--version"}
 BROKEN_PIPE = 141
@@ -174,16 +175,17 @@ def load(command: commands.Command) -> Verb:
 
 
 def _run(command: commands.Command, words: list[str], before: dict[str, object]) -> int:
+    verb = load(command)
+    asked = {key: before[key] for key in ("json", "quiet", "verbose") if key in before}
+    if not words and verb.unasked is not None:  # the interface: its first rows wait for this
+        return _call(verb, cast("Namespace", SimpleNamespace(**verb.unasked, **asked)))
     import argparse
 
     from broker.cli.args import Parser
 
-    verb = load(command)
     parser = Parser(command.words, command.help, verb.details)
     verb.arguments(parser)
-    given = argparse.Namespace(
-        **{key: before[key] for key in ("json", "quiet", "verbose") if key in before}
-    )
+    given = argparse.Namespace(**asked)
     if verb.takes_rest:
         end = words.index("--") if "--" in words else len(words)
         words, given.rest = words[:end], tuple(words[end + 1 :])

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from broker.cli.args import Parser, Verb
-from broker.cli.call import Call
 from broker.cli.diagnostics import Exit
+from broker.cli.verb import Verb
 from broker.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from broker.cli.args import Parser
+    from broker.cli.call import Call
     from broker.model import MachineSpec
 
 
@@ -100,4 +102,9 @@ def _demo_if_any() -> MachineSpec | None:
         return None
 
 
-TUI = Verb(_arguments, _run, "Its keys are explained by ? in it.")
+TUI = Verb(
+    _arguments,
+    _run,
+    "Its keys are explained by ? in it.",
+    unasked={"demo": False, "readonly": False, "web": None},
+)

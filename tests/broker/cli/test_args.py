@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from broker.cli import args
+from broker.cli import args, commands, main
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,13 @@ def test_options_may_stand_anywhere_among_the_words() -> None:
     parser.add_argument("--card", default="")
     found = parser.parse(["web", "--card", "nic1", "a", "b"], Namespace())
     assert (found.vm, found.words, found.card) == ("web", ["a", "b"], "nic1")
+
+
+def test_what_is_taken_for_granted_of_a_lone_command_is_what_its_parser_says() -> None:
+    told = [main.load(command) for command in commands.COMMANDS]
+    granted = [verb for verb in told if verb.unasked is not None]
+    assert granted
+    for verb in granted:
+        parser = args.Parser("it", "does it")
+        verb.arguments(parser)
+        assert vars(parser.parse([], Namespace())) == verb.unasked
