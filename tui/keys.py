@@ -322,6 +322,14 @@ SOURCE_EDIT: Final = Act(
     "Change its entry in sources.yaml",
     needs=True,
 )
+SOURCE_FILE: Final = Act(
+    "source.file",
+    "file",
+    "E",
+    "File",
+    "Open sources.yaml in your editor; what is wrong with it is said here",
+    show=False,
+)
 SOURCE_PAUSE: Final = Act(
     "source.pause",
     "pause",
@@ -391,7 +399,7 @@ CONSOLES: Final = (
 SESSIONS: Final = (SESSION_CONSOLE, DISCONNECT, MESSAGE, FIND, SORT, REFRESH, BACK)
 SOURCES: Final = (
     SOURCE_CONSOLES, SOURCE_ADD, SOURCE_EDIT, SOURCE_PAUSE, SOURCE_RETRY, SOURCE_CHECK,
-    SOURCE_REMOVE, FIND, SORT, REFRESH, BACK,
+    SOURCE_REMOVE, SOURCE_FILE, FIND, SORT, REFRESH, BACK,
 )  # fmt: skip
 EVENTS: Final = (EVENT_CONSOLE, EVENT_FOLLOW, EVENT_EXPORT, FIND, SORT, REFRESH, BACK)
 POWER_MENU: Final = (POWER_START, STOP, REBOOT, PAUSE, RESUME, RESET, KILL, DELETE, CLOSE)

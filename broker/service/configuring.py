@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from broker.findings import Step
     from broker.model import SourceName
 
@@ -120,6 +122,18 @@ class Configuring(Protocol):
 
         Raises:
             Refused: Somebody changed it since it was read.
+        """
+        ...
+
+    async def sources_file(self) -> Path:
+        """Where sources.yaml is, to be edited by hand; an empty one is made where there is none."""
+        ...
+
+    async def take_up_sources(self) -> Sequence[str]:
+        """Read sources.yaml as somebody left it, and go by it; what is odd about it, a line each.
+
+        Raises:
+            ConfigError: It cannot be read: where, and what to do. What was read last stays.
         """
         ...
 

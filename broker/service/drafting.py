@@ -15,6 +15,8 @@ from broker.service.configuring import Draft, SourceType
 from broker.service.source_verbs import look_into
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from broker.clock import Clock
     from broker.config.sources_edit import SourcesEditor
     from broker.config.sources_file import SourceEntry
@@ -109,6 +111,37 @@ class DraftingVerbs:
         await self._reading.read_file()
         if draft.console:
             await self._reading.refresh_source(draft.source)
+
+    async def sources_file(self) -> Path:
+        """For an editor."""
+        path = self._editor.path
+        try:
+            await asyncio.to_thread(path.touch, 0o600)
+        except OSError as exc:
+            raise ConfigError(
+                f"{path}: cannot be made or written ({exc.strerror})",
+                fix="See that it and its directory are yours",
+            ) from exc
+        return path
+
+    async def take_up_sources(self) -> Sequence[str]:
+        """After an editor."""
+        from broker.config.sources_file import read_sources
+
+        try:
+            file = await asyncio.to_thread(read_sources, self._editor.path)
+        finally:
+            await self._reading.read_file()
+        odd = list(file.warnings)
+        for entry in file.entries:
+            try:
+                driver = await asyncio.to_thread(self._make_driver, entry)
+            except BrokerError as problem:
+                odd.append(str(problem))
+            else:
+                odd += (f"{entry.name}: {each}" for each in driver.warnings)
+                await driver.aclose()
+        return odd
 
     # -- in a thread
 

@@ -169,6 +169,55 @@ def test_ctrl_c_that_ends_the_editor_ends_nothing_else(
     terminal.wait("left with 0")
 
 
+SOURCES = """\
+- source: debug
+  type: static
+  consoles:
+  - uuid: 6f4e2c1a-0000-4000-8000-000000000001
+    name: sextant
+    hypervisor: kvm-7
+    hypervisor_ip: 192.0.2.7
+    insecure_port: 5910
+    ticket: s3cr3t
+"""
+WRITER = f"""\
+#!/bin/sh
+echo again >> "$0.times"
+[ "$(wc -l < "$0.times")" = 1 ] && {{ printf -- '- source: debug\n  type: [\n' > "$1"; exit 0; }}
+cat > "$1" <<END
+{SOURCES}END
+"""
+
+
+def test_sources_yaml_is_edited_whole_and_what_is_wrong_with_it_is_said(
+    open_terminal: Callable[..., Terminal], broker_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = program(broker_home / "bin" / "writer", WRITER)
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", str(script))
+    file = broker_home / "config" / "sources.yaml"
+    terminal = open_terminal()
+    terminal.wait("No consoles yet")
+    terminal.wait("● proxy")
+    terminal.press("3")
+    terminal.wait("HEALTH")
+    terminal.press("E")
+    terminal.wait("1 source failed")
+    terminal.press("G")
+    terminal.wait("Fix:")
+    terminal.wait("sources.yaml:3: is not YAML")
+    assert file.read_text() == "- source: debug\n  type: [\n"
+    assert file.stat().st_mode & 0o777 == 0o600
+    terminal.press("E")
+    terminal.wait("1 source failed", gone=True)
+    terminal.wait("debug")
+    assert file.read_text() == SOURCES
+    terminal.press("1")
+    terminal.wait("sextant")
+    terminal.press("q")
+    terminal.wait("left with 0")
+
+
 @pytest.fixture
 def slowly(broker_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A VM called `base` whose disk takes minutes to copy; where VMs have their disks."""

@@ -12,7 +12,7 @@ import trustme
 from textual.pilot import Pilot
 
 from broker.config.locations import Locations
-from broker.errors import UsageError
+from broker.errors import ConfigError, UsageError
 from broker.findings import Step, broken, fine
 from broker.model import Health, SourceName, SourceStatus
 from tests.fakes.lab import Lab
@@ -73,6 +73,10 @@ def said(path: Path) -> str:
 
 def write(path: Path, text: str) -> None:
     path.write_text(text)
+
+
+def close(path: Path) -> None:
+    path.chmod(0o600)
 
 
 async def to_source(pilot: Pilot[None], *keys: str) -> None:
@@ -271,6 +275,38 @@ async def test_leaving_in_the_middle_of_a_check_is_said_where_an_entry_was_to_be
         assert not pilot.app.is_running
         assert pilot.app.farewell == farewell
     assert said(path) == FILE
+
+
+async def test_without_a_terminal_to_lend_the_file_is_not_opened(
+    drive: Drive, service: FakeService
+) -> None:
+    async with drive(service) as pilot:
+        await to_source(pilot)
+        await pilot.press("E")
+        await until(pilot, "There is no terminal to lend here")
+    assert "sources_file" not in [verb for verb, *_ in service.asked]
+
+
+def test_a_file_that_is_not_there_is_made_for_us_alone_to_be_edited(
+    service: FakeService, path: Path
+) -> None:
+    path.unlink()
+    assert asyncio.run(service.sources_file()) == path
+    assert (said(path), path.stat().st_mode & 0o777) == ("", 0o600)
+
+
+async def test_a_file_that_was_edited_is_taken_up_with_what_is_odd_about_it(
+    service: FakeService, path: Path
+) -> None:
+    close(path)
+    assert await service.sources_file() == path
+    assert await service.take_up_sources() == []
+    write(path, FILE.replace("token_id", "tokenid"))
+    (odd,) = await service.take_up_sources()
+    assert "tokenid" in odd
+    write(path, "- source: [\n")
+    with pytest.raises(ConfigError, match="line"):
+        await service.take_up_sources()
 
 
 @pytest.fixture

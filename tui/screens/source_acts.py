@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from textual.app import App
@@ -14,7 +15,7 @@ from broker.human import counted
 from broker.model import LOCAL_TYPE, Health, SourceName, SourceStatus
 from broker.service.configuring import Draft, SourceType
 from broker.service.port import Service
-from tui import keys
+from tui import keys, lending
 from tui.forms import specs
 from tui.host import Host
 from tui.screens.confirm import ConfirmScreen, Question
@@ -107,7 +108,8 @@ class SourceActs:
             kind = next((one for one in types if one.name == status.type and one.schema), None)
             if kind is None:
                 self._app.notify(
-                    "Its driver does not tell its options; edit sources.yaml by hand",
+                    "Its driver does not tell its options; edit sources.yaml by hand: "
+                    f"{keys.SOURCE_FILE.sign} opens it",
                     title=human.one_line(name),
                     severity="warning",
                     markup=False,
@@ -156,6 +158,32 @@ class SourceActs:
             return
         self._app.notify("Written; asking it", title=title, markup=False)
         self.retry(draft.source)
+
+    def edit_file(self) -> None:
+        """All of sources.yaml in the person's own editor, then what came of it.
+
+        A file that is wrong stays as it was written, and what was known before goes on.
+        """
+        if not lending.can_lend(self._app):
+            self._app.notify("There is no terminal to lend here", severity="warning")
+        elif self._host.may_change():
+            self._host.ask(
+                "Looking for sources.yaml", lambda service: service.sources_file(), self._lend
+            )
+
+    def _lend(self, path: Path) -> None:
+        async def edited() -> None:
+            if await lending.edit(self._app, path, "sources.yaml is as the editor left it"):
+                self._host.ask(
+                    "Reading sources.yaml", lambda service: service.take_up_sources(), self._taken
+                )
+
+        self._app.run_worker(edited(), name="editor", group="editor", exit_on_error=False)
+
+    def _taken(self, odd: Sequence[str]) -> None:
+        text = human.one_line("; ".join(odd)) or "What it says is in force"
+        severity = "warning" if odd else "information"
+        self._app.notify(text, title="sources.yaml", severity=severity, markup=False)  # type: ignore[arg-type] # one of its words
 
     # -- asking
 

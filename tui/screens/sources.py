@@ -131,6 +131,10 @@ class SourcesScreen(ListPage[SourceName, SourceStatus]):
         if (status := self._chosen_one()) is not None:
             self._acts.remove(status)
 
+    def action_file(self) -> None:
+        """All of sources.yaml, in the person's own editor."""
+        self._acts.edit_file()
+
     def _chosen_ones(self) -> list[SourceStatus]:
         """The marked sources, or the selected one; never the file's own row."""
         if not self.table.marks:
@@ -144,7 +148,8 @@ class SourcesScreen(ListPage[SourceName, SourceStatus]):
             self.notify(f"One at a time, please: {len(marked)} are marked", severity="warning")
             return None
         if self.selected is not None and self.selected.type == FILE:
-            self.notify("Mend sources.yaml by hand first: see below", severity="warning")
+            text = f"Mend sources.yaml first, see below; {keys.SOURCE_FILE.sign} opens it"
+            self.notify(text, severity="warning", markup=False)
             return None
         return self.selected
 

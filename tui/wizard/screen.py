@@ -6,25 +6,23 @@ same document; whichever was written last holds. Nothing that was typed is throw
 
 from __future__ import annotations
 
-import asyncio
-import subprocess
 import tempfile
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from textual import events, on, work
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.timer import Timer
 from textual.widgets import Button, Input, Label, Static, TextArea
 
 from broker import human
-from broker.editor import editor
 from broker.errors import BrokerError
 from broker.model import Machine, MachineKey
 from broker.provisioning import VmDraft
 from broker.service.port import Service
+from tui import lending
 from tui.host import Host
 from tui.screens.confirm import ConfirmScreen, Question
 from tui.screens.form_screen import FormScreen
@@ -261,32 +259,17 @@ class WizardScreen(FormScreen[MachineKey]):
 
     def action_editor(self) -> None:
         """Write the YAML in the person's own editor."""
-        driver = self.app._driver  # whether the terminal can be lent
-        if driver is None or not driver.can_suspend:
+        if lending.can_lend(self.app):
+            self._edit()
+        else:
             self.notify("There is no terminal to lend here; the YAML page does the same")
-            return
-        self._edit()
 
     @work(group="editor", exclusive=True, exit_on_error=False, name="editor")
     async def _edit(self) -> None:
-        try:
-            words = editor()
-        except BrokerError as problem:
-            self.notify(problem.fix, title=problem.what, severity="warning", markup=False)
-            return
         self._take_all()
         before = self._sheet.text
-        with self.app.batch_update(), self.app.suspend():  # see tui.looks: nothing awaits in it
-            after = await asyncio.to_thread(_edited, words, before)
-        self.app.refresh()
-        if after is None:
-            self.notify(
-                "What you had typed is as it was. EDITOR names another one",
-                title=f"{words[0]} failed",
-                severity="warning",
-                markup=False,
-            )
-        elif after != before:
+        after = await _edited(self.app, before)
+        if after not in (None, before):
             self._sheet.raw = after
             self.show_group(YAML)
             self._yaml_due = self._sheet.is_stale = False
@@ -378,15 +361,15 @@ class WizardScreen(FormScreen[MachineKey]):
         event.stop()
 
 
-def _edited(words: list[str], before: str) -> str | None:
+async def _edited(app: App[Any], before: str) -> str | None:
     """What a person made of a text in an editor; None when that failed."""
     with tempfile.TemporaryDirectory(prefix="broker-vm-") as place:
         path = Path(place) / "machine.yaml"
         path.touch(mode=0o600)
         path.write_text(before, encoding="utf-8")
+        if not await lending.edit(app, path, "What you had typed is as it was"):
+            return None
         try:
-            if subprocess.run([*words, str(path)], check=False).returncode:  # noqa: S603 - the person's own editor
-                return None
             return path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             return None
