@@ -10,6 +10,8 @@ from broker.cli import jsonable
 from broker.cli.args import Parser, Verb, one_of
 from broker.cli.call import Call
 from broker.cli.diagnostics import Exit
+from broker.errors import NotFound
+from broker.human import one_line
 from broker.model import State
 
 if TYPE_CHECKING:
@@ -35,12 +37,12 @@ def _arguments(parser: Parser) -> None:
 
 
 def _run(call: Call, args: Namespace) -> Exit:
-    found = [
-        info
-        for info in _consoles(call, refresh=args.refresh)
-        if args.source in (None, info.machine.key.source)
-        and args.state in (None, info.machine.state)
-    ]
+    found = _consoles(call, refresh=args.refresh)
+    if args.source is not None:
+        found = [info for info in found if info.machine.key.source == args.source]
+        if not found:
+            _check_there_is(call, args.source)
+    found = [info for info in found if args.state in (None, info.machine.state)]
     if call.out.json:
         call.out.document([jsonable.console(info) for info in found])
     elif found:
@@ -54,6 +56,24 @@ def _run(call: Call, args: Namespace) -> Exit:
     else:
         call.talk.note(_nothing(args))
     return Exit.DONE
+
+
+def _check_there_is(call: Call, source: str) -> None:
+    """Tell a source without consoles from a name that is mistyped.
+
+    Raises:
+        NotFound: There is no such source.
+    """
+
+    async def ask(service: Service) -> Sequence[str]:
+        return [status.name for status in await service.sources()]
+
+    if source not in (known := call.ask(ask)):
+        names = ", ".join(one_line(name) for name in known)
+        raise NotFound(
+            f"There is no source called {one_line(source)}",
+            fix=f"There are: {names}" if names else "See: broker sources",
+        )
 
 
 def _consoles(call: Call, *, refresh: bool) -> Sequence[ConsoleInfo]:

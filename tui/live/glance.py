@@ -119,7 +119,7 @@ class Glance(FrameView):
         return Shrinker().rows(frame, port), port.left, port.top
 
     def _put(self, cells: tuple[list[Row], int, int]) -> None:
-        if self.is_mounted:
+        if self.is_attached:
             rows, left, top = cells
             if self._dim:
                 rows = [[_halved(cell) for cell in row] for row in rows]

@@ -51,6 +51,16 @@ def test_source_and_state_narrow_it_down() -> None:
     assert [row["name"] for row in json.loads(ran.out)] == ["demo", "web-01"]
 
 
+def test_a_source_that_is_none_is_told_from_one_without_consoles() -> None:
+    service = FakeService()
+    ran = called("list --source her --json", service, quick=FakeQuick(service))
+    assert (ran.code, ran.out) == (3, "")
+    assert "There is no source called her" in ran.err
+    assert "here" in ran.err
+    service.rows = [row for row in service.rows if row.machine.key.source != "here"]
+    assert json.loads(called("list --source here --json", service).out) == []
+
+
 def test_a_state_that_is_none_offers_the_nearest() -> None:
     ran = called("list --state runing", FakeService())
     assert ran.code == 2
