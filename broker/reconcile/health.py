@@ -109,6 +109,8 @@ class SourceHealth:
         """Keep what was known of it, marked stale."""
         now = self._clock.now()
         before = self.status(entry.name)
+        if before is None or before.health is Health.PAUSED:
+            return  # it was taken away, or is to be left alone, since it was asked
         self._store.mark_stale(entry.name)
         status = SourceStatus(
             name=entry.name,
@@ -116,16 +118,16 @@ class SourceHealth:
             health=Health.FAILED,
             problem=problem.what,
             fix=problem.fix,
-            machines=before.machines if before else 0,
-            listed_at=before.listed_at if before else None,
+            machines=before.machines,
+            listed_at=before.listed_at,
             since=_since(before, Health.FAILED) or now,
-            seconds=before.seconds if before else 0.0,
+            seconds=before.seconds,
             error=problem.code,
             retry_at=now + timedelta(seconds=pause),
-            abilities=before.abilities if before else {},
+            abilities=before.abilities,
         )
         self._store.put_source_status(status)
-        if before is None or before.health is not Health.FAILED or before.problem != problem.what:
+        if before.health is not Health.FAILED or before.problem != problem.what:
             self._tell(Kind.SOURCE_FAILED, entry.name, problem.what)
 
     def listed(

@@ -200,21 +200,31 @@ class Inventory:
         """Keep looking until cancelled: at the file every second, at each source in its turn."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._loop.run(), name="inventory loop")
+            said = ""
             try:
                 while True:
-                    await self.read_file()
-                    self._loop.set_keys(self._entries)
-                    await self._wake_mended()
-                    await self._let_paused_be()
-                    fit = {
-                        name: driver
-                        for name, driver in self._drivers.items()
-                        if name in self._entries and name not in self._pauses
-                    }
-                    self._hearing.follow(group, fit, self._drivers)
+                    try:
+                        await self._follow(group)
+                        said = ""
+                    except BrokerError as problem:  # the store may be usable again in a second
+                        if said != problem.what:
+                            log.warning("sources are not followed for now: %s", problem)
+                        said = problem.what
                     await asyncio.sleep(FILE_EVERY)
             finally:
                 self._hearing.forget()
+
+    async def _follow(self, group: asyncio.TaskGroup) -> None:
+        await self.read_file()
+        self._loop.set_keys(self._entries)
+        await self._wake_mended()
+        await self._let_paused_be()
+        fit = {
+            name: driver
+            for name, driver in self._drivers.items()
+            if name in self._entries and name not in self._pauses
+        }
+        self._hearing.follow(group, fit, self._drivers)
 
     async def _see_that_it_is_not_paused(self, name: SourceName) -> None:
         entry = self._entries.get(name)
@@ -380,5 +390,7 @@ class Inventory:
         self._pauses.pop(name, None)
 
     async def _fail(self, entry: SourceEntry, problem: BrokerError) -> None:
+        if self._entries.get(entry.name) != entry:
+            return  # sources.yaml changed while it was asked
         pause = self._pauses[entry.name] = self._health.pause(entry.name, problem)
         await asyncio.to_thread(self._health.failed, entry, problem, pause)

@@ -19,6 +19,7 @@ from broker.errors import (
     Refused,
     SourceDenied,
     SourceUnreachable,
+    StoreError,
     UsageError,
 )
 from broker.events import Kind
@@ -446,3 +447,59 @@ async def test_what_a_source_tells_is_looked_at_without_waiting_for_its_turn(wor
     finally:
         running.cancel()
         await asyncio.wait([running])
+
+
+@dataclass
+class HangingDriver(FakeDriver):
+    """One that answers nothing until it is closed, as one does that cannot be reached."""
+
+    asking: asyncio.Event = field(default_factory=asyncio.Event)
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def machines(self) -> Sequence[Machine]:
+        self.asking.set()
+        await self.closing.wait()
+        raise SourceUnreachable("lab was left while it was asked")
+
+    async def aclose(self) -> None:
+        self.closing.set()
+
+
+@pytest.mark.parametrize("then", ["taken away", "paused"])
+async def test_a_source_that_fails_too_late_is_not_told_of(world: World, then: str) -> None:
+    world.drivers[LAB] = hanging = HangingDriver(LAB)
+    inventory = world.inventory()
+    asking = asyncio.ensure_future(inventory.refresh())
+    await hanging.asking.wait()
+    if then == "paused":
+        await inventory.pause(LAB)
+    else:
+        world.write(entry(PROD))
+        await inventory.read_file()
+    await asking
+    found = {status.name: status.health for status in world.store.sources()}
+    kept = {LAB: Health.PAUSED} if then == "paused" else {}
+    assert found == {PROD: Health.OK, **kept}
+
+
+async def test_a_store_that_cannot_be_used_for_a_while_does_not_end_the_looking(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.reconcile.inventory.FILE_EVERY", 0.01)
+    put, tries, read = world.store.put_configured, [StoreError("The disk is full")], asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def fail_once(sources: Sequence[tuple[SourceName, str]]) -> None:
+        if tries:
+            raise tries.pop()
+        put(sources)
+        loop.call_soon_threadsafe(read.set)
+
+    monkeypatch.setattr(world.store, "put_configured", fail_once)
+    running = asyncio.ensure_future(world.inventory().run())
+    reading = asyncio.ensure_future(read.wait())
+    await asyncio.wait([running, reading], timeout=60, return_when=asyncio.FIRST_COMPLETED)
+    for task in (running, reading):
+        task.cancel()
+    await asyncio.wait([running, reading])
+    assert read.is_set()
