@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +19,9 @@ from broker.errors import BrokerError, StoreError
 from broker.model import ProxyStatus
 
 NOT_SERVING = ProxyStatus(serving=False)
+
+LOOK_SECONDS = 0.001
+"""Until whoever looks at the lock has looked."""
 
 
 class AlreadyServing(BrokerError):
@@ -92,7 +96,7 @@ def serving_lock(path: Path) -> Iterator[None]:
         ) from exc
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(descriptor)
         except BlockingIOError as exc:
             pid = read_status(path).pid
             raise AlreadyServing(
@@ -102,6 +106,16 @@ def serving_lock(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _take(descriptor: int) -> None:
+    """Lock it, unless somebody serves: who only looks holds it shared, for a moment."""
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # fails when somebody serves
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        time.sleep(LOOK_SECONDS)
 
 
 def _lock_path(path: Path) -> Path:

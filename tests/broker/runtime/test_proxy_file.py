@@ -1,5 +1,6 @@
 """Who serves: the file is believed only while its lock is held."""
 
+import fcntl
 import stat
 import subprocess
 import sys
@@ -84,3 +85,19 @@ def test_what_a_killed_process_left_behind_is_not_believed(tmp_path: Path) -> No
 
 def test_removing_what_is_not_there_is_no_error(tmp_path: Path) -> None:
     remove_status(tmp_path / "proxy.json")
+
+
+def test_who_only_looks_whether_somebody_serves_keeps_nobody_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "proxy.json"
+    lock = path.with_suffix(".lock")
+    lock.touch(0o600)
+    with lock.open("rb") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        # the look is over once somebody waits for that
+        monkeypatch.setattr(
+            "broker.runtime.proxy_file.time.sleep", lambda _: fcntl.flock(looking, fcntl.LOCK_UN)
+        )
+        with serving_lock(path):
+            pass
