@@ -28,6 +28,14 @@ log = logging.getLogger(__name__)
 PAUSE_SECONDS: Final = 1.0
 """How long nothing is accepted after the process ran out of descriptors."""
 
+OF_THE_NETWORK: Final = frozenset({
+    errno.ENETDOWN, errno.EPROTO, errno.ENOPROTOOPT, errno.EHOSTDOWN, errno.EHOSTUNREACH,
+    errno.EOPNOTSUPP, errno.ENETUNREACH, errno.ETIMEDOUT, errno.ECONNRESET, errno.EPERM,
+})  # fmt: skip
+"""What accept(2) passes on of a connection that came to nothing, or that a firewall forbade."""
+
+SHORT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
 INHERITED: Final = sys.platform == "linux"
 """What is accepted has the options of the socket that listens: five system calls less for each."""
 
@@ -143,9 +151,10 @@ class Listener:
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return False
         except OSError as exc:
-            if exc.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                raise
-            log.error("cannot accept (%s): raise the limit of open files", exc.strerror)
+            if exc.errno in OF_THE_NETWORK:
+                return False  # that connection's own trouble, which Linux tells here
+            fix = ": raise the limit of open files" if exc.errno in SHORT else ""
+            log.error("cannot accept (%s)%s", exc.strerror, fix)
             self._look_away(door, PAUSE_SECONDS, self._look_again)
             return False
         peer = HERE if door.private else Peer(address[0].removeprefix("::ffff:"), address[1])

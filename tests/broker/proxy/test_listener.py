@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -151,13 +152,21 @@ async def test_a_proxy_that_stopped_accepting_lets_sessions_go_on(
         await rig.proxy.drained()
 
 
-async def test_a_process_without_descriptors_accepts_again_later(
-    tmp_path: Path, fake: FakeServer, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("courtesy", [0.0, 0.001])
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EPROTO, errno.EPERM, errno.EIO])
+async def test_a_process_that_cannot_accept_accepts_again_later(
+    tmp_path: Path,
+    fake: FakeServer,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    courtesy: float,
 ) -> None:
     monkeypatch.setattr("broker.proxy.listener.PAUSE_SECONDS", 0.01)
     async with proxying(tmp_path) as rig:
+        assert rig.proxy._listener is not None
+        rig.proxy._listener._courtesy = lambda: courtesy
         door = rig.proxy._doors[0]
-        failing = FailingOnce(door.sock)
+        failing = FailingOnce(door.sock, number)
         object.__setattr__(door, "sock", failing)
         rig.gate.allow(fake.target)
         main = await rig.open(ChannelType.MAIN)
@@ -168,15 +177,15 @@ async def test_a_process_without_descriptors_accepts_again_later(
 
 
 class FailingOnce:
-    """A listening socket that finds no descriptor the first time."""
+    """A listening socket that fails the first time."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock, self.failed = sock, False
+    def __init__(self, sock: socket.socket, number: int) -> None:
+        self._sock, self._number, self.failed = sock, number, False
 
     def accept(self) -> tuple[socket.socket, tuple[str, int]]:
         if not self.failed:
             self.failed = True
-            raise OSError(errno.EMFILE, "Too many open files")
+            raise OSError(self._number, os.strerror(self._number))
         return self._sock.accept()
 
     def fileno(self) -> int:
