@@ -110,7 +110,7 @@ class Verbs:
             return exported
 
         def written(answer: Answer, exported: Exported) -> None:
-            near = answer.path.parent == Path.cwd()
+            near = answer.path.parent == _here()
             lines = [f"Open it with: remote-viewer {answer.path.name if near else answer.path}"]
             if exported.expires_at is not None:
                 lines.append(f"Good until {moment(exported.expires_at)}")
@@ -196,3 +196,11 @@ class Verbs:
                 self._host.do_all(verb, held)
 
         self._app.push_screen(PowerScreen(infos, self._host.glyphs), chosen)
+
+
+def _here() -> Path | None:
+    """Where broker was started; None when that is gone."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return None

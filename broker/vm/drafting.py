@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -36,10 +37,22 @@ def draft(text: str, *, start: Path, taken: Collection[str], known: MachineSpec 
         known: The VM that it is about; its name and uuid stay what they are.
     """
     try:
-        written = mapping(text or "{}", where="This")
+        written = _plain(mapping(text or "{}", where="This"))
     except ConfigError as problem:
         return VmDraft({}, (("", str(problem)),), None, text)
     return _judged(written, start, taken, known)
+
+
+def _plain(written: dict[str, object]) -> dict[str, object]:
+    """The same; YAML has values that no definition has, and that a form cannot hand on."""
+    try:
+        json.dumps(written)
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise ConfigError(
+            "A value of this is neither text, a number, a list nor a mapping",
+            fix="Put dates into quotation marks",
+        ) from exc
+    return written
 
 
 def _judged(

@@ -88,7 +88,7 @@ def mapping(text: str, *, where: str) -> dict[str, object]:
     """
     try:
         document = yaml.safe_load(text)
-    except yaml.YAMLError as exc:
+    except (yaml.YAMLError, ValueError, RecursionError) as exc:  # such as the 45th of a month
         words = " ".join(str(exc).split())
         raise ConfigError(f"{where} is not YAML: {words}", fix="Mend that line") from exc
     if not isinstance(document, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -383,3 +384,32 @@ async def test_a_video_that_has_come_to_rest_is_shown_as_well_as_can_be(
                 == Shrinker().rows(last, port)
             ),
         )
+
+
+async def test_a_view_that_ends_as_it_is_left_closes_nothing_else(
+    drive: Drive, service: FakeService
+) -> None:
+    async with drive(service) as pilot:
+        await live(pilot, service)
+        screen = pilot.app.screen
+        assert isinstance(screen, LiveScreen)
+        screen.dismiss(None)
+        screen._gone(Unreachable("demo is off", fix="Start it"))
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConsolesScreen))
+        await until(pilot, lambda: service.watching == 0)
+
+
+async def test_a_screenshot_where_there_is_no_directory_any_more_is_refused(
+    drive: Drive, service: FakeService, here: Path
+) -> None:
+    async with drive(service) as pilot:
+        await live(pilot, service)
+        gone = here / "gone"
+        gone.mkdir()
+        os.chdir(gone)
+        gone.rmdir()
+        try:
+            await pilot.press("ctrl+right_square_bracket", "s")
+            await until(pilot, lambda: "cannot be written" in text_of(pilot))
+        finally:
+            os.chdir(here)

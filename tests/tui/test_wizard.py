@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,12 @@ from textual.widgets import Input, TextArea
 from broker.errors import UsageError
 from broker.model import Accel, Disk, DiskBus, Display, Firmware, MachineSpec, Network
 from tests.fakes.service import FakeService
-from tests.tui.conftest import Drive, settle, text_of
-from tui.wizard.items import ITEMS, Document, disk_from, disk_text, item_at
+from tests.tui.conftest import Drive, settle, text_of, until
+from tui import lending
+from tui.wizard.items import ITEMS, MEMORY, Document, disk_from, disk_text, item_at
 from tui.wizard.preview import command_lines
 from tui.wizard.screen import WizardScreen
+from tui.wizard.sheet import Sheet
 
 
 def asked(service: FakeService, verb: str = "define") -> MachineSpec:
@@ -312,3 +315,74 @@ def test_a_problem_finds_its_field(place: str, why: str, id_: str) -> None:
 def test_a_command_is_shown_option_by_option() -> None:
     shown = command_lines(("qemu", "-name", "a b", "-nodefaults"))
     assert shown == "qemu \\\n  -name 'a b' \\\n  -nodefaults"
+
+
+async def test_a_form_whose_vm_is_there_goes_with_the_question_over_it(
+    drive: Drive, service: FakeService, demo_image: MachineSpec
+) -> None:
+    there = service.slow["define"] = asyncio.Event()
+    async with drive(service, demo=demo_image) as pilot:
+        await pilot.press("n", *"vm-1", "enter", *"demo", "ctrl+s", "escape")
+        await judged(pilot, "Throw away what you typed?")
+        there.set()
+        await until(pilot, "vm-1", gone=("Throw away", "New VM on this host"))
+
+
+async def test_what_is_refused_behind_a_closed_form_is_said(
+    drive: Drive, service: FakeService, demo_image: MachineSpec
+) -> None:
+    answers = service.slow["define"] = asyncio.Event()
+    service.failing["define"] = UsageError("disk.qcow2 is in use by web-01", fix="Copy it")
+    async with drive(service, demo=demo_image) as pilot:
+        await pilot.press("n", *"vm-1", "enter", *"demo", "ctrl+s", "escape")
+        await judged(pilot, "Throw away what you typed?")
+        await pilot.press("y")
+        await until_gone(pilot)
+        answers.set()
+        assert "Not kept" in await judged(pilot, "disk.qcow2 is in use by web-01. Copy it")
+
+
+async def test_an_editor_s_file_that_is_not_utf_8_is_said(
+    drive: Drive, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(path: Path) -> bool:
+        return path.write_bytes(b"name: b\xfcro\n") > 0
+
+    async def edit(_: object, path: Path, __: str) -> bool:
+        return write(path)
+
+    monkeypatch.setattr(lending, "can_lend", lambda _: True)
+    monkeypatch.setattr(lending, "edit", edit)
+    async with drive(service) as pilot:
+        await pilot.press("n", *"vm-1", "f4")
+        assert "not UTF-8" in await judged(pilot, "Not taken over")
+        assert pilot.app.screen.query_one("#name", Input).value == "vm-1"
+
+
+async def test_what_is_being_judged_is_not_judged_yet(
+    service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sheet = Sheet(None)
+    seen = []
+    judge = service.draft
+
+    async def draft(*args: object, **kwargs: object) -> object:
+        seen.append(sheet.is_stale)
+        if len(seen) == 1:
+            sheet.write(MEMORY, "4G")
+        return await judge(*args, **kwargs)  # type: ignore[arg-type]  # as it was given
+
+    monkeypatch.setattr(service, "draft", draft)
+    sheet.write(MEMORY, "2G")
+    await sheet.judge(service)  # what was typed meanwhile is not in that answer
+    assert sheet.is_stale
+    await sheet.judge(service)
+    assert seen == [True, True]
+    assert not sheet.is_stale
+
+
+@pytest.mark.parametrize("id_", ["memory", "cpus"])
+def test_a_number_of_thousands_of_digits_is_kept_as_it_was_typed(id_: str) -> None:
+    document: Document = {}
+    ITEMS[id_].write(document, "9" * 5000)
+    assert document == {id_: "9" * 5000}

@@ -134,8 +134,10 @@ class LiveScreen(Screen[BrokerError | None]):
                 self._then()
 
     def _gone(self, problem: BrokerError) -> None:
-        """Close, with whatever is open over it."""
-        while not self.is_active and self in self.app.screen_stack:
+        """Close, with whatever is open over it; one that was left a moment ago is closed."""
+        if self not in self.app.screen_stack:
+            return  # else what is shown now would be closed in its place
+        while not self.is_active:
             self.app.pop_screen()
         self.dismiss(problem)
 
@@ -327,15 +329,16 @@ class LiveScreen(Screen[BrokerError | None]):
     def _do_shot(self) -> None:
         if self._player.shown is None:
             return
-        path = Path.cwd() / still.file_name(self._info.machine.name, self._host.now())
-        self._save(path, self._player.shown)
+        name = still.file_name(self._info.machine.name, self._host.now())
+        self._save(name, self._player.shown)
 
     @work(thread=True, exit_on_error=False)
-    def _save(self, path: Path, shown: Shown) -> None:
+    def _save(self, name: str, shown: Shown) -> None:
         try:
+            path = Path.cwd() / name
             still.save(path, shown.frame)
         except OSError as exc:
-            text = f"{path} cannot be written ({exc.strerror})"
+            text = f"{name} cannot be written here ({exc.strerror}); start broker elsewhere"
             self.app.call_from_thread(self._hint, text)
         else:
             said = partial(self.notify, str(path), title="Saved", markup=False)

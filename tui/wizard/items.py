@@ -15,7 +15,9 @@ from broker.model import Accel, DiskBus, Display, Firmware, Network, Nic, Restar
 
 Document = dict[str, Any]
 NO, YES = "no", "yes"
-_MEMORY: Final = re.compile(r"(\d+)\s*(|m|mb|mib|g|gb|gib)", re.IGNORECASE)
+_MOST_DIGITS: Final = 18
+"""Longer ones are kept as they were typed: Python makes no number of thousands of digits."""
+_MEMORY: Final = re.compile(rf"(\d{{1,{_MOST_DIGITS}}})\s*(|m|mb|mib|g|gb|gib)", re.IGNORECASE)
 _SIZE: Final = re.compile(r"\d+\s*[kmgt](i?b)?", re.IGNORECASE)
 _ON: Final = re.compile(r"(?:(\S+)\s+)?on\s+(\S.*)", re.IGNORECASE)
 KEEP, FORGET, LOOK = "kept", "thrown away", "refused"
@@ -56,7 +58,8 @@ def _text(key: str, label: str, hint: str = "", *, edits: bool = True) -> Item:
 def _number(key: str, label: str, hint: str) -> Item:
     def write(document: Document, text: str) -> None:
         plain = text.strip()
-        _put(document, key, int(plain) if plain.isdecimal() else plain)
+        is_number = plain.isdecimal() and len(plain) <= _MOST_DIGITS
+        _put(document, key, int(plain) if is_number else plain)
 
     return Item(key.replace("_", "-"), label, key, lambda d: _said(d, key), write, hint)
 

@@ -268,7 +268,13 @@ class WizardScreen(FormScreen[MachineKey]):
     async def _edit(self) -> None:
         self._take_all()
         before = self._sheet.text
-        after = await _edited(self.app, before)
+        try:
+            after = await _edited(self.app, before)
+        except (OSError, UnicodeDecodeError) as problem:
+            why = getattr(problem, "strerror", None) or "it is not UTF-8"
+            text = human.one_line(f"{why}. What you had typed is as it was; the YAML page edits it")
+            self.notify(text, title="Not taken over", severity="error", markup=False)
+            return
         if after not in (None, before):
             self._sheet.raw = after
             self.show_group(YAML)
@@ -287,11 +293,13 @@ class WizardScreen(FormScreen[MachineKey]):
         self._take_all()
         start = self._machine is None and self.query_one("#start", Choice).value == "now"
         doing = "Defining" if self._machine is None else "Saving"
+        label = f"{doing} {self._sheet.document.get('name') or 'a VM'}"
         self._host.ask(
-            f"{doing} {self._sheet.document.get('name') or 'a VM'}",
+            label,
             self._make,
             lambda machine: self._made(machine, start=start),
             self._failed,
+            of=self,
         )
 
     async def _make(self, service: Service) -> Machine | None:
@@ -317,13 +325,16 @@ class WizardScreen(FormScreen[MachineKey]):
             if self.is_attached:
                 self._show_mistakes()
             return
-        if self.is_attached:
+        if self in self.app.screen_stack:
+            while not self.is_active:  # asked whether to throw it away, which is settled now
+                self.app.pop_screen()
             self.dismiss(machine.key)
         if start:
             self._host.ask(
                 f"Starting {machine.name}",
                 lambda service: service.start(machine.key),
                 lambda _: self.app.notify("runs", title=machine.name, markup=False),
+                of=("start", frozenset({machine.key})),
             )
         elif self._machine is not None and machine.pid is not None:
             text = "It runs on as it was started; this holds from its next start"
@@ -362,14 +373,16 @@ class WizardScreen(FormScreen[MachineKey]):
 
 
 async def _edited(app: App[Any], before: str) -> str | None:
-    """What a person made of a text in an editor; None when that failed."""
+    """What a person made of a text in an editor; None when that failed, and was said.
+
+    Raises:
+        OSError: There is no room for the file, or it is gone.
+        UnicodeDecodeError: The editor writes another encoding.
+    """
     with tempfile.TemporaryDirectory(prefix="broker-vm-") as place:
         path = Path(place) / "machine.yaml"
         path.touch(mode=0o600)
         path.write_text(before, encoding="utf-8")
         if not await lending.edit(app, path, "What you had typed is as it was"):
             return None
-        try:
-            return path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            return None
+        return path.read_text(encoding="utf-8")

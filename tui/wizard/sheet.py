@@ -5,6 +5,7 @@ Fields and YAML are two ways into one document. YAML that is none yet is kept be
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from dataclasses import asdict
@@ -45,6 +46,8 @@ class Sheet:
         self._begun = json.dumps(self.document)
         self._touched = set(ITEMS) if present is not None else set()
         self._demo = demo
+        self._written = 0
+        self._judging = asyncio.Lock()
 
     @property
     def is_changed(self) -> bool:
@@ -65,6 +68,7 @@ class Sheet:
     def write(self, item: Item, text: str) -> None:
         """A field says something else."""
         self.is_stale = True
+        self._written += 1
         self._touched.add(item.id)
         if item is FIRST_DISK[0] and self._demo is not None:
             if text.strip() == DEMO:
@@ -88,10 +92,15 @@ class Sheet:
 
     async def judge(self, service: Service) -> bool:
         """Have it judged as it is now; whether YAML became the document, so that fields differ."""
-        raw, self.is_stale = self.raw, False
+        async with self._judging:  # else an answer that comes late would stand for what is now
+            return await self._judge(service)
+
+    async def _judge(self, service: Service) -> bool:
+        raw, begun = self.raw, self._written
         if raw is not None:
             self.draft = await service.draft(raw or "{}", known=self.known)
             if not self.draft.values and raw.strip():
+                self.is_stale = False
                 return False
             self.document = {k: v for k, v in self.draft.values.items() if k != "uuid"}
             self.touch_all()
@@ -99,6 +108,7 @@ class Sheet:
                 self.raw = None
         text = json.dumps(self.document | ({"uuid": self.uuid} if self.known is None else {}))
         self.draft = await service.draft(text, known=self.known)
+        self.is_stale = self._written != begun
         return raw is not None
 
     def mistakes(self) -> list[str]:

@@ -98,3 +98,13 @@ def test_what_one_is_comes_back_as_it_was(tmp_path: Path) -> None:
 
 def test_a_plain_one_says_little() -> None:
     assert schema.brief(MachineSpec("web-01", UUID)) == {"name": "web-01"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["name: 2024-01-01", "name: 2024-13-45", "a: &a [*a]", f"memory: {'9' * 5000}", "[" * 5000],
+)
+def test_what_yaml_has_and_no_definition_is_said(text: str, tmp_path: Path) -> None:
+    made = draft(text, tmp_path)
+    assert (made.values, made.spec, made.text) == ({}, None, text)
+    assert [place for place, _ in made.wrong] == [""]
