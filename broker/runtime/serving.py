@@ -39,6 +39,9 @@ DRAIN_MARGIN = 5.0
 DRAIN_EVERY = 0.5
 """Seconds between looks whether the last session has ended."""
 
+UNTOLD_SECONDS = 60.0
+"""After which a store that cannot say whether one is left is no longer waited for."""
+
 
 async def serve(
     *,
@@ -128,7 +131,7 @@ class Supervisor:
             )
             self._metrics_port = opened.enter_context(self._metrics())
             await self._serve(self._workers, lease_fd, ready)
-            await self._end_orphans()
+            await self._end_orphans_if_possible()
             await self._event(Kind.PROXY_STOPPED, "The proxy stopped")
 
     async def _serve(
@@ -191,12 +194,23 @@ class Supervisor:
         ready(status)
 
     async def _on_worker(self, gone: int | None) -> None:
-        """Keep proxy.json and the sessions true when a worker came or went."""
+        """Keep proxy.json and the sessions true when a worker came or went.
+
+        What cannot be written then is no reason to end the sessions of the others.
+
+        Raises:
+            StoreError: proxy.json cannot be written, and never was.
+        """
         if gone is not None:
-            await self._end_orphans()
+            await self._end_orphans_if_possible()
         async with self._writing:
             path = self._house.locations.proxy_json
-            await asyncio.to_thread(write_status, path, self._status())
+            try:
+                await asyncio.to_thread(write_status, path, self._status())
+            except BrokerError as problem:
+                if self._workers is None or not self._workers.first_ready.is_set():
+                    raise
+                log.warning("%s", problem)
 
     def _status(self) -> ProxyStatus:
         return ProxyStatus(
@@ -259,10 +273,22 @@ class Supervisor:
             self._at_once.set()
         else:
             log.info("the face that hosts us has gone; going on until the last session ends")
-            while await asyncio.to_thread(self._house.store.sessions):
-                await asyncio.sleep(DRAIN_EVERY)
-                await self._end_orphans()
+            await self._last_session()
         self._stopping.set()
+
+    async def _last_session(self) -> None:
+        """Wait until it has ended; a store that cannot be asked does not end it."""
+        clock = self._house.clock
+        told = clock.monotonic()
+        while clock.monotonic() - told < UNTOLD_SECONDS:
+            try:
+                if not await asyncio.to_thread(self._house.store.sessions):
+                    return
+                await self._end_orphans()
+                told = clock.monotonic()
+            except BrokerError as problem:
+                log.warning("cannot see whether sessions are left: %s", problem)
+            await asyncio.sleep(DRAIN_EVERY)
 
     async def _forget_old(self) -> None:
         house = self._house
@@ -272,6 +298,12 @@ class Supervisor:
         """Close the sessions of workers that died without a word."""
         now = self._house.clock.now()
         await asyncio.to_thread(self._house.store.end_orphans, worker_alive, now)
+
+    async def _end_orphans_if_possible(self) -> None:
+        try:
+            await self._end_orphans()
+        except BrokerError as problem:
+            log.warning("sessions of a worker that died stay for now: %s", problem)
 
     async def _event(self, kind: Kind, text: str) -> None:
         event = Event(at=self._house.clock.now(), kind=kind, text=text)

@@ -126,6 +126,24 @@ class Workers:
         await self._spares.let_go()
 
     async def _start(self, number: int) -> asyncio.subprocess.Process:
+        try:
+            process, ready_read = await self._spawn(number)
+        except OSError as exc:
+            raise BrokerError(
+                f"Relay worker {number} cannot be started ({exc.strerror})",
+                fix="Free memory, or raise the limits of processes and of open files",
+            ) from exc
+        document = await announce.hear(ready_read)
+        if document is not None and "ready" in document:
+            log.info("relay worker %d is process %d", number, process.pid)
+            return process
+        await process.wait()
+        if document is not None:
+            raise announce.failure(document)
+        raise BrokerError(f"Relay worker {number} ended before it was ready", fix="See the log")
+
+    async def _spawn(self, number: int) -> tuple[asyncio.subprocess.Process, int]:
+        """The process, and where it will say whether it is ready."""
         ready_read, ready_write = os.pipe()
         command = [sys.executable, "-P", "-m", "broker.worker"]
         command += ["--listen-fds", ",".join(map(str, self._descriptors))]
@@ -140,13 +158,9 @@ class Workers:
                     pass_fds=(*self._descriptors, ready_write, line.fileno()),
                     start_new_session=True,
                 )
+        except BaseException:
+            os.close(ready_read)
+            raise
         finally:
             os.close(ready_write)
-        document = await announce.hear(ready_read)
-        if document is not None and "ready" in document:
-            log.info("relay worker %d is process %d", number, process.pid)
-            return process
-        await process.wait()
-        if document is not None:
-            raise announce.failure(document)
-        raise BrokerError(f"Relay worker {number} ended before it was ready", fix="See the log")
+        return process, ready_read
