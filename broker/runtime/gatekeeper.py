@@ -127,8 +127,9 @@ class StoreGate:
         self._counters.add("opened")
         try:
             console = live.console = admitted.console or await self._ask_driver(session.key)
-        except BrokerError as problem:
-            self.record(SessionClosed(session.id, problem.code, established=False))
+        except BaseException as problem:  # a driver's bug must not leave the console taken
+            reason = problem.code if isinstance(problem, BrokerError) else "failed"
+            self.record(SessionClosed(session.id, reason, established=False))
             raise
         return Admission(
             session=session.id,

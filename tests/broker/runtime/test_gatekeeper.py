@@ -584,3 +584,19 @@ async def test_a_channel_that_comes_after_the_tickets_end_has_the_source_asked_a
     )
     assert [each.ticket for each in both] == ["ticket-1", "ticket-1"]
     assert asked == ["ticket-0", "ticket-1"]
+
+
+async def test_a_bug_in_a_driver_does_not_leave_the_console_taken(
+    store: Store, clock: FakeClock
+) -> None:
+    store.put_machines(LAB, [WEB], tickets={}, kept=False)
+
+    async def breaks(_: MachineKey) -> Console:
+        raise ZeroDivisionError
+
+    gate = gate_over(store, clock, breaks)
+    async with writing(gate):
+        with pytest.raises(ZeroDivisionError):
+            await gate.admit(issue(store, clock), PEER)
+        assert gate.live == 0
+    assert not store.sessions()
