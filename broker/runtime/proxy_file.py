@@ -103,6 +103,7 @@ def serving_lock(path: Path) -> Iterator[None]:
                 "A proxy is serving already" + (f" (process {pid})" if pid else ""),
                 fix="Use that one, or end it first; see: broker status",
             ) from exc
+        remove_status(path)  # of one that was killed: with our lock it would be believed again
         yield
     finally:
         os.close(descriptor)

@@ -40,8 +40,8 @@ def test_only_we_can_read_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("junk", [b"", b"{", b"[]", b"{}", b'{"host": 1}', b"\xff\xfe", b"null"])
 def test_a_file_that_says_nothing_is_nobody_serving(tmp_path: Path, junk: bytes) -> None:
     path = tmp_path / "proxy.json"
-    path.write_bytes(junk)
     with serving_lock(path):
+        path.write_bytes(junk)
         assert read_status(path) == NOT_SERVING
 
 
@@ -79,8 +79,8 @@ def test_what_a_killed_process_left_behind_is_not_believed(tmp_path: Path) -> No
         child.wait()
     assert path.exists()
     assert read_status(path) == NOT_SERVING
-    with serving_lock(path):
-        pass
+    with serving_lock(path):  # the next one, before it serves
+        assert read_status(path) == NOT_SERVING
 
 
 def test_removing_what_is_not_there_is_no_error(tmp_path: Path) -> None:
