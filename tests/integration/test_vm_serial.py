@@ -222,14 +222,17 @@ def test_the_monitor_is_shared_and_remembers_what_was_typed(web: Web) -> None:
         at.until("web (hmp)> ")
         at.press(b"nosuch\r")
         at.until("QEMU says: unknown command")
+        at.until("web (hmp)> ")
         at.press(b"quit\r")
         at.until("was not sent")
+        at.until("web (hmp)> ")  # an end of file that comes between two prompts is nobody's
         at.press(b"\x04")
         at.until("left with 0")
     with web.terminal("--qmp", verb="monitor") as at:
         at.until("web (qmp)> ")
         at.press(b"query-na\t\r")
         at.until('"name": "web"')
+        at.until("web (qmp)> ")
         at.press(b"\x1b[A\x1b[A\x1b[A")  # past this one, what was typed at the other prompt
         at.until("nosuch")
         at.press(b"\x15\x04")
