@@ -14,7 +14,7 @@ from typing import Protocol
 
 from broker import tokens
 from broker.clock import Clock
-from broker.errors import NoConsole, NotFound, Occupied, Refused, speaks_vnc
+from broker.errors import BrokerError, NoConsole, NotFound, Occupied, Refused, speaks_vnc
 from broker.events import Event, Kind
 from broker.model import (
     Console,
@@ -189,10 +189,14 @@ class Admission:
         self._store.open_session(token.digest, session, alone=True)
         try:
             console = self._console_of(machine)
+            self._store.add_event(_opened(session, machine))
         except NoConsole as none:
             self._store.close_session(session.id, "no-console", now)
             raise Refused(none.what, reason="no-console", fix=none.fix) from none
-        self._store.add_event(_opened(session, machine))
+        except BaseException:  # nobody else knows of it, and the console would stay taken
+            with contextlib.suppress(BrokerError):
+                self._store.close_session(session.id, "failed", now)
+            raise
         return Admitted(session=session, token=token, machine=machine, console=console)
 
     def _asked_for(self, secret: str) -> tuple[Token, Machine]:

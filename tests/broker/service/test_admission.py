@@ -9,7 +9,7 @@ import pytest
 
 from broker import tokens
 from broker.config.locations import Locations
-from broker.errors import Occupied, Refused
+from broker.errors import Occupied, Refused, StoreError
 from broker.events import Kind
 from broker.model import (
     LinkPolicy,
@@ -277,3 +277,22 @@ def test_one_name_has_so_many_sessions(store: Store, clock: FakeClock) -> None:
     store.add_token(Token(tokens.digest(secret), other, clock.now(), later, "ana"))
     assert refusal(admission, secret).reason == "limit-label"
     assert [event.reason for event in store.events()][-1] == "limit-label"
+
+
+@pytest.mark.parametrize("fails", ["kept_console", "add_event"])
+def test_a_store_that_fails_in_the_middle_leaves_no_console_taken(
+    store: Store,
+    clock: FakeClock,
+    admission: Admission,
+    monkeypatch: pytest.MonkeyPatch,
+    fails: str,
+) -> None:
+    def fail(_: object) -> None:
+        raise StoreError("It cannot be used")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store, fails, fail)
+        with pytest.raises(StoreError):
+            admission.admit(issue(store, clock), CLIENT)
+    assert not store.sessions()
+    admission.admit(issue(store, clock), CLIENT)
