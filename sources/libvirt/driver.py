@@ -162,6 +162,8 @@ class LibvirtDriver:
             except binding.libvirtError as exc:
                 if exc.get_error_code() != link.NO_DOMAIN:  # it went meanwhile
                     raise
+        for gone in self._known.keys() - {machine.key.uuid for machine in machines}:
+            self._known.pop(gone, None)
         return machines
 
     def _machine(self, connection: Connection, found: Any, state: int, reason: int) -> Machine:
@@ -217,7 +219,8 @@ class LibvirtDriver:
         found = connection.lookupByUUIDString(_uuid(machine_id))
         self._known.pop(machine_id, None)
         machine = self._machine(connection, found, *found.state()[:2])
-        screens = self._known[machine_id][1]
+        known = self._known.get(machine_id)  # not when an event has come meanwhile
+        screens = known[1] if known else domain.screens_of(found.XMLDesc(0))
         if screens.spice is None:
             if screens.vnc:
                 raise speaks_vnc(machine.name)

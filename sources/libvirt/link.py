@@ -35,6 +35,8 @@ THREADS: Final = 4
 """Calls at the same time on one connection: a long listing does not hold a viewer up."""
 KEEPALIVE: Final = (5, 3)
 """Seconds between signs of life, and how many may be missing: a dead host is known in 20 s."""
+CLOSE_SECONDS: Final = 2.0
+"""How long closing is waited for: opening one to a host that is gone may take minutes."""
 
 NOT_SUPPORTED: Final = 3
 WRONG_STATE: Final = 55
@@ -87,6 +89,8 @@ class Link:
             UsageError: Not in its present state, or not at all.
             ConfigError: The binding is not installed.
         """
+        if self._closed:
+            raise SourceUnreachable(f"{self.name} is being closed")
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._ask, ask, again, right)
 
@@ -108,15 +112,30 @@ class Link:
 
     async def lose(self) -> None:
         """The connection is known to be lost: the next call opens another."""
+        if self._closed:
+            return
         await asyncio.get_running_loop().run_in_executor(self._threads, self._drop)
 
     async def aclose(self) -> None:
-        """Close it; calls under way end with an error."""
+        """Close it; calls under way end with an error.
+
+        Where one of them hangs, the rest is done when it has ended, and nobody waits for that.
+        """
         if self._closed:
             return
         self._closed = True
-        await asyncio.get_running_loop().run_in_executor(self._threads, self._drop)
+        loop, dropped = asyncio.get_running_loop(), asyncio.Event()
+
+        def drop() -> None:
+            self._drop()
+            with contextlib.suppress(RuntimeError):  # our loop has ended
+                loop.call_soon_threadsafe(dropped.set)
+
+        self._threads.submit(drop)
         self._threads.shutdown(wait=False)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await dropped.wait()
 
     def _ask(self, ask: Callable[[Connection], T], again: bool, right: str) -> T:
         binding = load()

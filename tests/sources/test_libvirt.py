@@ -395,3 +395,31 @@ def libvirt_error(code: int, text: str) -> Exception:
     made = binding.libvirtError(text)
     made.err = (code, 0, text, 2, None, None, None, 0, 0)
     return made  # type: ignore[no-any-return]  # the binding has no types
+
+
+async def test_an_event_in_the_middle_does_not_break_opening_a_console(
+    driver: LibvirtDriver,
+) -> None:
+    class Forgets(dict[str, tuple[int, domain.Screens]]):
+        """As events have it forgotten at once."""
+
+        def __setitem__(self, *_: object) -> None: ...
+
+    driver._known = Forgets()
+    assert (await driver.console(WEB)).target == GivenTarget(LAB, WEB)
+
+
+async def test_what_is_known_of_domains_goes_with_them(driver: LibvirtDriver) -> None:
+    driver._known["gone"] = (1, domain.Screens())
+    assert {machine.key.uuid for machine in await driver.machines()} == set(driver._known)
+
+
+async def test_closing_does_not_wait_for_a_host_that_does_not_answer(
+    driver: LibvirtDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "CLOSE_SECONDS", 0.01)
+    with driver._link._opening:  # as who opens it for minutes holds it
+        async with asyncio.timeout(30):
+            await driver.aclose()
+            with pytest.raises(SourceUnreachable, match="being closed"):
+                await driver.machines()
