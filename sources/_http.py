@@ -38,6 +38,8 @@ TRIES: Final = 3
 """How often a GET is sent that is answered with 5xx."""
 WAIT_MAX: Final = 30.0
 """Seconds that a server may keep us waiting by Retry-After."""
+HIDDEN_MAX: Final = 1000
+"""Secrets that are kept out of errors, the latest: there is a token or two for each viewer."""
 
 for _talker in ("httpx", "httpcore"):  # they tell addresses, headers and with them tokens
     logging.getLogger(_talker).setLevel(logging.WARNING)
@@ -93,7 +95,7 @@ class Http:
         self._narrow = narrow
         self._answers = answers
         self.pause = pause
-        self._hidden: set[str] = set()
+        self._hidden: dict[str, None] = {}
         self._opened: httpx.AsyncClient | None = None
 
     @property
@@ -105,8 +107,11 @@ class Http:
         return f"{self._product} at {httpx.URL(url).netloc.decode('ascii', 'replace')}"
 
     def hide(self, secret: str) -> str:
-        """Keep a secret out of every error from now on; the secret."""
-        self._hidden.add(secret)
+        """Keep a secret out of every error from now on, until many others are; the secret."""
+        self._hidden.pop(secret, None)
+        self._hidden[secret] = None
+        if len(self._hidden) > HIDDEN_MAX:
+            del self._hidden[next(iter(self._hidden))]
         return secret
 
     def spoken(self, text: str) -> str:

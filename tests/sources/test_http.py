@@ -301,3 +301,11 @@ async def test_secrets_are_in_no_log_and_no_representation(
 def test_a_ca_must_be_one() -> None:
     with pytest.raises(ConfigError, match="ca_cert holds no certificate"):
         tls_context("nothing")
+
+
+def test_of_many_secrets_the_latest_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sources._http.HIDDEN_MAX", 2)
+    client = Http("Shop", "https://shop.example", source=SourceName("lab"))
+    for secret in ("alpha-1", "beta-2", "alpha-1", "gamma-3"):
+        assert client.hide(secret) == secret
+    assert client.spoken("alpha-1 beta-2 gamma-3") == "… beta-2 …"
