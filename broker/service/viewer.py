@@ -40,6 +40,9 @@ LOG_TAIL_BYTES: Final = 2000
 
 _POLL_SECONDS = 0.2
 
+_children: set[int] = set()
+"""Viewers that we started and that outlived their start: whoever stays must reap them."""
+
 
 def from_elsewhere(name: str, protocol: Protocol = Protocol.SPICE) -> str:
     """What to type on another machine to see this console there."""
@@ -146,6 +149,7 @@ class Viewers:
             ViewerMissing: No viewer or no display, or the viewer ended at once: its own words.
             StoreError: The runtime directory cannot be written.
         """
+        reap()
         self.check(exported.name, protocol)
         viewer = find_viewer(self._command, self._which)
         try:
@@ -169,6 +173,7 @@ class Viewers:
             code = process.wait(STARTING_SECONDS)
         except subprocess.TimeoutExpired:
             process.returncode = 0  # it is meant to outlive us; Popen would warn otherwise
+            _children.add(process.pid)
             return Opened(pid=process.pid, command=viewer, name=exported.name)
         if code == 0:  # it handed the file to a program that runs already
             return Opened(pid=process.pid, command=viewer, name=exported.name)
@@ -192,6 +197,13 @@ class Viewers:
             with contextlib.suppress(OSError):
                 if file.stat().st_mtime < before:
                     file.unlink()
+
+
+def reap() -> None:
+    """Let go of viewers that have ended."""
+    for pid in tuple(_children):
+        if not _is_running(pid):
+            _children.discard(pid)
 
 
 def _with_file(command: Sequence[str], file: str) -> list[str]:

@@ -158,6 +158,18 @@ def test_left_over_files_are_removed(tmp_path: Path) -> None:
     assert not old.exists()
 
 
+def test_a_viewer_that_has_ended_is_let_go_when_the_next_one_starts(tmp_path: Path) -> None:
+    viewers = Viewers(python("import time; time.sleep(600)"), tmp_path, environ=DISPLAY)
+    first = viewers.start(EXPORTED)
+    os.kill(first.pid, 15)
+    wait(first.pid)
+    second = viewers.start(EXPORTED)
+    os.kill(second.pid, 15)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(first.pid, os.WNOHANG)
+    wait(second.pid)
+
+
 def test_waiting_for_a_process_that_is_gone_returns() -> None:
     gone = subprocess.Popen([sys.executable, "-c", "pass"])
     gone.wait()
