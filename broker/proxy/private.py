@@ -34,9 +34,9 @@ def bound(path: Path) -> socket.socket:
     Raises:
         StoreError: The directory cannot be written.
     """
-    path.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX)
     try:
+        path.unlink(missing_ok=True)
         sock.bind(str(path))
         path.chmod(0o600)
     except OSError as exc:

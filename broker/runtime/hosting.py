@@ -83,13 +83,37 @@ class LeasedProxy:
                 await self._end()
 
     async def _start(self) -> ProxyStatus:
-        lease_read, lease_write = os.pipe()
-        ready_read, ready_write = os.pipe()
-        self._log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        log = os.open(self._log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        command = [sys.executable, "-P", "-m", "broker.runtime.serving"]
-        command += ["--lease-fd", str(lease_read), "--ready-fd", str(ready_write)]
         try:
+            ready_read = await self._spawn()
+        except OSError as exc:
+            raise BrokerError(
+                f"The proxy cannot be started ({exc.strerror})",
+                fix=f"See that {self._log_file} can be written, and that memory is left",
+            ) from exc
+        document = await announce.hear(ready_read)
+        if document is not None and "ready" in document:
+            return await asyncio.to_thread(self.status)
+        self._forget()
+        if document is not None and document.get("error") == AlreadyServing.code:
+            return await self._join()
+        if document is not None:
+            raise announce.failure(document)
+        raise BrokerError("The proxy ended before it was ready", fix=f"See {self._log_file}")
+
+    async def _spawn(self) -> int:
+        """Start it, tied to us; the descriptor on which it will say whether it is ready."""
+        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+            lease_read, lease_write = os.pipe()
+            theirs.callback(os.close, lease_read)
+            ours.callback(os.close, lease_write)
+            ready_read, ready_write = os.pipe()
+            theirs.callback(os.close, ready_write)
+            ours.callback(os.close, ready_read)
+            self._log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            log = os.open(self._log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            theirs.callback(os.close, log)
+            command = [sys.executable, "-P", "-m", "broker.runtime.serving"]
+            command += ["--lease-fd", str(lease_read), "--ready-fd", str(ready_write)]
             self._child = await asyncio.to_thread(
                 lambda: subprocess.Popen(  # noqa: S603 - our own interpreter and module, no shell
                     command,
@@ -100,19 +124,9 @@ class LeasedProxy:
                     start_new_session=True,
                 )
             )
-        finally:
-            for descriptor in (lease_read, ready_write, log):
-                os.close(descriptor)
+            ours.pop_all()
         self._lease = lease_write
-        document = await announce.hear(ready_read)
-        if document is not None and "ready" in document:
-            return await asyncio.to_thread(self.status)
-        self._forget()
-        if document is not None and document.get("error") == AlreadyServing.code:
-            return await self._join()
-        if document is not None:
-            raise announce.failure(document)
-        raise BrokerError("The proxy ended before it was ready", fix=f"See {self._log_file}")
+        return ready_read
 
     async def _join(self) -> ProxyStatus:
         """Somebody else was first: wait until theirs serves."""

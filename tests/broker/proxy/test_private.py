@@ -47,6 +47,13 @@ def test_only_we_can_connect_to_what_lies_there_and_what_was_left_over_is_replac
     assert private.connected(path) is None
 
 
+def test_what_cannot_be_replaced_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "own.sock"
+    path.mkdir()
+    with pytest.raises(StoreError, match="cannot be made"):
+        private.bound(path)
+
+
 def test_with_room_more_than_the_usual_can_be_written_before_it_is_read() -> None:
     def written(sock: socket.socket) -> int:
         sock.setblocking(False)
