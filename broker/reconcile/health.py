@@ -86,8 +86,10 @@ class SourceHealth:
         if status.health is Health.PAUSED:
             return False
         denied = status.error in (SourceDenied.code, "right-missing")
-        if denied and status.retry_at is not None and status.retry_at > self._clock.now():
-            raise SourceDenied(status.problem, fix=status.fix)
+        if denied and status.retry_at is not None:
+            left = (status.retry_at - self._clock.now()).total_seconds()
+            if 0 < left <= RETRY_AFTER_MAX:  # more is a clock that was set back
+                raise SourceDenied(status.problem, fix=status.fix)
         return True
 
     def pause(self, name: SourceName, problem: BrokerError) -> float:

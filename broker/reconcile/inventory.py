@@ -152,8 +152,12 @@ class Inventory:
 
     async def _configured_source(self, name: SourceName) -> None:
         await self.read_file()
-        if name not in self._entries:
+        self._entry(name)
+
+    def _entry(self, name: SourceName) -> SourceEntry:
+        if (entry := self._entries.get(name)) is None:
             raise NotFound(f"There is no source called {name}", fix="See: broker sources")
+        return entry
 
     async def refresh_machine(self, key: MachineKey) -> None:
         """Store how one machine is now, without a look at the others where its driver can do so.
@@ -335,9 +339,7 @@ class Inventory:
     def _driver(self, name: SourceName) -> Driver:
         if (driver := self._drivers.get(name)) is not None:
             return driver
-        if (entry := self._entries.get(name)) is None:
-            raise NotFound(f"There is no source called {name}", fix="See: broker sources")
-        driver = self._drivers[name] = self._make_driver(entry)
+        driver = self._drivers[name] = self._make_driver(self._entry(name))
         return driver
 
     async def _refresh_quietly(self, name: SourceName) -> None:
@@ -364,7 +366,7 @@ class Inventory:
         Raises:
             BrokerError: The source failed; its status says so and its machines are marked stale.
         """
-        entry = self._entries[name]
+        entry = self._entry(name)
         if not await asyncio.to_thread(self._health.may_ask, name):
             return
         began = self._clock.monotonic()

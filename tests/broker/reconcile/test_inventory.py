@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import ClassVar, Self
 
@@ -503,3 +503,32 @@ async def test_a_store_that_cannot_be_used_for_a_while_does_not_end_the_looking(
         task.cancel()
     await asyncio.wait([running, reading])
     assert read.is_set()
+
+
+async def test_a_source_that_is_taken_away_while_somebody_waits_for_it_is_not_found(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.drivers[LAB] = hanging = HangingDriver(LAB)
+    inventory = world.inventory()
+    first = asyncio.ensure_future(inventory.refresh_source(LAB))
+    await hanging.asking.wait()
+
+    async def seen(_: SourceName) -> None: ...
+
+    monkeypatch.setattr(inventory, "_configured_source", seen)
+    second = asyncio.ensure_future(inventory.refresh_source(LAB))
+    await asyncio.sleep(0)
+    world.write(entry(PROD))
+    await inventory.read_file()
+    failures = await asyncio.gather(first, second, return_exceptions=True)
+    assert [type(each) for each in failures] == [SourceUnreachable, NotFound]
+
+
+def test_a_clock_that_was_set_back_does_not_lengthen_a_pause(world: World) -> None:
+    health, now = SourceHealth(world.store, SystemClock()), SystemClock().now()
+    refused = SourceStatus(LAB, "fake", Health.FAILED, problem="No", error=SourceDenied.code)
+    world.store.put_source_status(replace(refused, retry_at=now + timedelta(minutes=15)))
+    with pytest.raises(SourceDenied):
+        health.may_ask(LAB)
+    world.store.put_source_status(replace(refused, retry_at=now + timedelta(days=1)))
+    assert health.may_ask(LAB)
