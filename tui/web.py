@@ -83,6 +83,8 @@ class Guarded(Server):
         port = sock.getsockname()[1]
         super().__init__(shlex.join((*APP, *arguments)), host=HOST, port=port, title="broker")
         self.token = secrets.token_urlsafe(32)
+        self.cookie = f"{COOKIE}-{port}"
+        """Browsers keep one jar for all ports of a host: two of us would put each other out."""
         self._sock = sock
 
     @property
@@ -110,9 +112,9 @@ class Guarded(Server):
         shown = request.query.get("token")
         if request.path == "/" and shown is not None and self._is_token(shown):
             answer = web.HTTPSeeOther("/", headers=HEADERS)
-            answer.set_cookie(COOKIE, self.token, httponly=True, samesite="Strict")
+            answer.set_cookie(self.cookie, self.token, httponly=True, samesite="Strict")
             raise answer
-        if not self._is_token(request.cookies.get(COOKIE, "")):
+        if not self._is_token(request.cookies.get(self.cookie, "")):
             raise web.HTTPForbidden(text=DENIED, headers=HEADERS)
         response = await handler(request)
         if not response.prepared:

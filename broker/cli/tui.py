@@ -76,7 +76,9 @@ def _run(call: Call, args: Namespace) -> Exit:
 def _serve(call: Call, args: Namespace) -> Exit:
     from tui.__main__ import serve_browsers
 
-    serve_browsers(args.web, ("--demo",) if args.demo else (), call.out.text)
+    given = {"--demo": args.demo, "--readonly": args.readonly}
+    tabs = tuple(word for word, is_given in given.items() if is_given)
+    serve_browsers(args.web, tabs, call.out.text)
     return Exit.DONE
 
 

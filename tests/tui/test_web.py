@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession, CookieJar, WSMsgType
 
-from tui.web import COOKIE, FOCUS, Guarded, listen
+from tui.web import FOCUS, Guarded, listen
 
 SECONDS = 60.0
 
@@ -43,7 +43,7 @@ async def test_nobody_gets_in_without_the_token(server: Guarded, browser: Client
     base = server.public_url
     for path in ("/", "/ws", "/static/js/textual.js", "/?token=wrong", "/?token="):
         assert await status(browser, base + path) == 403
-    forged = {"Cookie": f"{COOKIE}=guess"}
+    forged = {"Cookie": f"{server.cookie}=guess"}
     assert await status(browser, base + "/", **forged) == 403
 
 
@@ -55,6 +55,19 @@ async def test_the_token_opens_the_door_once_and_leaves_the_address(
         assert "token" not in str(page.url)
         assert server.token not in await page.text()
         assert page.headers["Referrer-Policy"] == "no-referrer"
+
+
+async def test_two_of_us_do_not_put_each_other_out(server: Guarded, browser: ClientSession) -> None:
+    stop = asyncio.Event()
+    with listen(0) as sock:
+        other = Guarded(sock)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(other.serve_until(stop))
+            for one in (server, other):
+                assert await status(browser, one.address) == 303
+            seen = [await status(browser, one.public_url) for one in (server, other)]
+            stop.set()
+    assert seen == [200, 200]
 
 
 async def test_its_page_takes_keys_at_once_and_asks_nobody_else(

@@ -16,6 +16,8 @@ from broker.cli import commands, main
 from broker.cli.args import Verb
 from broker.cli.diagnostics import Exit
 from broker.errors import BrokerError, NotFound
+from tests.broker.cli.calling import called_with
+from tests.fakes.service import FakeService
 
 BROKER = (sys.executable, "-c", "from broker.cli.main import entry; entry()")
 
@@ -200,6 +202,18 @@ def test_the_interface_s_options_need_no_command(
     assert said["readonly"] is ("--readonly" in words)
     assert said["demo"] is ("--demo" in words)
     assert (said["web"] == 0) is (any(word.startswith("--web") for word in words))
+
+
+@pytest.mark.parametrize("words", [(), ("--demo",), ("--readonly",), ("--demo", "--readonly")])
+def test_what_the_interface_is_told_its_tabs_are_told(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[tuple[str, ...]] = []
+    monkeypatch.setattr(
+        "tui.__main__.serve_browsers", lambda _port, tabs, _say: served.append(tabs)
+    )
+    assert called_with(["tui", "--web", "0", *words], FakeService()).code == 0
+    assert served == [words]
 
 
 def test_what_follows_the_dashes_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
