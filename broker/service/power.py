@@ -87,7 +87,7 @@ class PowerVerbs:
             return await self._asked(there, lambda d, m: ask_off(d, m, grace, self._tell, tell))
         if not wait and await self._is_only_asked(machine):
             if unwritten is not None:
-                raise unwritten
+                await self._noted_afterwards(machine)
             return await self._seen_now(key)
         if unwritten is not None:
             return await self._off_first(machine, unwritten, lambda d: _stop(d, key, grace, tell))
@@ -247,6 +247,18 @@ class PowerVerbs:
                 fix="Kill it once more when the database can be written",
             ) from problem
         return await asyncio.to_thread(self._store.machine, machine.key)
+
+    async def _noted_afterwards(self, machine: Machine) -> None:
+        """That it is to be off, once its guest was asked to see to it."""
+        try:
+            with within(AFTERWARDS_SECONDS):
+                await asyncio.to_thread(self._noted, machine.key, Power.OFF)
+        except StoreError as problem:
+            raise StoreError(
+                f"{machine.full_name} was asked to power off, but that it is to stay off cannot be"
+                f" written down: {problem.what}",
+                fix="Stop it once more when the database can be written",
+            ) from problem
 
     def _noted(self, key: MachineKey, power: Power) -> Machine:
         """The machine, and written down what is wanted of it if it is a VM of ours.

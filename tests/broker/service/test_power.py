@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -63,8 +64,20 @@ class Held:
         self.done.append("killed")
 
 
-def held(*, ends: bool) -> tuple[PowerVerbs, Held]:
-    house = Held(console("web").machine, ends=ends)
+class Asked(Held):
+    """Its driver can press a power button, and leave it at that."""
+
+    async def stop_visibly(
+        self, machine_id: MachineId, *, timeout: float, tell: Callable[[str], None]
+    ) -> None: ...
+
+    async def ask_to_stop(self, machine_id: MachineId) -> bool:
+        self.done.append("asked")
+        return True
+
+
+def held(*, ends: bool, kind: type[Held] = Held) -> tuple[PowerVerbs, Held]:
+    house = kind(console("web").machine, ends=ends)
     verbs: Any = PowerVerbs()
     verbs._store = verbs._machines = house
 
@@ -92,3 +105,18 @@ async def test_what_could_not_be_written_of_a_kill_is_said_once_it_is_done() -> 
     with pytest.raises(Unwritten, match="here/web is off, but that it is to stay off cannot"):
         await verbs.kill(house.now.key)
     assert house.done == ["killed"]
+
+
+async def test_a_stop_that_nobody_waits_for_is_written_down_once_it_was_asked_for() -> None:
+    verbs, house = held(ends=True, kind=Asked)
+    assert await verbs.stop(house.now.key, timeout=7, wait=False) is house.now
+    assert house.done == ["asked", "noted off", "looked"]
+
+
+async def test_what_could_not_be_written_of_a_stop_that_was_asked_for_is_said() -> None:
+    verbs, house = held(ends=False, kind=Asked)
+    with pytest.raises(StoreError, match="here/web was asked to power off, but that") as told:
+        await verbs.stop(house.now.key, timeout=7, wait=False)
+    assert not isinstance(told.value, Unwritten)
+    assert told.value.fix.startswith("Stop it once more")
+    assert house.done == ["asked"]
