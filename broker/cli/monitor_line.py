@@ -21,6 +21,13 @@ def parse(line: str, *, qmp: bool) -> Asked:
         UsageError: It is neither.
     """
     line = line.strip()
+    try:
+        line.encode()
+    except UnicodeEncodeError as exc:
+        raise UsageError(
+            "That line is not UTF-8, and QEMU's monitor takes nothing else",
+            fix="Write it in UTF-8; iconv turns a file into it",
+        ) from exc
     if line.startswith("{"):
         return _object(line)
     if not qmp:

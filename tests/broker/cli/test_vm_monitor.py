@@ -34,6 +34,13 @@ def test_what_is_no_command_is_told(line: str) -> None:
         parse(line, qmp=True)
 
 
+@pytest.mark.parametrize("qmp", [True, False])
+def test_what_is_not_utf_8_is_told_at_once(qmp: bool) -> None:
+    with pytest.raises(UsageError, match="not UTF-8") as told:
+        parse("info b\udcfcro", qmp=qmp)
+    assert told.value.fix
+
+
 def test_the_other_tongue_is_passed_on_as_it_is() -> None:
     assert parse(" info  block 'x' ", qmp=False) == "info  block 'x'"
     assert parse('{"execute": "stop"}', qmp=False) == ("stop", {})
