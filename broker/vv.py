@@ -17,6 +17,7 @@ from typing import Final
 from broker.errors import UsageError
 
 GROUP: Final = "virt-viewer"
+ANEW: Final = "Have it written anew, such as by: broker export-vv NAME"
 
 PROFILES: Final = ("remote-viewer", "ryll", "minimal")
 """For whom a file is: `minimal` holds only what is needed to connect."""
@@ -107,7 +108,7 @@ def parse(text: str) -> VvFile:
     """
     keys = parse_keys(text)
     if "type" not in keys:
-        raise UsageError("This .vv file does not say its type")
+        raise UsageError("This .vv file does not say its type", fix=ANEW)
     until = _number(keys, "ticket-valid-until")
     return VvFile(
         type=keys["type"],
@@ -133,7 +134,7 @@ def parse_keys(text: str) -> dict[str, str]:
         UsageError: It does not begin with that group, or a line is neither key nor comment.
     """
     if not text.startswith(f"[{GROUP}]"):
-        raise UsageError("This is no .vv file: it does not begin with [virt-viewer]")
+        raise UsageError("This is no .vv file: it does not begin with [virt-viewer]", fix=ANEW)
     keys: dict[str, str] = {}
     inside = False
     for number, raw in enumerate(text.split("\n"), start=1):
@@ -145,7 +146,7 @@ def parse_keys(text: str) -> dict[str, str]:
         elif inside:
             key, found, value = line.partition("=")
             if not found or not key.strip(_SPACES):
-                raise UsageError(f"Line {number} of this .vv file is not `key=value`")
+                raise UsageError(f"Line {number} of this .vv file is not `key=value`", fix=ANEW)
             keys[key.rstrip(_SPACES)] = _unescape(value.lstrip(_SPACES), number)
     return keys
 
@@ -179,7 +180,9 @@ def _unescape(value: str, line: int) -> str:
             plain.append(char)
             continue
         if (meaning := _UNESCAPES.get(next(parts, ""))) is None:
-            raise UsageError(f"Line {line} of this .vv file holds an escape that means nothing")
+            raise UsageError(
+                f"Line {line} of this .vv file holds an escape that means nothing", fix=ANEW
+            )
         plain.append(meaning)
     return "".join(plain)
 
@@ -189,7 +192,7 @@ def _number(keys: Mapping[str, str], key: str) -> int | None:
     if value is None:
         return None
     if not value.isascii() or not value.removeprefix("-").isdigit() or len(value) > 19:
-        raise UsageError(f"{key} in this .vv file is not a number")
+        raise UsageError(f"{key} in this .vv file is not a number", fix=ANEW)
     return int(value)
 
 
@@ -197,4 +200,4 @@ def _moment(seconds: int) -> datetime:
     try:
         return datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, ValueError, OSError) as exc:
-        raise UsageError("ticket-valid-until in this .vv file is no time") from exc
+        raise UsageError("ticket-valid-until in this .vv file is no time", fix=ANEW) from exc

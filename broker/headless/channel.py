@@ -19,6 +19,7 @@ ANSWER_SECONDS: Final = 10.0
 """How long the other side may take for one answer."""
 SET_UP_SECONDS: Final = 5.0
 """How long a display that is given up may take until it can be closed without harm."""
+AGAIN: Final = "Try again; what is in the way, says: broker doctor NAME"
 T = TypeVar("T")
 
 
@@ -90,7 +91,7 @@ class Channel:
 
     def _check(self) -> None:
         if self.client.failure is not None:
-            raise Unreachable(f"{self.name}: broke the protocol: {self.client.failure}")
+            raise Unreachable(f"{self.name}: broke the protocol: {self.client.failure}", fix=AGAIN)
 
 
 async def flushed(channel: Channel) -> None:
@@ -98,7 +99,7 @@ async def flushed(channel: Channel) -> None:
     try:
         await channel.flush()
     except (OSError, ssl.SSLError) as exc:
-        raise Unreachable(f"{channel.name}: the connection is gone ({exc})") from exc
+        raise Unreachable(f"{channel.name}: the connection is gone ({exc})", fix=AGAIN) from exc
 
 
 async def close(channel: Channel) -> None:
@@ -118,7 +119,7 @@ async def wait_for(channel: Channel, kind: type[T]) -> T:
             while True:
                 events = await channel.turn()
                 if events is None:
-                    raise Unreachable(f"{channel.name}: the connection was closed")
+                    raise Unreachable(f"{channel.name}: the connection was closed", fix=AGAIN)
                 for place, event in enumerate(events):
                     if isinstance(event, LinkRefused):
                         raise _refusal(channel, event)
@@ -126,10 +127,15 @@ async def wait_for(channel: Channel, kind: type[T]) -> T:
                         channel.early = events[place + 1 :]
                         return event
     except TimeoutError as exc:
-        raise Unreachable(f"{channel.name}: no answer within {ANSWER_SECONDS:g} seconds") from exc
+        raise Unreachable(
+            f"{channel.name}: no answer within {ANSWER_SECONDS:g} seconds", fix=AGAIN
+        ) from exc
 
 
 def _refusal(channel: Channel, event: LinkRefused) -> BrokerError:
     if event.error == LinkError.PERMISSION_DENIED:
-        return Refused(f"{channel.name}: the password was not taken")
-    return Refused(f"{channel.name}: the link was refused (error {event.error})")
+        return Refused(
+            f"{channel.name}: the password was not taken",
+            fix="A .vv file opens one session, and not for long: have it written anew",
+        )
+    return Refused(f"{channel.name}: the link was refused (error {event.error})", fix=AGAIN)

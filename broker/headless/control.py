@@ -21,7 +21,7 @@ from broker.errors import BrokerError, Unreachable, UsageError
 from broker.headless import control_words as words
 from broker.headless import digest
 from broker.headless.control_socket import bound, remove
-from broker.headless.session import Heard, Session
+from broker.headless.session import AGENT, Heard, Session
 from broker.png import encode_png
 from broker.spice.client import AgentChanged, Pinged
 from broker.spice.screen import Painted
@@ -316,7 +316,7 @@ class _Client:
     async def _strike(self, chord: Sequence[int]) -> None:
         """Press keys together and let them go, in whatever state that ends."""
         if not self._session.agent_connected:
-            raise UsageError("the guest's agent has gone")
+            raise UsageError("the guest's agent has gone", fix=AGENT)
         held = []
         try:
             for code in chord:

@@ -19,6 +19,7 @@ from broker.headless.probes import SETTLED_SECONDS
 from broker.owned import owned
 
 ANSWER_SECONDS: Final = 10.0
+ANEW: Final = "Start the viewer anew, with --control-socket"
 MAX_LINE: Final = 64 * 1024 * 1024
 """A picture of 8K as text is smaller."""
 
@@ -76,14 +77,14 @@ class ControlClient:
                 await self._writer.drain()
                 await asyncio.wait((answer, self.gone), return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError as exc:
-            raise Unreachable(f"The viewer did not answer {method} in time") from exc
+            raise Unreachable(f"The viewer did not answer {method} in time", fix=ANEW) from exc
         except OSError as exc:
-            raise Unreachable(f"The control socket is gone ({exc.strerror})") from exc
+            raise Unreachable(f"The control socket is gone ({exc.strerror})", fix=ANEW) from exc
         finally:
             self._waiting.pop(number, None)
         if not answer.done():
             self.gone.result()
-            raise Unreachable("The viewer closed its control socket")
+            raise Unreachable("The viewer closed its control socket", fix=ANEW)
         return answer.result()
 
     async def read(self) -> None:
@@ -93,7 +94,9 @@ class ControlClient:
             while line := await self._reader.readline():
                 self._understand(line, loop.time())
         except (OSError, ValueError) as exc:
-            problem = Unreachable(f"What answers on the control socket is no viewer ({exc})")
+            problem = Unreachable(
+                f"What answers on the control socket is no viewer ({exc})", fix=ANEW
+            )
             self.gone.set_exception(problem)
             return
         except Busy as exc:
@@ -113,7 +116,7 @@ class ControlClient:
         if "id" not in said:
             kind = error.get("code") if isinstance(error, dict) else None
             if kind == "busy":
-                raise Busy("Another program is connected to the control socket")
+                raise Busy("Another program is connected to the control socket", fix="End it first")
             return
         waiting = self._waiting.get(said["id"]) if isinstance(said["id"], int) else None
         if waiting is None or waiting.done():
@@ -148,7 +151,10 @@ async def controlling(path: Path, *, name: str) -> AsyncIterator[ControlClient]:
         said = await client.ask("hello", client_name=name, protocol_version=PROTOCOL)
         version = str(said.get("protocol_version", ""))
         if version.partition(".")[0] != PROTOCOL.partition(".")[0]:
-            raise UsageError(f"The viewer speaks version {version!r} of the control protocol")
+            raise UsageError(
+                f"The viewer speaks version {version!r} of the control protocol",
+                fix=f"Take a viewer that speaks {PROTOCOL}",
+            )
         client.server = f"{said.get('server_name', '?')} {version}"
         client.methods = _words(said.get("supported_methods"))
         client.events = _words(said.get("supported_events"))
@@ -194,7 +200,10 @@ class ControlledKeypress:
         async with controlling(self._path, name="broker latency") as client:
             accepted = await client.ask("subscribe", events=["surface_drawn"])
             if "surface_drawn" not in _words(accepted.get("subscribed")):
-                raise UsageError("The viewer cannot tell when something is drawn")
+                raise UsageError(
+                    "The viewer cannot tell when something is drawn",
+                    fix="Take one that tells surface_drawn, or measure without it",
+                )
             client.hears = self._hear
             self._client = client
             self.viewer = client.server
@@ -214,7 +223,7 @@ class ControlledKeypress:
         self._answered.cancel()
         if self._client.gone.done():
             self._client.gone.result()
-            raise Unreachable("The viewer closed its control socket")
+            raise Unreachable("The viewer closed its control socket", fix=ANEW)
         return None
 
     def _hear(self, event: str, data: dict[str, object], at: float) -> None:

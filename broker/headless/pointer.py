@@ -51,7 +51,8 @@ class Pointer:
         """
         if self._session.mouse_mode != MOUSE_CLIENT:
             raise Unreachable(
-                "The guest's pointer cannot be put anywhere: it has no tablet in use and no agent"
+                "The guest's pointer cannot be put anywhere: it has no tablet in use and no agent",
+                fix="Give the VM a USB tablet, or have spice-vdagent in the guest",
             )
         body = _POSITION.pack(max(0, x), max(0, y), self._held, _DISPLAY)
         await self._session.send(ChannelType.INPUTS, ClientInputs.MOUSE_POSITION, body)

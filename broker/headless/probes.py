@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import ClassVar, Final, Protocol
 
 from broker.errors import Unreachable
+from broker.headless.channel import AGAIN
 from broker.headless.session import Heard, Session
 from broker.spice.client import MessageReceived
 from broker.spice.constants import ChannelType, ClientInputs, Inputs
@@ -87,7 +88,7 @@ class _Asking:
             return answered.result() - self._asked
         answered.cancel()
         if ended.done():
-            raise Unreachable(ended.result())
+            raise Unreachable(ended.result(), fix=AGAIN)
         return None
 
 
@@ -182,7 +183,10 @@ class SerialAnswer(_KeyDown):
         try:
             reader, writer = await asyncio.open_unix_connection(self._path)
         except OSError as exc:
-            raise Unreachable(f"The serial port cannot be reached ({exc.strerror})") from exc
+            raise Unreachable(
+                f"The serial port cannot be reached ({exc.strerror})",
+                fix="See that the VM runs and has one: broker vm show NAME",
+            ) from exc
         try:
             async with asyncio.TaskGroup() as group:
                 reading = group.create_task(self._read(reader), name="serial port")

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from broker.errors import Unreachable, UsageError
-from broker.headless.channel import ANSWER_SECONDS, Channel, close, flushed, wait_for
+from broker.headless.channel import AGAIN, ANSWER_SECONDS, Channel, close, flushed, wait_for
 from broker.headless.wire import Dial
 from broker.spice.client import (
     AgentChanged,
@@ -42,6 +42,7 @@ QUIET_SECONDS: Final = 0.15
 """Five of the 30 ms between a server's looks at what has changed."""
 RESTLESS_SECONDS: Final = 2.0
 """A screen that has not come to rest by now does not."""
+AGENT: Final = "Have spice-vdagent running in the guest"
 MOUSE_CLIENT: Final = 2
 """The mode in which a pointer's place is told, not its movement."""
 MOUSE_MODE: Final = struct.Struct("<H")
@@ -123,12 +124,12 @@ class Session:
                     self.ended.add_done_callback(lambda _: changed.set())
                     while (found := holds()) is None:
                         if self.ended.done():
-                            raise Unreachable(self.ended.result())
+                            raise Unreachable(self.ended.result(), fix=AGAIN)
                         await changed.wait()
                         changed.clear()
                     return found
         except TimeoutError as exc:
-            raise Unreachable(f"{what} within {seconds:g} seconds") from exc
+            raise Unreachable(f"{what} within {seconds:g} seconds", fix=AGAIN) from exc
 
     async def settle(self, quiet: float = QUIET_SECONDS, limit: float = RESTLESS_SECONDS) -> None:
         """Wait until nothing has come for a moment, `limit` at most: pictures arrive in parts."""
@@ -186,9 +187,9 @@ class Session:
                 has ended.
         """
         if self._clipboard is None or not self.agent_connected:
-            raise Unreachable("The guest's agent is not connected")
+            raise Unreachable("The guest's agent is not connected", fix=AGENT)
         if len(text.encode(errors="replace")) > TEXT_MAX:
-            raise UsageError(f"A clipboard takes at most {TEXT_MAX} bytes")
+            raise UsageError(f"A clipboard takes at most {TEXT_MAX} bytes", fix="Send less")
         main = self._open_channel(ChannelType.MAIN)
         main.client.offer_text(text)
         await flushed(main)
@@ -205,9 +206,11 @@ class Session:
 
     def _open_channel(self, kind: ChannelType) -> Channel:
         if self.ended.done():
-            raise Unreachable(self.ended.result())
+            raise Unreachable(self.ended.result(), fix=AGAIN)
         if (channel := self._channels.get(kind)) is None:
-            raise Unreachable(f"There is no {kind.name.lower()}")
+            raise Unreachable(
+                f"There is no {kind.name.lower()}", fix="See whether the VM has one, and is on"
+            )
         return channel
 
     # -- channels

@@ -62,5 +62,5 @@ def chord_for(text: str) -> list[int]:
     keys = chord(text)
     for key in keys:
         if key not in _CODES:
-            raise UsageError(f"{key} cannot be sent by SPICE")
+            raise UsageError(f"{key} cannot be sent by SPICE", fix="Leave that key out")
     return [_CODES[key] for key in keys]

@@ -11,6 +11,7 @@ from typing import Final
 
 from broker import vv
 from broker.errors import Refused, Unreachable
+from broker.headless.channel import AGAIN
 from broker.headless.pointer import Button
 from broker.headless.pointer import Pointer as Mouse
 from broker.headless.session import MOUSE_CLIENT, Heard, Session, opened
@@ -71,7 +72,7 @@ class SessionView:
             await self._news.wait()
             self._news.clear()
             if session.ended.done():
-                raise Unreachable(session.ended.result())
+                raise Unreachable(session.ended.result(), fix=AGAIN)
             picture = session.screen.lent()
             if picture is None:
                 continue

@@ -16,7 +16,7 @@ from broker.model import Target, TcpTarget, UnixTarget
 from broker.proxy import private
 from broker.proxy.dial import TargetDialer, check_certificate
 from broker.proxy.gate import HandOver
-from broker.vv import VvFile
+from broker.vv import ANEW, VvFile
 
 DIAL_SECONDS: Final = 10.0
 
@@ -36,11 +36,14 @@ def target_of(file: VvFile) -> Target:
         UsageError: It is for another protocol, or names no port.
     """
     if file.type != "spice":
-        raise UsageError(f"This .vv file is for {file.type}, not for SPICE")
+        raise UsageError(
+            f"This .vv file is for {file.type}, not for SPICE",
+            fix="Open it with a viewer: remote-viewer FILE",
+        )
     if file.unix_path is not None:
         return UnixTarget(file.unix_path)
     if not file.host or not (file.tls_port or file.port):
-        raise UsageError("This .vv file names no host and port")
+        raise UsageError("This .vv file names no host and port", fix=ANEW)
     return TcpTarget(
         file.host, file.port, file.tls_port, ca_pem=file.ca, host_subject=file.host_subject
     )
@@ -103,7 +106,10 @@ async def _dialed(ways: TargetDialer, target: Target) -> Inbox:
         )
     except (OSError, ssl.SSLError) as exc:
         dialed.sock.close()
-        raise Unreachable(f"The connection cannot be made secure ({exc})") from exc
+        raise Unreachable(
+            f"The connection cannot be made secure ({exc})",
+            fix="See what its certificate says: broker doctor NAME",
+        ) from exc
     except BaseException:
         dialed.sock.close()
         raise

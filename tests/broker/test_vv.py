@@ -146,8 +146,9 @@ def test_no_text_makes_the_parser_raise_anything_but_a_usage_error(text: str) ->
     ids=["empty", "comment first", "no type", "no key", "no name", "escape", "port", "time"],
 )
 def test_what_no_viewer_would_read_is_a_usage_error(text: str) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError) as told:
         vv.parse(text)
+    assert told.value.fix
 
 
 def test_other_groups_comments_and_windows_line_ends_are_passed_over() -> None:
