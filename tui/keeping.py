@@ -37,7 +37,8 @@ def keep(
             app.notify(odd, severity="warning", markup=False)
         kept()
 
-    host.ask(f"Keeping {name}", lambda service: service.prefer(name, value), done)
+    # Each by itself: what is chosen while something else is being written is not to be lost.
+    host.ask(f"Keeping {name}", lambda service: service.prefer(name, value), done, of=object())
 
 
 def keep_theme(

@@ -16,6 +16,8 @@ class PreferringVerbs:
 
     def __init__(self, files: PersonsFiles) -> None:
         self._files = files
+        self._writing = asyncio.Lock()
+        """What was chosen last is written last."""
 
     async def preferences(self) -> Preferences:
         """As the files say now."""
@@ -23,11 +25,13 @@ class PreferringVerbs:
 
     async def prefer(self, name: str, value: str | tuple[str, ...] | None) -> str:
         """Into broker.yaml."""
-        return await asyncio.to_thread(self._files.choose, name, value)
+        async with self._writing:
+            return await asyncio.to_thread(self._files.choose, name, value)
 
     async def prefer_keys(self, id_: str, keys: str | None) -> None:
         """Into keys.yaml."""
-        await asyncio.to_thread(self._files.choose_keys, id_, keys)
+        async with self._writing:
+            await asyncio.to_thread(self._files.choose_keys, id_, keys)
 
     def _read(self) -> Preferences:
         loaded = self._files.settings()

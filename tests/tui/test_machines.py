@@ -288,3 +288,17 @@ async def test_readonly_looks_at_states_and_changes_none(drive: Drive, known: Fa
         await settle(pilot)
         await said(pilot, "look, do not touch")
     assert [what[0] for what in known.guests.asked] == ["snapshots"]
+
+
+async def test_that_keeping_one_failed_does_not_hide_that_there_is_none_yet(
+    drive: Drive, known: FakeService
+) -> None:
+    known.guests.kept.clear()
+    known.guests.failing["save_snapshot"] = UsageError("No room", fix="Make some")
+    async with drive(known) as pilot:
+        await at(pilot, "web-01")
+        await pilot.press("t")
+        await said(pilot, "None yet.")
+        await pilot.press("n", "enter")
+        await said(pilot, "No room. Make some")
+        await said(pilot, "None yet.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -242,3 +243,22 @@ def test_a_key_that_means_something_only_elsewhere_is_free() -> None:
     assert [act.id for _, act in keymap.taken_by("session.disconnect", "e")] == []
     assert [act.id for _, act in keymap.taken_by("session.disconnect", "j")] == ["list.down"]
     assert [act.id for _, act in keymap.taken_by("app.quit", "z")][:1] == ["app.undo"]
+
+
+async def test_what_is_chosen_while_something_is_being_kept_is_kept_after_it(
+    drive: Drive, service: FakeService, files: Path
+) -> None:
+    writes = service.slow["prefer"] = asyncio.Event()
+    async with drive(service, size=(80, 24)) as pilot:
+        await pilot.press("comma")
+        await until(pilot, "● in use")
+        await find(pilot, "light")
+        await pilot.press("enter")
+        await find(pilot, "contrast")
+        await pilot.press("enter")
+        for _ in range(600):
+            if pilot.app.theme == "broker-contrast":
+                break
+            await pilot.pause(0.05)
+        writes.set()
+        await kept(pilot, files, "broker.yaml", lambda words: "theme: contrast" in words)

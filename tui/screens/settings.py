@@ -172,4 +172,9 @@ class SettingsScreen(ListPage[tuple[str, str], Choice]):
             self.app.set_keymap(keymap.bound())
             self.look()
 
-        self.host.ask(f"Keeping {id_}", lambda service: service.prefer_keys(id_, wanted), kept)
+        self.host.ask(
+            f"Keeping {id_}",
+            lambda service: service.prefer_keys(id_, wanted),
+            kept,
+            of=object(),  # as in keeping.py
+        )

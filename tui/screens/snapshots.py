@@ -98,6 +98,7 @@ class SnapshotsScreen(ModalScreen[None]):
         self._read()
 
     def _read(self) -> None:
+        self._said = "Nothing can be shown."  # unless they are listed
         self._ask("Reading snapshots of", lambda guest: guest.snapshots(), self._listed, looks=True)
 
     def _listed(self, kept: Sequence[Snapshot]) -> None:
@@ -137,7 +138,6 @@ class SnapshotsScreen(ModalScreen[None]):
 
     def _failed(self, problem: str) -> None:
         if self.is_attached:
-            self._said = "Nothing can be shown."
             self._tell(problem, busy=False)
             self._show()
         else:
