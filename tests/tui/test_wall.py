@@ -7,12 +7,15 @@ from datetime import timedelta
 
 import pytest
 
+from broker.errors import Unreachable
 from broker.model import State
 from broker.view import Way
 from tests.fakes.service import NOW, FakeService, console, session
 from tests.tui.conftest import Drive, settle, text_of
 from tests.tui.letters import page_frame, teach
-from tests.tui.test_live import until
+from tests.tui.test_live import PATIENCE, until
+from tui.live import glance
+from tui.live.preview import Preview
 from tui.screens.consoles import ConsolesScreen
 from tui.screens.live import LiveScreen
 from tui.screens.wall import STILL_SECONDS, Tile, WallScreen
@@ -134,6 +137,42 @@ async def test_the_preview_shows_the_selected_machine_and_rests_with_the_screen_
         await until(pilot, lambda: many.watching == 1)
         await pilot.press("G")
         await until(pilot, lambda: many.watching == 0)
+
+
+async def test_a_tile_says_why_it_has_no_picture_until_it_has_one(
+    drive: Drive, many: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(glance, "RETRY_SECONDS", 0.0)
+    many.failing["view"] = Unreachable("nobody answers", fix="Look at it")
+    async with drive(many, size=(80, 26)) as pilot:
+        await pilot.press("w")
+        await until(pilot, lambda: text_of(pilot).count("nobody answers") == 4)
+        wall = pilot.app.screen
+        assert isinstance(wall, WallScreen)
+        await wall._tick()
+        await until(pilot, lambda: text_of(pilot).count("nobody answers") == 4)
+        del many.failing["view"]
+        for _ in range(PATIENCE):
+            await wall._tick()  # each begins what no longer is under way
+            await pilot.pause(0.05)
+            if many.watching == 4:
+                break
+        await until(pilot, lambda: "nobody answers" not in text_of(pilot))
+
+
+async def test_a_preview_comes_when_its_machine_answers_again(
+    drive: Drive, many: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(glance, "RETRY_SECONDS", 0.0)
+    many.failing["view"] = Unreachable("nobody answers", fix="Look at it")
+    async with drive(many, size=(140, 40)) as pilot:
+        preview = pilot.app.screen.query_one(Preview)
+        asked = many.asked
+        await until(pilot, lambda: any(what[0] == "view" for what in asked))
+        await until(pilot, lambda: not preview.display)
+        del many.failing["view"]
+        many.changed()
+        await until(pilot, lambda: "login:" in text_of(pilot))
 
 
 async def test_a_narrow_terminal_asks_no_guest_for_a_picture(

@@ -7,11 +7,12 @@ nobody's place. Nothing is asked of a guest while nobody can see the answer.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from textual.worker import Worker
+from textual.worker import Worker, get_current_worker
 
 from broker.errors import BrokerError
 from broker.model import MachineKey
@@ -26,6 +27,8 @@ from tui.live.shades import Shrinker, fit
 EVERY_SECONDS: Final = 1.0
 CALM_SECONDS: Final = 4.0
 """How seldom a guest is looked at that shows the same all the time."""
+RETRY_SECONDS: Final = 5.0
+"""How long a guest that could not be looked at is left alone."""
 
 
 class Glance(FrameView):
@@ -34,7 +37,7 @@ class Glance(FrameView):
     Args:
         every: Least seconds between two pictures.
         changed: Called when the picture has changed; not for the first one.
-        problem: Called with why there is none.
+        problem: Called with why there is none; with nothing once there is one.
     """
 
     DEFAULT_CSS = "Glance { width: 1fr; height: 1fr; background: black; }"
@@ -58,6 +61,7 @@ class Glance(FrameView):
         self._frame: Frame | None = None
         self._reader = Reader()
         self._dim = False
+        self._leave_until = -math.inf
 
     def dim(self, dim: bool) -> None:
         """Show it at half its brightness, or as it is."""
@@ -66,8 +70,10 @@ class Glance(FrameView):
             self.on_resize()
 
     def look_at(self, key: MachineKey | None) -> None:
-        """Show that machine from now on, or none."""
-        if key == self._key and (key is None or self._worker is not None):
+        """Show that machine from now on, or none; after trouble, try again when it is asked for."""
+        now = asyncio.get_running_loop().time()
+        busy = self._worker is not None or now < self._leave_until
+        if key == self._key and (key is None or busy):
             return
         self.rest()
         if key != self._key:
@@ -84,6 +90,7 @@ class Glance(FrameView):
         if self._worker is not None:
             self._worker.cancel()
             self._worker = None
+        self._leave_until = -math.inf
 
     def on_resize(self) -> None:
         """Make the picture anew for the new size."""
@@ -94,8 +101,12 @@ class Glance(FrameView):
         try:
             service = await self._host.served()
             async with service.view(key, Way.WATCH, calm=CALM_SECONDS) as view:
+                seen = False
                 while True:
                     frame = await view.frame()
+                    if not seen:
+                        seen = True
+                        self._told_problem("")
                     first, self._frame = self._frame is None, frame
                     size = self.size
                     cells = await asyncio.to_thread(self._cells, frame)
@@ -105,7 +116,9 @@ class Glance(FrameView):
                         self._told_changed()
                     await asyncio.sleep(self._every)
         except BrokerError as problem:
-            if self._key == key:
+            if self._worker is get_current_worker():
+                self._worker = None
+                self._leave_until = asyncio.get_running_loop().time() + RETRY_SECONDS
                 self._told_problem(problem.what)
 
     def _cells(self, frame: Frame) -> tuple[list[Row], int, int]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from textual.containers import Container
 
-from broker.model import State
+from broker.model import MachineKey, State
 from broker.service.info import ConsoleInfo
 from tui.host import Host
 from tui.live.cells import Palette
@@ -39,13 +39,18 @@ class Preview(Container):
         self._palette = palette
         self._wanted: ConsoleInfo | None = None
         self._rests = False
+        self._troubled: MachineKey | None = None
+        """A machine that could not be looked at, the last time it was tried."""
         self._glance: Glance | None = None
 
     def look_at(self, info: ConsoleInfo | None) -> None:
         """Show that machine from now on, or none."""
         wanted = info if info is not None and can_glance(info) and self._has_room() else None
         self._wanted, self._rests = wanted, False
-        self.display = wanted is not None
+        key = wanted.machine.key if wanted is not None else None
+        if key != self._troubled:
+            self._troubled = None
+        self.display = wanted is not None and self._troubled is None
         if wanted is not None and self._glance is None:
             from tui.live.glance import Glance
 
@@ -68,5 +73,7 @@ class Preview(Container):
     def _has_room(self) -> bool:
         return not self.screen.has_class("-narrow")
 
-    def _gone(self, _: str) -> None:
-        self.display = False
+    def _gone(self, problem: str) -> None:
+        wanted = self._wanted
+        self._troubled = wanted.machine.key if problem and wanted is not None else None
+        self.display = wanted is not None and not problem

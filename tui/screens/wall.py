@@ -66,6 +66,7 @@ class Tile(Vertical):
         self._title = Static("", classes="name", markup=False)
         self._glance = Glance(host, palette, changed=self._changed, problem=self._gone)
         self._info: ConsoleInfo | None = None
+        self._problem = ""
 
     def compose(self) -> ComposeResult:
         """The name, the picture."""
@@ -74,10 +75,17 @@ class Tile(Vertical):
 
     def show(self, info: ConsoleInfo | None) -> None:
         """Show that machine, or nothing."""
+        if info is None or self._info is None or info.machine.key != self._info.machine.key:
+            self._problem = ""
         self._info = info
         self.display = info is not None
         self._glance.look_at(None if info is None else info.machine.key)
         self.mark()
+
+    def again(self) -> None:
+        """Look once more, after trouble."""
+        if self._info is not None and self._problem:
+            self._glance.look_at(self._info.machine.key)
 
     def mark(self) -> None:
         """Say its name, and for how long nothing has happened; dim it when that is long."""
@@ -86,6 +94,8 @@ class Tile(Vertical):
         still = self._wall.still_for(self._info.machine.key)
         long = still >= STILL_SECONDS
         note = f"  unchanged {human.age(still)}" if long else ""
+        if self._problem:
+            note = f"  {self._problem}"
         self._title.update(human.one_line(self._info.machine.name) + note)
         self.set_class(long, "-still")
         self._glance.dim(long)
@@ -97,9 +107,9 @@ class Tile(Vertical):
                 self.mark()
 
     def _gone(self, problem: str) -> None:
-        if self._info is not None:
-            name = human.one_line(self._info.machine.name)
-            self._title.update(f"{name}  {human.one_line(problem)}")
+        if self._info is not None and self.is_attached:
+            self._problem = human.one_line(problem) if problem else ""
+            self.mark()
 
     def places(self) -> Iterator[Place]:
         """Itself (jumping.Places)."""
@@ -220,6 +230,7 @@ class WallScreen(Screen[None]):
             return
         for tile in self.query(Tile):
             tile.mark()
+            tile.again()
         if (self._host.now() - self._moved_at).total_seconds() >= RESORT_SECONDS:
             await self.action_sort()
 
