@@ -119,7 +119,10 @@ class Verbs:
         def answered(answer: Answer | None) -> None:
             if answer is not None:
                 self._host.ask(
-                    f"Exporting {name}", partial(write, answer), partial(written, answer)
+                    f"Exporting {name}",
+                    partial(write, answer),
+                    partial(written, answer),
+                    of=("export", info.machine.key, answer.path),
                 )
 
         self._app.push_screen(ExportScreen(info.machine.name), answered)
@@ -169,6 +172,7 @@ class Verbs:
             lambda s: s.draft("", known=machine.key),
             edit,
             looks=True,
+            of=("edit", machine.key),
         )
 
     def _clone(self, info: ConsoleInfo) -> None:

@@ -257,6 +257,27 @@ async def test_a_form_that_is_closed_while_it_is_written_breaks_nothing(
 
 
 @pytest.mark.parametrize(
+    ("changed", "told"), [(False, "Written, though"), (True, "Somebody else changed")]
+)
+async def test_what_came_of_a_form_that_was_closed_is_said(
+    drive: Drive, service: FakeService, path: Path, changed: bool, told: str
+) -> None:
+    service.trial, service.slow["save_draft"] = WELL, asyncio.Event()
+    async with drive(service, size=(120, 30)) as pilot:
+        await to_source(pilot, "j")
+        await pilot.press("e")
+        await until(pilot, "lab, of type proxmox")
+        await pilot.press(*"/pve", "ctrl+s")
+        await until(pilot, "Writing lab")
+        await pilot.press("escape")
+        await until(pilot, "Writing lab", gone=("of type proxmox",))
+        if changed:
+            write(path, FILE.replace("192.0.2.1", "192.0.2.99"))
+        service.slow["save_draft"].set()
+        await until(pilot, told, gone=("Writing lab",))
+
+
+@pytest.mark.parametrize(
     ("key", "farewell"), [("ctrl+s", "cut short: Checking lab"), ("ctrl+t", "")]
 )
 async def test_leaving_in_the_middle_of_a_check_is_said_where_an_entry_was_to_be_written(

@@ -226,12 +226,12 @@ class EntryForm(FormScreen[Draft]):
                 return await service.draft_of(draft.source, draft.console)
             return None
 
-        app = self.app
+        app, name = self.app, human.one_line(draft.source)
 
         def written(theirs: Draft | None) -> None:
             if theirs is None:
-                if self.is_current:
-                    self.dismiss(draft)
+                if not self.finish(draft):
+                    app.notify("Written, though its form was closed", title=name, markup=False)
                 return
             options = {**theirs.options, **self._draft.options}
             differ = [
@@ -239,18 +239,19 @@ class EntryForm(FormScreen[Draft]):
             ]
             self._draft = replace(self._draft, seen=theirs.seen)
             said = f" ({', '.join(differ)})" if differ else ""
-            self._say(
-                f"Somebody else changed this entry meanwhile{said}. Nothing was written; "
-                "^s again writes yours over it, Esc leaves theirs"
-            )
+            text = f"Somebody else changed this entry meanwhile{said}. Nothing was written; "
+            here = self.is_attached
+            then = "^s again writes yours over it, Esc leaves theirs" if here else "look at it anew"
+            failed(text + then)
 
         def failed(text: str) -> None:
             if self.is_attached:
                 self._say(text)
             else:  # the form was closed meanwhile
-                app.notify(text, title=draft.source, severity="error", markup=False)
+                app.notify(text, title=name, severity="error", markup=False)
 
-        self._host.ask(f"Writing {draft.source}", write, written, failed)
+        # Two consoles of one source are two entries.
+        self._host.ask(f"Writing {draft.source}", write, written, failed, of=(self, "write"))
 
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:

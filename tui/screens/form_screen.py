@@ -13,6 +13,15 @@ T = TypeVar("T")
 class FormScreen(ModalScreen[T]):
     """A dialog of fields, dismissed with what came of them. The keys are its own."""
 
+    def finish(self, result: T) -> bool:
+        """Close, with what lies over it; False when it was closed before."""
+        if self not in self.app.screen_stack:
+            return False
+        while not self.is_active:
+            self.app.pop_screen()
+        self.dismiss(result)
+        return True
+
     def action_step(self, by: int) -> None:
         """To another field, at once."""
         chain = self.focus_chain

@@ -325,10 +325,7 @@ class WizardScreen(FormScreen[MachineKey]):
             if self.is_attached:
                 self._show_mistakes()
             return
-        if self in self.app.screen_stack:
-            while not self.is_active:  # asked whether to throw it away, which is settled now
-                self.app.pop_screen()
-            self.dismiss(machine.key)
+        self.finish(machine.key)
         if start:
             self._host.ask(
                 f"Starting {machine.name}",
