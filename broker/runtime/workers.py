@@ -23,6 +23,9 @@ PAUSES = (0.0, 1.0, 2.0, 5.0, 15.0)
 STEADY_SECONDS = 60.0
 """A worker that lived this long is started again at once."""
 
+START_SECONDS = 60.0
+"""How long a worker may take until viewers can connect: its imports, on a busy machine."""
+
 END_SECONDS = 8.0
 """How long a worker may take to end its sessions before it is killed."""
 
@@ -133,11 +136,21 @@ class Workers:
                 f"Relay worker {number} cannot be started ({exc.strerror})",
                 fix="Free memory, or raise the limits of processes and of open files",
             ) from exc
-        document = await announce.hear(ready_read)
-        if document is not None and "ready" in document:
-            log.info("relay worker %d is process %d", number, process.pid)
-            return process
-        await process.wait()
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                document = await announce.hear(ready_read)
+                if document is not None and "ready" in document:
+                    log.info("relay worker %d is process %d", number, process.pid)
+                    return process
+                await process.wait()
+        except TimeoutError as exc:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            raise BrokerError(
+                f"Relay worker {number} was not ready within {START_SECONDS:g} seconds",
+                fix="See the log, and what else keeps this host busy",
+            ) from exc
         if document is not None:
             raise announce.failure(document)
         raise BrokerError(f"Relay worker {number} ended before it was ready", fix="See the log")

@@ -3,6 +3,8 @@
 import asyncio
 import errno
 import os
+import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,3 +61,27 @@ async def test_a_later_one_is_tried_again_and_the_others_go_on(
     finally:
         keeping.cancel()
         await asyncio.wait([keeping])
+
+
+async def test_one_that_hangs_while_it_starts_is_ended_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging = tmp_path / "hanging"
+    hanging.write_text("#!/bin/sh\nexec sleep 300\n")
+    hanging.chmod(0o700)
+    begun = list[asyncio.subprocess.Process]()
+    spawn = asyncio.create_subprocess_exec
+
+    async def remember(*command: Any, **how: Any) -> asyncio.subprocess.Process:
+        begun.append(await spawn(*command, **how))
+        return begun[-1]
+
+    monkeypatch.setattr("broker.runtime.workers.sys.executable", str(hanging))
+    monkeypatch.setattr("broker.runtime.workers.START_SECONDS", 0.2)
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", remember)
+    workers = Workers([], SystemClock(), count=1, changed=nobody)
+    with pytest.raises(BrokerError, match="not ready within") as caught:
+        await workers.keep(0)
+    assert "log" in caught.value.fix
+    assert begun[0].returncode == -signal.SIGKILL
+    await workers.end()
