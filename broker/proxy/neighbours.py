@@ -47,6 +47,9 @@ NUMBER_BITS: Final = 6
 WORKERS_MAX: Final = 1 << NUMBER_BITS
 _DRAWN_BITS: Final = 32 - NUMBER_BITS
 
+WORD_SECONDS: Final = 30.0
+"""How long the owner of a session may take over a claim or a crossing, which it just notes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -124,9 +127,7 @@ class Seats:
                 found = await seat.ask(join)
         except TimeoutError as exc:
             seat.close()
-            raise TurnedAway(
-                "worker-silent", "the session's relay worker does not answer", LinkError.ERROR
-            ) from exc
+            raise _silent() from exc
         except SessionOver:
             return None
         except BaseException:
@@ -203,7 +204,7 @@ class _FarSeat:
     @contextlib.asynccontextmanager
     async def claimed(self) -> AsyncIterator[None]:
         """See `Seat`."""
-        if isinstance(await self.ask(Claim()), Taken):
+        if isinstance(await self._ask_soon(Claim()), Taken):
             raise taken(self._of.channel)
         key = (self.session.admission.session, self._of.channel)
         self._away[key] = self
@@ -219,8 +220,8 @@ class _FarSeat:
     @contextlib.asynccontextmanager
     async def crossing(self) -> AsyncIterator[None]:
         """See `Seat`. MAIN stays until the owner has heard `Crossed`, or we are dead."""
-        await self.ask(Cross())
         try:
+            await self._ask_soon(Cross())  # no ticket is out yet: to give up harms no VM
             with self.session.crossing():
                 yield
         finally:
@@ -252,6 +253,18 @@ class _FarSeat:
             raise SessionOver(answer.reason)
         return answer
 
+    async def _ask_soon(self, word: Word) -> Word:
+        """The same, but not for ever.
+
+        Raises:
+            TurnedAway: The owner is silent.
+        """
+        try:
+            async with asyncio.timeout(WORD_SECONDS):
+                return await self.ask(word)
+        except TimeoutError as exc:
+            raise _silent() from exc
+
     def close(self) -> None:
         """The channel has ended."""
         self.wire.close()
@@ -282,3 +295,10 @@ class _FarSeat:
             self._session.end("worker-died")
             self._session.main_has_closed()
         self._answered(Ended("worker-died"))
+
+
+def _silent() -> TurnedAway:
+    """The owner of the session does not answer."""
+    return TurnedAway(
+        "worker-silent", "the session's relay worker does not answer", LinkError.ERROR
+    )

@@ -168,6 +168,30 @@ async def test_a_channel_opens_once_wherever_it_comes_in(pair: Pair) -> None:
     assert (refused.reason, refused.session) == ("channel-twice", SESSION)
 
 
+async def test_an_owner_that_is_silent_about_a_claim_is_not_waited_for(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.proxy.neighbours.WORD_SECONDS", 0.05)
+    monkeypatch.setattr("broker.proxy.desk._Guest._claim", lambda *_: None)
+    viewer = await pair.other.open(ChannelType.INPUTS, connection_id=pair.session)
+    assert (await viewer.until(LinkRefused)).error == LinkError.ERROR
+    refused = await pair.owner.gate.heard(ConnectionRefused)
+    assert (refused.reason, refused.session) == ("worker-silent", SESSION)
+
+
+async def test_a_display_that_may_not_cross_yet_never_shows_its_ticket(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.proxy.neighbours.WORD_SECONDS", 0.05)
+    monkeypatch.setattr("broker.proxy.desk._Guest._cross", lambda *_: None)
+    viewer = await pair.other.open(ChannelType.DISPLAY, connection_id=pair.session)
+    await viewer.until(Linked)
+    refused = await pair.owner.gate.heard(ConnectionRefused)
+    assert (refused.reason, refused.session) == ("worker-silent", SESSION)
+    await viewer.closed()
+    assert pair.fake.served.empty()
+
+
 async def test_another_token_is_refused_and_told_to_the_owner(pair: Pair) -> None:
     thief = await pair.other.open(ChannelType.INPUTS, connection_id=pair.session, ticket="another")
     assert await thief.until(LinkRefused) == LinkRefused(7, ticket_judged=True)
