@@ -58,6 +58,20 @@ def test_every_task_has_a_name() -> None:
     assert nameless + offending(r"\bensure_future\(") == []
 
 
+def test_a_worker_is_given_work_to_begin_and_no_coroutine() -> None:
+    # One that is cancelled before its first step leaves a coroutine that nobody ever awaits.
+    begun = [
+        f"{name}:{node.lineno}"
+        for name, lines in SOURCES.items()
+        if name.startswith("tui/")
+        for node in ast.walk(ast.parse("\n".join(lines)))
+        if isinstance(node, ast.Call) and _called(node) == "run_worker"
+        for given in node.args[:1]
+        if isinstance(given, ast.Call) and _called(given) != "partial"
+    ]
+    assert begun == []
+
+
 def test_nothing_is_left_for_later() -> None:
     # A base class of the TUI may leave a method to its children; nothing else may leave a hole.
     core = [name for name in SOURCES if not name.startswith("tui/")]

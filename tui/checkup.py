@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from textual.app import App
 
 from broker.errors import BrokerError
 from broker.model import Machine, MachineKey, State
+from tui.background import begin
 
 if TYPE_CHECKING:
     from broker.findings import Step
@@ -93,8 +95,8 @@ class Checkups:
         if self._looking == face:
             return
         self._looking = face
-        look = self._look(machine, face)
-        self._app.run_worker(look, group="checkup", exclusive=True, exit_on_error=False)
+        look = partial(self._look, machine, face)
+        begin(self._app, look, name="checkup", group="checkup", exclusive=True)
 
     async def _look(self, machine: Machine, face: tuple[object, ...]) -> None:
         steps: list[Step] = []

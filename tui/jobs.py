@@ -6,12 +6,14 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Awaitable, Callable, Hashable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from textual.app import App
 
 from broker.errors import BrokerError
+from tui.background import begin
 
 if TYPE_CHECKING:
     from broker.service.port import Service
@@ -71,12 +73,8 @@ class Jobs:
         if not looks:
             self.changing.append(label)
         self._changed()
-        self._app.run_worker(
-            self._guarded(label, what, work, done, failed),
-            name=label,
-            group="job",
-            exit_on_error=False,
-        )
+        guarded = partial(self._guarded, label, what, work, done, failed)
+        begin(self._app, guarded, name=label, group="job")
 
     async def _guarded(
         self,

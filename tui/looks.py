@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from textual.app import App
@@ -14,6 +15,7 @@ from broker.errors import BrokerError
 from broker.model import MachineKey, Session
 from broker.service.info import ConsoleInfo
 from broker.view import Way
+from tui.background import begin
 from tui.host import Host
 
 if TYPE_CHECKING:
@@ -103,7 +105,7 @@ class Looks:
         if driver is None or not driver.can_suspend:
             self.serial_below(info)
         elif self._host.may_change():
-            self._app.run_worker(self._lend(info), name="serial", exit_on_error=False)
+            begin(self._app, partial(self._lend, info), name="serial")
 
     def serial_below(self, info: ConsoleInfo) -> None:
         """Show it below the list."""

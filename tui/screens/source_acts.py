@@ -16,6 +16,7 @@ from broker.model import LOCAL_TYPE, Health, SourceName, SourceStatus
 from broker.service.configuring import Draft, SourceType
 from broker.service.port import Service
 from tui import keys, lending
+from tui.background import begin
 from tui.forms import specs
 from tui.host import Host
 from tui.screens.confirm import ConfirmScreen, Question
@@ -178,7 +179,7 @@ class SourceActs:
                     "Reading sources.yaml", lambda service: service.take_up_sources(), self._taken
                 )
 
-        self._app.run_worker(edited(), name="editor", group="editor", exit_on_error=False)
+        begin(self._app, edited, name="editor", group="editor")
 
     def _taken(self, odd: Sequence[str]) -> None:
         text = human.one_line("; ".join(odd)) or "What it says is in force"
