@@ -9,6 +9,7 @@ import stat
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,10 @@ from broker.findings import Step, broken, fine
 from tests.fakes.service import NOW, FakeService, session
 from tests.tui.conftest import Drive, settle, text_of, until
 from tui import audit, keymap
+from tui.app import BrokerApp
+from tui.screens.doctor import DoctorScreen
+from tui.screens.machine_log import MachineLogScreen
+from tui.screens.serial import SerialScreen
 
 
 async def test_the_proxy_page_shows_where_it_listens_and_who_relays(
@@ -83,6 +88,30 @@ async def test_a_look_that_was_left_does_not_hold_up_the_next(
         left.set()
         await settle(pilot)
         assert "Something broke" not in text_of(pilot)
+
+
+@pytest.mark.parametrize("left", [DoctorScreen, MachineLogScreen, SerialScreen])
+async def test_an_answer_that_comes_while_its_screen_closes_is_dropped(
+    drive: Drive, service: FakeService, left: Any
+) -> None:
+    demo = service.named("demo")
+    async with drive(service) as pilot:
+        assert isinstance(pilot.app, BrokerApp)
+        if left is SerialScreen:
+            screen = left(pilot.app, demo)
+        else:
+            screen = left(pilot.app, demo.machine.key, "demo")
+        await pilot.app.push_screen(screen)
+        screen.dismiss(None)
+        turns = 0
+        while screen.is_attached:  # without its children, towards the end
+            if isinstance(screen, MachineLogScreen):
+                screen._show("late", serial=False)
+            else:
+                screen._show()
+            await asyncio.sleep(0)
+            turns += 1
+        assert turns
 
 
 async def test_the_doctor_names_the_first_broken_step_and_its_fix(

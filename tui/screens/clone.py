@@ -14,6 +14,7 @@ from textual.widgets import Button, Input, Label, Static
 from broker import human
 from broker.model import Machine, MachineKey
 from broker.service.port import Service
+from tui.closing import is_open
 from tui.host import Host
 from tui.screens.form_screen import FormScreen
 from tui.widgets.choice import Choice
@@ -100,18 +101,18 @@ class CloneScreen(FormScreen[MachineKey]):
         self._host.ask(label, clone, self._made, self._failed, of=(self, label))
 
     def _progress(self, text: str) -> None:
-        if self.is_attached:
+        if is_open(self):
             self.query_one("#means", Static).update(f"{self._host.glyphs.busy} {text}")
 
     def _made(self, machine: Machine) -> None:
         self._under_way = False
         self.app.notify("is there", title=human.one_line(machine.name), markup=False)
-        if self.is_attached and self.is_current:
+        if is_open(self) and self.is_current:
             self.dismiss(machine.key)
 
     def _failed(self, problem: str) -> None:
         self._under_way = False
-        if self.is_attached:
+        if is_open(self):
             self._explain()
             self._say(problem)
         else:

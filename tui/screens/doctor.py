@@ -15,6 +15,7 @@ from broker.findings import Mark, Step
 from broker.model import MachineKey
 from broker.service.port import Service
 from tui import keys
+from tui.closing import is_open
 from tui.copying import copy
 from tui.host import Host
 from tui.widgets.hint_bar import HintBar
@@ -88,7 +89,7 @@ class DoctorScreen(Screen[None]):
         self._show()
 
     def _show(self, more: str = "") -> None:
-        if self.is_attached:
+        if is_open(self):
             self.query_one("#text", Static).update(self._text + more if more else self._text)
 
     def action_copy(self) -> None:

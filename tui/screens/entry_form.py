@@ -24,6 +24,7 @@ from broker.findings import Mark, Step
 from broker.model import LOCAL_TYPE
 from broker.service.configuring import Draft
 from broker.service.port import Service
+from tui.closing import is_open
 from tui.forms import Filled, Kind, Spec, filled, options_of
 from tui.host import Host
 from tui.screens.form_screen import FormScreen
@@ -147,7 +148,7 @@ class EntryForm(FormScreen[Draft]):
         return not problems and bool(source)
 
     def _say(self, text: str) -> None:
-        if self.is_attached:  # what was asked for may end after the form was closed
+        if is_open(self):  # what was asked for may end after the form was closed
             self.query_one("#form-wrong", Static).update(human.one_line(text))
 
     # -- what is asked for -------------------------------------------------------------------
@@ -193,7 +194,7 @@ class EntryForm(FormScreen[Draft]):
 
         def looked(found: tuple[Mapping[str, str], Sequence[Step]]) -> None:
             problems, steps = found
-            if not self.is_attached:
+            if not is_open(self):
                 return
             if not self._show(problems):
                 self._to_first_wrong()
@@ -240,12 +241,12 @@ class EntryForm(FormScreen[Draft]):
             self._draft = replace(self._draft, seen=theirs.seen)
             said = f" ({', '.join(differ)})" if differ else ""
             text = f"Somebody else changed this entry meanwhile{said}. Nothing was written; "
-            here = self.is_attached
+            here = is_open(self)
             then = "^s again writes yours over it, Esc leaves theirs" if here else "look at it anew"
             failed(text + then)
 
         def failed(text: str) -> None:
-            if self.is_attached:
+            if is_open(self):
                 self._say(text)
             else:  # the form was closed meanwhile
                 app.notify(text, title=name, severity="error", markup=False)

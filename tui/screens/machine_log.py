@@ -13,6 +13,7 @@ from textual.widgets import Static
 from broker import human
 from broker.model import MachineKey
 from tui import keys
+from tui.closing import is_open
 from tui.copying import copy
 from tui.host import Host
 from tui.widgets.hint_bar import HintBar
@@ -66,7 +67,7 @@ class MachineLogScreen(Screen[None]):
         )
 
     def _show(self, text: str, *, serial: bool) -> None:
-        if not self.is_attached or serial != self._serial:
+        if not is_open(self) or serial != self._serial:
             return
         self._text = clean(text)
         empty = "The guest has sent nothing." if serial else "QEMU has said nothing."

@@ -20,6 +20,7 @@ from broker.errors import BrokerError, Refused
 from broker.guest import SerialLine, SerialWriter
 from broker.service.port import ConsoleInfo
 from broker.unwrap import unwrapped
+from tui.closing import is_open
 from tui.copying import copy
 from tui.host import Host
 from tui.live.cells import Palette, depth_of
@@ -145,12 +146,14 @@ class SerialScreen(ModalScreen[None]):
 
     def _show(self) -> None:
         self._flushing = False
+        if not is_open(self):
+            return
         view = self.query_one(FrameView)
         view.want(self._emulator.rows())
         view.send(0)
 
     def _note(self, text: str) -> None:
-        if self.is_attached:
+        if is_open(self):
             bar = self.query_one(SerialBar)
             bar.note = human.one_line(text)
             bar.refresh()
@@ -160,6 +163,8 @@ class SerialScreen(ModalScreen[None]):
         self.call_after_refresh(self._fit)
 
     def _fit(self) -> None:
+        if not is_open(self):
+            return
         size = self.query_one(FrameView).size
         if size.width and size.height:
             self._emulator.resize(size.width, size.height)

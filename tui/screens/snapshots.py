@@ -17,6 +17,7 @@ from broker import human
 from broker.guest import Guest, Snapshot
 from broker.service.port import ConsoleInfo, Service
 from tui import keys
+from tui.closing import is_open
 from tui.glyphs import Glyphs
 from tui.host import Host
 from tui.people import who
@@ -108,7 +109,7 @@ class SnapshotsScreen(ModalScreen[None]):
         self._show()
 
     def _show(self) -> None:
-        if self.is_attached:
+        if is_open(self):
             self._table.show_view(list(self._kept), empty=self._said)
             self._table.rows_changed(self._kept)
             self.query_one(HintBar).refresh()
@@ -137,7 +138,7 @@ class SnapshotsScreen(ModalScreen[None]):
         self._host.ask(label, ask, answered, self._failed, looks=looks, of=(self, label))
 
     def _failed(self, problem: str) -> None:
-        if self.is_attached:
+        if is_open(self):
             self._tell(problem, busy=False)
             self._show()
         else:
@@ -146,7 +147,7 @@ class SnapshotsScreen(ModalScreen[None]):
 
     def _tell(self, text: str, *, busy: bool) -> None:
         self._busy = busy
-        if self.is_attached:
+        if is_open(self):
             mark = f"{self._host.glyphs.busy} " if busy else ""
             line = self.query_one("#doing", Static)
             line.update(f"{mark}{human.one_line(text)}" if text else "")
@@ -155,7 +156,7 @@ class SnapshotsScreen(ModalScreen[None]):
 
     def _now_read(self, said: str) -> None:
         self.app.notify(said, title=self._called, markup=False)
-        if self.is_attached:
+        if is_open(self):
             self._read()
 
     # -- verbs

@@ -23,6 +23,7 @@ from broker.model import Machine, MachineKey
 from broker.provisioning import VmDraft
 from broker.service.port import Service
 from tui import lending
+from tui.closing import is_open
 from tui.host import Host
 from tui.screens.confirm import ConfirmScreen, Question
 from tui.screens.form_screen import FormScreen
@@ -223,13 +224,14 @@ class WizardScreen(FormScreen[MachineKey]):
         try:
             await self._judged(await self._host.served())
         except BrokerError as problem:
-            self._say(str(problem))
+            if is_open(self):
+                self._say(str(problem))
 
     async def _judged(self, service: Service) -> None:
         """Have it judged as it is now, and show what came of it."""
-        if await self._sheet.judge(service) and self.is_attached:
+        if await self._sheet.judge(service) and is_open(self):
             self._show_document()
-        if not self.is_attached:
+        if not is_open(self):
             return
         self._tell()
         turn_to, self._turn_to = self._turn_to, ""
@@ -314,7 +316,7 @@ class WizardScreen(FormScreen[MachineKey]):
         return await service.define(spec)
 
     def _failed(self, problem: str) -> None:
-        if self.is_attached:
+        if is_open(self):
             self._say(problem)
         else:  # the form was closed meanwhile
             text = human.one_line(problem)
@@ -322,7 +324,7 @@ class WizardScreen(FormScreen[MachineKey]):
 
     def _made(self, machine: Machine | None, *, start: bool) -> None:
         if machine is None:
-            if self.is_attached:
+            if is_open(self):
                 self._show_mistakes()
             return
         self.finish(machine.key)
