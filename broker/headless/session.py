@@ -118,10 +118,14 @@ class Session:
             Unreachable: The session ended, or it took too long.
         """
         changed = asyncio.Event()
+
+        def has_ended(_: object) -> None:
+            changed.set()
+
+        self.ended.add_done_callback(has_ended)
         try:
             async with asyncio.timeout(seconds):
                 with self.listening(lambda _: changed.set()):
-                    self.ended.add_done_callback(lambda _: changed.set())
                     while (found := holds()) is None:
                         if self.ended.done():
                             raise Unreachable(self.ended.result(), fix=AGAIN)
@@ -130,6 +134,8 @@ class Session:
                     return found
         except TimeoutError as exc:
             raise Unreachable(f"{what} within {seconds:g} seconds", fix=AGAIN) from exc
+        finally:
+            self.ended.remove_done_callback(has_ended)
 
     async def settle(self, quiet: float = QUIET_SECONDS, limit: float = RESTLESS_SECONDS) -> None:
         """Wait until nothing has come for a moment, `limit` at most: pictures arrive in parts."""
