@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -20,7 +21,7 @@ from tests.fakes.service import NOW, FakeService, few, session
 from tests.tui.conftest import Drive, settle, text_of
 from tests.tui.letters import page_frame, teach
 from tui.app import BrokerApp
-from tui.live import moving, notices, player
+from tui.live import moving, notices, player, still
 from tui.live.cells import Row
 from tui.live.frame_view import FrameView
 from tui.live.shades import Port, Shrinker, fit
@@ -125,6 +126,18 @@ async def test_a_screenshot_is_a_private_png(
         await until(pilot, lambda: "Saved" in text_of(pilot))
         assert path.read_bytes().startswith(b"\x89PNG")
         assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_screenshot_that_does_not_fit_on_the_disk_leaves_nothing(here: Path) -> None:
+    noise = Frame(64, 64, "RGB", os.urandom(64 * 64 * 3))
+    _, hard = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            still.save(here / "demo.png", noise)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(here.iterdir()) == []
 
 
 @pytest.mark.parametrize(("key", "way"), [("w", Way.WATCH), ("t", Way.TAKE_OVER)])

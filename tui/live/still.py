@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import io
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
+from broker import private_file
 from broker.view import Frame
-
-MODE: Final = 0o600
-"""What is on a screen is nobody else's business."""
 
 
 def file_name(machine: str, at: datetime) -> str:
@@ -20,15 +17,16 @@ def file_name(machine: str, at: datetime) -> str:
 
 
 def save(path: Path, frame: Frame) -> None:
-    """Write it as PNG; a file that is there is not touched.
+    """Write it as PNG, whole or not at all; nobody else may read what is on a screen.
 
     Raises:
-        OSError: It is there already, or cannot be written.
+        OSError: Something is there, which is not touched, or it cannot be written.
     """
     from PIL import Image
 
     size = (frame.width, frame.height)
     raw = "RGB" if frame.form == "RGB" else "BGRX"
     image = Image.frombytes("RGB", size, frame.data, "raw", raw)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE), "wb") as file:
-        image.save(file, "PNG")
+    made = io.BytesIO()
+    image.save(made, "PNG")
+    private_file.write(path, made.getvalue(), replace=False)
