@@ -77,8 +77,9 @@ def _serve(call: Call, args: Namespace) -> Exit:
     from tui.__main__ import serve_browsers
 
     given = {"--demo": args.demo, "--readonly": args.readonly}
-    tabs = tuple(word for word, is_given in given.items() if is_given)
-    serve_browsers(args.web, tabs, call.out.text)
+    tabs = [word for word, is_given in given.items() if is_given]
+    louder = ["-v"] * call.verbose
+    serve_browsers(args.web, (*tabs, *louder), call.out.text)
     return Exit.DONE
 
 

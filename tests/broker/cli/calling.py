@@ -69,6 +69,7 @@ def called_with(words: list[str], service: FakeService, *, quick: Quick | None =
         quick=lambda: quick,
         open_service=service.opened,
         proxy_status=lambda: service.proxy,
+        verbose=rest.count("-v"),
     )
     parser = Parser(command.words, command.help, verb.details)
     verb.arguments(parser)

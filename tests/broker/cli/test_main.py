@@ -204,7 +204,7 @@ def test_the_interface_s_options_need_no_command(
     assert (said["web"] == 0) is (any(word.startswith("--web") for word in words))
 
 
-@pytest.mark.parametrize("words", [(), ("--demo",), ("--readonly",), ("--demo", "--readonly")])
+@pytest.mark.parametrize("words", [(), ("--demo",), ("--demo", "--readonly"), ("-v", "-v")])
 def test_what_the_interface_is_told_its_tabs_are_told(
     words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
