@@ -2,6 +2,8 @@
  *
  *   load_client drain|ping|verify|storm|storm-main|idle|stall [NAME=VALUE …]
  *
+ * The token of its tickets is LOAD_TOKEN in the environment.
+ *
  * Prints `begin` and `end` round what is to be timed, so that its caller can read the CPU seconds
  * of others there, then one JSON object. `idle` and `stall` print `ready` and wait for the end of
  * standard input.
@@ -515,8 +517,6 @@ static void set(const char *name, const char *value)
         seconds = atof(value);
     else if (!strcmp(name, "warm-up"))
         warm_up = atof(value);
-    else if (!strcmp(name, "token"))
-        snprintf(token, sizeof token, "%s", value);
     else if (!strcmp(name, "tls"))
         tls = strcmp(value, "none") != 0;
     else
@@ -534,6 +534,9 @@ static void set(const char *name, const char *value)
 int main(int count, char **words)
 {
     const char *mode = count > 1 ? words[1] : "";
+    const char *secret = getenv("LOAD_TOKEN");
+    if (secret)
+        snprintf(token, sizeof token, "%s", secret);
     many_descriptors();
     signal(SIGPIPE, SIG_IGN);
     for (int index = 2; index < count; index++) {

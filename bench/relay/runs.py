@@ -151,10 +151,10 @@ class Bench:
             mode,
         ]
         argv += [f"port={contender.port}", f"tls={tls if contender.tls else 'none'}"]
-        argv += [f"token={contender.token()}"]
         argv += [f"{name.replace('_', '-')}={value}" for name, value in words.items()]
         client = subprocess.Popen(
             argv,
+            env=os.environ | {"LOAD_TOKEN": contender.token()},  # everybody can read an argv
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

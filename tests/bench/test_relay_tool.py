@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,6 +84,23 @@ def test_idle_and_stalled_channels_can_be_held(bench: Bench, contender: Contende
         assert bench.run(contender, FREE, "verify", body=100_000).said["whole"] is True
     with bench.holding(contender, FREE, "stall", channels=2, body=65536):
         assert bench.run(contender, FREE, "verify", body=100_000).said["whole"] is True
+
+
+@needs_generator
+def test_a_token_is_given_to_the_client_in_no_command_line(
+    bench: Bench, backend: tuple[int, int]
+) -> None:
+    secret = "not-for-everybody"
+    held = Contender("held", backend[0], tls=False, pids=(), token=lambda: secret)
+    with bench.holding(held, FREE, "idle", channels=1):
+        seen = {"cmdline": b"", "environ": b""}
+        for process in Path("/proc").glob("[0-9]*"):
+            for name in seen:
+                with contextlib.suppress(OSError):  # it has ended, or is somebody else's
+                    seen[name] += (process / name).read_bytes()
+    assert b"load_client" in seen["cmdline"]
+    assert secret.encode() not in seen["cmdline"]
+    assert b"LOAD_TOKEN=" + secret.encode() in seen["environ"]
 
 
 @needs_generator
