@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from broker.driver import Adopter, Driver, GradualStop, PowerControl
+from broker.driver import Adopter, Driver, PowerControl
 from broker.errors import StoreError, Unwritten, UsageError
 from broker.events import Kind
 from broker.model import (
@@ -20,6 +20,7 @@ from broker.model import (
     Power,
     SourceName,
 )
+from broker.service.stopping import stop
 from broker.store.patience import AFTERWARDS_SECONDS, AT_ONCE_SECONDS, within
 
 if TYPE_CHECKING:
@@ -111,10 +112,8 @@ class Adopting:
         try:
             if power is Power.ON:
                 await driver.start(uuid)
-            elif gently and tell is not None and isinstance(driver, GradualStop):
-                await driver.stop_visibly(uuid, timeout=grace, tell=tell)
             elif gently:
-                await driver.stop(uuid, timeout=grace)
+                await stop(driver, uuid, grace, tell)
             else:
                 await driver.kill(uuid)
         except BaseException:

@@ -15,6 +15,7 @@ from broker.hypervisor import Switching
 from broker.model import Ability, Machine, MachineKey, Power, SourceName
 from broker.service.remote_power import Act, do
 from broker.service.remote_power import stop as ask_off
+from broker.service.stopping import stop
 from broker.store.patience import AFTERWARDS_SECONDS, AT_ONCE_SECONDS, within
 
 if TYPE_CHECKING:
@@ -90,7 +91,9 @@ class PowerVerbs:
                 await self._noted_afterwards(machine)
             return await self._seen_now(key)
         if unwritten is not None:
-            return await self._off_first(machine, unwritten, lambda d: _stop(d, key, grace, tell))
+            return await self._off_first(
+                machine, unwritten, lambda d: stop(d, key.uuid, grace, tell)
+            )
         return await self._switch(machine, Power.OFF, gently=True, grace=grace, tell=tell)
 
     async def kill(self, key: MachineKey) -> Machine:
@@ -269,15 +272,6 @@ class PowerVerbs:
         if machine.defined and not machine.adopted:
             self._store.put_wanted(key, power)
         return machine
-
-
-async def _stop(
-    driver: PowerControl, key: MachineKey, grace: float, tell: Callable[[str], None] | None
-) -> None:
-    if tell is not None and isinstance(driver, GradualStop):
-        await driver.stop_visibly(key.uuid, timeout=grace, tell=tell)
-    else:
-        await driver.stop(key.uuid, timeout=grace)
 
 
 def _check_defined(machine: Machine) -> None:

@@ -111,11 +111,14 @@ exit 1
 """
 
 
-def test_ctrl_c_and_a_resize_are_the_editors_while_it_has_the_terminal(
-    open_terminal: Callable[..., Terminal], broker_home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def editing(
+    open_terminal: Callable[..., Terminal],
+    broker_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    script: Path,
+) -> Terminal:
+    """A terminal that was just lent to that editor, for a VM named base."""
     define("base", broker_home / "base.img", demo.image_bytes())
-    script = program(broker_home / "bin" / "patient", PATIENT)
     monkeypatch.delenv("VISUAL", raising=False)
     monkeypatch.setenv("EDITOR", str(script))
     terminal = open_terminal()
@@ -125,6 +128,14 @@ def test_ctrl_c_and_a_resize_are_the_editors_while_it_has_the_terminal(
     terminal.press("e")
     terminal.wait("F4 editor")
     terminal.press("F4")
+    return terminal
+
+
+def test_ctrl_c_and_a_resize_are_the_editors_while_it_has_the_terminal(
+    open_terminal: Callable[..., Terminal], broker_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = program(broker_home / "bin" / "patient", PATIENT)
+    terminal = editing(open_terminal, broker_home, monkeypatch, script)
     terminal.wait("an editor of 30 100")
     terminal.press("C-c")
     terminal.wait("^C")
@@ -148,17 +159,8 @@ def test_ctrl_c_and_a_resize_are_the_editors_while_it_has_the_terminal(
 def test_ctrl_c_that_ends_the_editor_ends_nothing_else(
     open_terminal: Callable[..., Terminal], broker_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    define("base", broker_home / "base.img", demo.image_bytes())
     script = program(broker_home / "bin" / "brief", "#!/bin/sh\necho an editor; exec cat\n")
-    monkeypatch.delenv("VISUAL", raising=False)
-    monkeypatch.setenv("EDITOR", str(script))
-    terminal = open_terminal()
-    terminal.wait("base")
-    terminal.press("6")
-    terminal.wait("tcg")
-    terminal.press("e")
-    terminal.wait("F4 editor")
-    terminal.press("F4")
+    terminal = editing(open_terminal, broker_home, monkeypatch, script)
     terminal.wait("an editor")
     terminal.press("C-c")
     terminal.wait("Edit base")
