@@ -1,5 +1,8 @@
 """TLS by the OpenSSL inside the `cryptography` wheel, reached through pyOpenSSL.
 
+It shakes hands, and with a viewer that speaks TLS 1.2 it does all the rest as well; in TLS 1.3
+`tls_records` goes on from there (ADR 19).
+
 pyOpenSSL's `Connection` copies each chunk twice, and costs time and memory of its own, so only
 its `Context` is used, and OpenSSL is called directly. Those names are private to it: importing
 this module fails with ImportError when one is gone; `engines.server` then falls back (ADR 1).
@@ -9,12 +12,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
 
 from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 
 from broker.proxy.tls import RECORDS_BYTES, TlsEnded, TlsEngine, TlsFailed, unusable
+from broker.proxy.tls_records import SUITES, RecordEngine
 
 _CALLS = (
     "BIO_get_mem_data",
@@ -25,11 +28,14 @@ _CALLS = (
     "ERR_clear_error",
     "ERR_get_error",
     "ERR_reason_error_string",
+    "SSL_CIPHER_get_name",
     "SSL_CTX_set_ciphersuites",
+    "SSL_CTX_set_keylog_callback",
     "SSL_MODE_ENABLE_PARTIAL_WRITE",
     "SSL_clear_mode",
     "SSL_do_handshake",
     "SSL_free",
+    "SSL_get_current_cipher",
     "SSL_get_error",
     "SSL_new",
     "SSL_pending",
@@ -37,7 +43,6 @@ _CALLS = (
     "SSL_set_accept_state",
     "SSL_set_bio",
     "SSL_shutdown",
-    "SSL_version",
     "SSL_write",
 )
 if missing := [name for name in _CALLS if not hasattr(lib, name)]:
@@ -56,23 +61,26 @@ SUITES_12 = b"ECDHE+AES128+AESGCM:DEFAULT"
 """AES-128-GCM first: enough for what passes here, and the handshake and each byte cost less."""
 PRIORITIZE_CHACHA = 1 << 21
 """An option of OpenSSL that pyOpenSSL does not name: for viewers without AES in their CPU."""
-TLS1_3 = 0x0304
-"""The version as it is on the wire."""
-PIECE_BYTES = 64 * 1024
-"""Encrypted at once. OpenSSL has a buffer for the records of that, until `settle`."""
 SMALL_BYTES = 16 * 1024
 """Fits into one record."""
-SEALED_MAX = RECORDS_BYTES - 16 * 1024
-"""So many bytes surely fit as records, beside what TLS itself has to say."""
 
 records = ffi.new("char[]", RECORDS_BYTES)
 records_view = memoryview(ffi.buffer(records, RECORDS_BYTES))
 """One buffer for all engines: `take` is followed by a send before anything else runs."""
-LENDERS_MOST = 4
-"""Connections at once whose bulk goes out from where OpenSSL put it: a third of the copying less,
-but 1.4 MB for each, where all others share the buffer above."""
-_lent = ffi.new("char **")
-lenders: WeakSet[FastEngine] = WeakSet()
+
+INWARD, OUTWARD = b"CLIENT_TRAFFIC_SECRET_0", b"SERVER_TRAFFIC_SECRET_0"
+_secrets: dict[bytes, bytes] = {}
+"""What the handshake that goes on just now has agreed upon."""
+
+
+def _hear_secret(_ssl: Any, line: Any) -> None:
+    """OpenSSL's words for a log of keys are its only ones for what a record needs."""
+    if line[7] == b"T":  # the others are those of the handshake itself, and of exporters
+        name, _, secret = ffi.string(line).split(b" ")
+        _secrets[name] = bytes.fromhex(secret.decode())
+
+
+_on_secret = ffi.callback("void (*)(const SSL *, const char *)", _hear_secret)
 
 
 class FastServer:
@@ -96,6 +104,7 @@ class FastServer:
         context.set_cipher_list(SUITES_12)
         if lib.SSL_CTX_set_ciphersuites(self._context, SUITES_13) != 1:
             ERR_clear_error()  # one of them is not in this OpenSSL: its own choice is good too
+        lib.SSL_CTX_set_keylog_callback(self._context, _on_secret)
         self._owner = context
 
     def engine(self) -> TlsEngine:
@@ -106,7 +115,7 @@ class FastServer:
 class FastEngine:
     """One TLS connection on two memory buffers of OpenSSL."""
 
-    __slots__ = ("__weakref__", "from_ssl", "grown", "has_more", "into_ssl", "ssl")
+    __slots__ = ("_inward", "_outward", "from_ssl", "grown", "has_more", "into_ssl", "ssl")
 
     def __init__(self, context: Any) -> None:
         self.ssl = ssl = ffi.gc(lib.SSL_new(context), lib.SSL_free)
@@ -116,6 +125,8 @@ class FastEngine:
         self.grown = True  # it will have, after the handshake
         lib.SSL_set_accept_state(ssl)
         self.has_more = False
+        self._inward: bytes | None = None
+        self._outward: bytes | None = None
         # pyOpenSSL lets OpenSSL stop after one record; into memory everything can go at once.
         lib.SSL_clear_mode(ssl, lib.SSL_MODE_ENABLE_PARTIAL_WRITE)
 
@@ -128,16 +139,10 @@ class FastEngine:
 
     def settle(self) -> None:
         """Take small buffers again: OpenSSL's grow with what passes, and never shrink."""
-        lenders.discard(self)
         if self.grown and (
             BIO_get_mem_data(self.into_ssl, NULL) == BIO_get_mem_data(self.from_ssl, NULL) == 0
         ):
             self._set_memory()
-
-    @property
-    def owes_nothing(self) -> bool:
-        """In TLS 1.3 there are but tickets for another session, which no viewer waits for."""
-        return bool(lib.SSL_version(self.ssl) >= TLS1_3)
 
     def receive(self, ciphertext: bytes | memoryview) -> None:
         """Take what came from the socket."""
@@ -149,12 +154,34 @@ class FastEngine:
     def handshake(self) -> bool:
         """Go on; True when it is done."""
         ERR_clear_error()
+        may_drop = BIO_get_mem_data(self.from_ssl, NULL) == 0
         done = lib.SSL_do_handshake(self.ssl)
+        if _secrets:
+            self._outward = _secrets.pop(OUTWARD, self._outward)
+            inward = _secrets.pop(INWARD, None)
+            if may_drop:
+                self._inward = inward
         if done == 1:
             return True
         if lib.SSL_get_error(self.ssl, done) == SSL_WANT_READ:
             return False
         raise TlsFailed(_reason())
+
+    def after_handshake(self) -> TlsEngine:
+        """In TLS 1.3 what needs neither OpenSSL's memory nor its copying.
+
+        What OpenSSL says last, two tickets for later sessions under the first data key, is dropped
+        then: no viewer waits for them.
+        """
+        name = lib.SSL_CIPHER_get_name(lib.SSL_get_current_cipher(self.ssl))
+        suite = SUITES.get(ffi.string(name).decode())
+        if suite is None or self._inward is None or self._outward is None:
+            return self
+        count = BIO_read(self.into_ssl, records, RECORDS_BYTES)
+        early = bytes(records_view[:count]) if count > 0 else b""
+        after = RecordEngine(suite, self._inward, self._outward, early)
+        ffi.release(self.ssl)
+        return after
 
     def read_into(self, view: memoryview) -> int:
         """Decrypt; the count of bytes, or 0 when more ciphertext is needed."""
@@ -195,57 +222,13 @@ class FastEngine:
         return memoryview(pieces)
 
     def seal(self, plain: bytes | memoryview, latest: int = 0) -> bytes | memoryview:
-        """`write` and `take` in one, piece by piece."""
-        size = len(plain)
-        if 0 < size <= SMALL_BYTES and not latest:
-            if SSL_write(self.ssl, from_buffer(plain), size) != size:
-                raise TlsFailed("a record cannot be written")
-            return records_view[: BIO_read(self.from_ssl, records, RECORDS_BYTES)]
-        if size > SEALED_MAX:
-            self.grown = True
+        """`write` and `take` in one."""
+        self.grown = self.grown or len(plain) > SMALL_BYTES
+        if latest:
             self.write(plain[:latest])
-            self.write(plain[latest:])
-            return self.take()
-        self.grown = True
-        ssl, from_ssl, data = self.ssl, self.from_ssl, from_buffer(plain)
-        at = filled = 0
-        end = latest or size
-        while at < size:
-            if (piece := end - at) > PIECE_BYTES:
-                piece = PIECE_BYTES
-            if SSL_write(ssl, data + at, piece) != piece:
-                raise TlsFailed("a record cannot be written")
-            filled += BIO_read(from_ssl, records + filled, RECORDS_BYTES - filled)
-            at += piece
-            if at == latest:
-                end = size
-        return records_view[:filled]
-
-    @property
-    def may_lend(self) -> bool:
-        """Whether this is one of the few that may, until they `settle`: it takes memory."""
-        if self not in lenders:
-            if len(lenders) >= LENDERS_MOST:
-                return False
-            lenders.add(self)
-        return True
-
-    def lend(self, plain: bytes | memoryview, latest: int) -> memoryview:
-        """`seal` for bulk: ciphertext where OpenSSL put it. Send it, and `take_back` at once."""
-        self.grown = True
-        self.write(plain[:latest])
-        self.write(plain[latest:])
-        size = BIO_get_mem_data(self.from_ssl, _lent)
-        return memoryview(ffi.buffer(_lent[0], size))
-
-    def take_back(self, lent: memoryview) -> None:
-        """Have OpenSSL forget what it lent; call nothing else before.
-
-        There is no call for that but to read it. It is read to where it is: `memcpy` then has
-        nothing to do, and compilers, which copy structures with it, count on that to be harmless.
-        """
-        if BIO_read(self.from_ssl, from_buffer(lent), len(lent)) != len(lent):
-            raise TlsFailed("records were not taken back")
+            plain = plain[latest:]
+        self.write(plain)
+        return self.take()
 
     def close(self) -> None:
         """Say close_notify."""

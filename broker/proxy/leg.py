@@ -241,11 +241,12 @@ class Leg:
                 with contextlib.suppress(LegClosed):
                     self.send_raw(engine.take())  # the alert that says why
                 raise LegClosed(self, "tls", str(exc)) from exc
-            if done and engine.owes_nothing:
-                return  # what there may be to send goes with what we say next
-            self.send_raw(engine.take())
-            if self.unsent:
-                await self.drain()
+            if done:
+                self.engine = engine = engine.after_handshake()
+            if said := engine.take():
+                self.send_raw(said)
+                if self.unsent:
+                    await self.drain()
             if done:
                 return
             if self._asked:

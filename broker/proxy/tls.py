@@ -38,9 +38,8 @@ class TlsEngine(Protocol):
         """Go on; True when it is done. Send `take()` either way, also when it raises."""
         ...
 
-    @property
-    def owes_nothing(self) -> bool:
-        """After the handshake: whether the peer does not wait for what `take()` holds."""
+    def after_handshake(self) -> TlsEngine:
+        """What goes on once it is done: this one, or one that takes its place."""
         ...
 
     def settle(self) -> None:
@@ -105,7 +104,9 @@ class StdlibEngine:
             raise TlsFailed(exc.reason or str(exc)) from exc
         return True
 
-    owes_nothing = False
+    def after_handshake(self) -> TlsEngine:
+        """As it is."""
+        return self
 
     def settle(self) -> None:
         """Nothing to give back."""

@@ -14,8 +14,8 @@ import pytest
 
 from broker import pki
 from broker.clock import SystemClock
-from broker.proxy import fast_tls, short_pumps
-from broker.proxy.fast_tls import FastEngine, FastServer
+from broker.proxy import short_pumps
+from broker.proxy.fast_tls import FastServer
 from broker.proxy.kernel import room_of
 from broker.proxy.leg import CHUNK_BYTES, Leg, LegClosed
 from broker.proxy.pump import BULK_BYTES, Pump
@@ -66,6 +66,7 @@ async def secured(server: tuple[TlsServer, pki.Identity]) -> AsyncIterator[Secur
     viewer = wire.secure(*server)
     async with asyncio.timeout(SECONDS):
         await asyncio.gather(viewer.handshake(), wire.client.handshake())
+    wire.relay = wire.new_relay()
     secured = Secured(wire, viewer)
     await asyncio.sleep(0)
     yield secured
@@ -79,7 +80,9 @@ async def test_the_short_ones_are_for_a_plain_server_and_our_fast_tls(
     server: tuple[TlsServer, pki.Identity],
 ) -> None:
     with contextlib.closing(Wire()) as wire:
-        wire.secure(*server)
+        viewer = wire.secure(*server)
+        async with asyncio.timeout(SECONDS):
+            await asyncio.gather(viewer.handshake(), wire.client.handshake())
         fast = isinstance(server[0], FastServer)
         assert pump_class(wire.backend, wire.client) is (ToViewer if fast else Pump)
         assert pump_class(wire.client, wire.backend) is (ToServer if fast else Pump)
@@ -294,22 +297,10 @@ class Taker:
         return min(len(data), self._most)
 
 
-@pytest.mark.parametrize(("lenders", "after"), [(0, 0), (1, 0), (1, 1000)])
 @pytest.mark.parametrize("most", [2 * BULK_BYTES, 400_000])
-async def test_bulk_arrives_whole_whether_its_records_are_lent_or_not(
-    secured: Secured, monkeypatch: pytest.MonkeyPatch, lenders: int, after: int, most: int
+async def test_bulk_arrives_whole_whether_the_viewer_takes_it_at_once_or_not(
+    secured: Secured, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    lent: list[int] = []
-    fast_tls.lenders.clear()  # those of other tests
-
-    def lend(engine: FastEngine, plain: bytes | memoryview, latest: int) -> memoryview:
-        lent.append(len(plain))
-        return really_lend(engine, plain, latest)
-
-    really_lend = FastEngine.lend
-    monkeypatch.setattr(FastEngine, "lend", lend)
-    monkeypatch.setattr(fast_tls, "LENDERS_MOST", lenders)
-    monkeypatch.setattr(short_pumps, "LENT_AFTER", after)
     monkeypatch.setattr(short_pumps, "room_of", lambda _: 2 * BULK_BYTES)
     data = b"".join(message(1, bytes([number]) * 70_000) for number in range(60))
     wire, taker = secured.wire, Taker(most)
@@ -330,10 +321,7 @@ async def test_bulk_arrives_whole_whether_its_records_are_lent_or_not(
     while count := engine.read_into(view[heard:]):
         heard += count
     assert view[:heard] == data
-    short = isinstance(wire.client.engine, FastEngine)
-    assert bool(lent) is (short and lenders > after)
     await secured.running
-    assert len(fast_tls.lenders) == 0  # others may, though the connection is still there
 
 
 @pytest.mark.parametrize("first", [b"", message(2), message(1, bytes(20_000))])
@@ -344,6 +332,7 @@ async def test_what_a_leg_holds_goes_in_front_of_the_first_message_or_alone(
         viewer = wire.secure(*server)
         async with asyncio.timeout(SECONDS):
             await asyncio.gather(viewer.handshake(), wire.client.handshake())
+        wire.relay = wire.new_relay()
         wire.client.hold(b"held")
         saying = asyncio.ensure_future(asyncio.get_running_loop().sock_sendall(wire.server, first))
         await asyncio.sleep(0)

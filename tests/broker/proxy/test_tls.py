@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ from broker import pki
 from broker.clock import SystemClock
 from broker.errors import StoreError
 from broker.proxy import engines
-from broker.proxy.fast_tls import LENDERS_MOST, SEALED_MAX, FastEngine, FastServer, lenders
+from broker.proxy.fast_tls import FastServer
 from broker.proxy.pump import BULK_BYTES
 from broker.proxy.tls import (
     StdlibEngine,
@@ -24,6 +23,7 @@ from broker.proxy.tls import (
     TlsServer,
     stdlib_context,
 )
+from broker.proxy.tls_records import SEALED_MAX
 from broker.spice.inspector import HELD_MAX, INSERTED_MAX
 
 Make = Callable[[Path], TlsServer]
@@ -58,7 +58,9 @@ class Pair:
         while not all(done):
             done[0] = done[0] or self.client.handshake()
             self.to_server()
-            done[1] = done[1] or self.server.handshake()
+            if not done[1] and self.server.handshake():
+                done[1] = True
+                self.server = self.server.after_handshake()
             self.to_client()
 
     def to_server(self) -> None:
@@ -103,52 +105,6 @@ def test_what_is_sealed_arrives_whole_and_the_latest_begins_a_record(
         assert len(pair.server.take()) == 0
 
 
-def fast(identity: pki.Identity) -> FastEngine:
-    engine = FastServer(identity.server_path).engine()
-    assert isinstance(engine, FastEngine)
-    return engine
-
-
-@pytest.mark.parametrize("latest", [0, 1, 40_000, 131_072])
-@pytest.mark.parametrize("size", [132_000, BULK_BYTES])
-def test_what_is_lent_arrives_whole_and_nothing_of_it_comes_again(
-    identity: pki.Identity, size: int, latest: int
-) -> None:
-    engine = fast(identity)
-    pair = Pair(engine, identity)
-    data = memoryview(bytes(range(256)) * (size // 256 + 1))[:size]
-    for turn in range(3):
-        engine.write(b"held")
-        lent = engine.lend(data, latest)
-        pair.client.receive(bytes(lent))
-        engine.take_back(lent)
-        view = memoryview(bytearray(4))
-        assert pair.client.read_into(view) == 4
-        assert bytes(view) == b"held"
-        assert ends_of_reads(pair.client, size) >= {latest, size} - {0}
-        assert len(engine.take()) == 0
-        pair.client.receive(bytes(engine.seal(b"after")))
-        assert read_all(pair.client) == b"after"
-        if turn:
-            engine.settle()
-
-
-def test_a_few_may_lend_until_they_settle_or_are_gone(identity: pki.Identity) -> None:
-    server = FastServer(identity.server_path)
-    lenders.clear()  # those of other tests
-    some = [server.engine() for _ in range(LENDERS_MOST + 2)]
-    assert all(isinstance(engine, FastEngine) for engine in some)
-    engines = [engine for engine in some if isinstance(engine, FastEngine)]
-    first, *_ = engines
-    assert [engine.may_lend for engine in engines] == [True] * LENDERS_MOST + [False] * 2
-    assert first.may_lend
-    first.settle()
-    assert [engine.may_lend for engine in engines[-2:]] == [True, False]
-    del some, engines, first, _
-    gc.collect()
-    assert fast(identity).may_lend
-
-
 @BOTH
 def test_one_byte_and_none_can_be_sealed(make: Make, identity: pki.Identity) -> None:
     pair = Pair(make(identity.server_path).engine(), identity)
@@ -184,7 +140,8 @@ def test_there_is_more_only_while_there_is(make: Make, identity: pki.Identity) -
     seen = []
     while pair.server.has_more:
         seen.append(bytes(view[: pair.server.read_into(view)]))
-    assert seen == [b"on", b"e", b"tw", b"o"]
+    assert b"".join(seen) == b"onetwo"
+    assert all(seen)
 
 
 @BOTH
@@ -201,16 +158,6 @@ def test_an_engine_that_has_settled_goes_on(make: Make, identity: pki.Identity) 
         assert read_all(pair.server) == b"hello"
         pair.client.receive(bytes(pair.server.seal(b"world")))
         assert read_all(pair.client) == b"world"
-
-
-@pytest.mark.parametrize(
-    ("version", "owes"), [(ssl.TLSVersion.TLSv1_2, True), (ssl.TLSVersion.TLSv1_3, False)]
-)
-def test_a_viewer_waits_for_the_last_word_of_a_handshake_in_tls_1_2_only(
-    identity: pki.Identity, version: ssl.TLSVersion, owes: bool
-) -> None:
-    pair = Pair(FastServer(identity.server_path).engine(), identity, version)
-    assert pair.server.owes_nothing is not owes
 
 
 @BOTH
