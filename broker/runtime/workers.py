@@ -27,7 +27,7 @@ START_SECONDS = 60.0
 """How long a worker may take until viewers can connect: its imports, on a busy machine."""
 
 END_SECONDS = 8.0
-"""How long a worker may take to end its sessions before it is killed."""
+"""How long a worker may take to end its sessions before it is killed, and to be gone then."""
 
 
 class Workers:
@@ -87,6 +87,9 @@ class Workers:
                     raise
                 log.error("relay worker %d did not start: %s", number, problem)
             else:
+                if self._ending:  # the others were told before it was one of them
+                    await _end(process, signal.SIGTERM)
+                    return
                 self._processes[number] = process
                 await self._changed(None)
                 self.first_ready.set()
@@ -115,17 +118,8 @@ class Workers:
     async def end(self) -> None:
         """End all sessions in the order that is safe for their VMs, then the workers."""
         self._ending = True
-        alive = self.tell(signal.SIGINT)
-        try:
-            async with asyncio.timeout(END_SECONDS):
-                await asyncio.gather(*(process.wait() for process in alive))
-        except TimeoutError:
-            for process in alive:
-                if process.returncode is None:
-                    log.error("relay worker %d did not end and is killed", process.pid)
-                    with contextlib.suppress(ProcessLookupError):
-                        process.kill()
-                    await process.wait()
+        alive = [p for p in self._processes.values() if p.returncode is None]
+        await asyncio.gather(*(_end(process, signal.SIGINT) for process in alive))
         await self._spares.let_go()
 
     async def _start(self, number: int) -> asyncio.subprocess.Process:
@@ -144,13 +138,14 @@ class Workers:
                     return process
                 await process.wait()
         except TimeoutError as exc:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+            await _end(process, signal.SIGTERM)
             raise BrokerError(
                 f"Relay worker {number} was not ready within {START_SECONDS:g} seconds",
                 fix="See the log, and what else keeps this host busy",
             ) from exc
+        except BaseException:  # we are told to stop, and nobody else knows of it yet
+            await _end(process, signal.SIGTERM)
+            raise
         if document is not None:
             raise announce.failure(document)
         raise BrokerError(f"Relay worker {number} ended before it was ready", fix="See the log")
@@ -177,3 +172,22 @@ class Workers:
         finally:
             os.close(ready_write)
         return process, ready_read
+
+
+async def _end(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    """Tell it to end by that signal; it is killed if it does not, or if we are in a hurry."""
+    try:
+        await _told(process, number)
+    finally:
+        if process.returncode is None:
+            log.error("relay worker %d did not end and is killed", process.pid)
+            await _told(process, signal.SIGKILL)
+
+
+async def _told(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    """Send it a signal, and wait a while for its end."""
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(number)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(END_SECONDS):
+            await process.wait()

@@ -63,25 +63,89 @@ async def test_a_later_one_is_tried_again_and_the_others_go_on(
         await asyncio.wait([keeping])
 
 
-async def test_one_that_hangs_while_it_starts_is_ended_and_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hanging = tmp_path / "hanging"
-    hanging.write_text("#!/bin/sh\nexec sleep 300\n")
-    hanging.chmod(0o700)
-    begun = list[asyncio.subprocess.Process]()
+class Slow:
+    """A program in place of a worker: says `up`, and is ready when told so."""
+
+    def __init__(self, directory: Path, first: str) -> None:
+        self.process: asyncio.subprocess.Process | None = None
+        self.path = directory / "slow"
+        self._up, self._go = directory / "up", directory / "go"
+        os.mkfifo(self._up)
+        os.mkfifo(self._go)
+        self.path.write_text(
+            f"#!/bin/sh\n{first}\n"
+            'while [ "$1" != --ready-fd ]; do shift; done\n'
+            f"echo up > {self._up}\n"
+            f"read -r word < {self._go}\n"
+            'echo \'{"ready": {}}\' > "/proc/self/fd/$2"\n'
+            "exec sleep 300\n"
+        )
+        self.path.chmod(0o700)
+
+    async def up(self) -> None:
+        assert await asyncio.to_thread(self._up.read_text) == "up\n"
+
+    async def be_ready(self) -> None:
+        await asyncio.to_thread(self._go.write_text, "now\n")
+
+    async def ended(self) -> int:
+        assert self.process is not None
+        async with asyncio.timeout(60):
+            return await self.process.wait()
+
+
+@pytest.fixture
+def slow(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Slow:
+    """What workers are instead; the fixture's parameter is what it does first."""
+    slow = Slow(tmp_path, getattr(request, "param", ""))
     spawn = asyncio.create_subprocess_exec
 
     async def remember(*command: Any, **how: Any) -> asyncio.subprocess.Process:
-        begun.append(await spawn(*command, **how))
-        return begun[-1]
+        slow.process = await spawn(*command, **how)
+        return slow.process
 
-    monkeypatch.setattr("broker.runtime.workers.sys.executable", str(hanging))
-    monkeypatch.setattr("broker.runtime.workers.START_SECONDS", 0.2)
+    monkeypatch.setattr("broker.runtime.workers.sys.executable", str(slow.path))
     monkeypatch.setattr(asyncio, "create_subprocess_exec", remember)
+    return slow
+
+
+async def test_one_that_hangs_while_it_starts_is_ended_and_said(
+    slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.runtime.workers.START_SECONDS", 0.2)
     workers = Workers([], SystemClock(), count=1, changed=nobody)
     with pytest.raises(BrokerError, match="not ready within") as caught:
         await workers.keep(0)
     assert "log" in caught.value.fix
-    assert begun[0].returncode == -signal.SIGKILL
+    assert await slow.ended() == -signal.SIGTERM
     await workers.end()
+
+
+@pytest.mark.parametrize(
+    ("slow", "seconds", "by"),
+    [("", 60, signal.SIGTERM), ("trap '' TERM", 0.2, signal.SIGKILL)],
+    ids=["listens", "does-not"],
+    indirect=["slow"],
+)
+async def test_one_that_hangs_while_it_starts_goes_with_its_supervisor(
+    slow: Slow, seconds: float, by: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.runtime.workers.END_SECONDS", seconds)
+    workers = Workers([], SystemClock(), count=1, changed=nobody)
+    keeping = asyncio.ensure_future(workers.keep(0))
+    await slow.up()
+    await workers.end()
+    keeping.cancel()
+    await asyncio.wait([keeping])
+    assert await slow.ended() == -by
+
+
+async def test_one_that_is_ready_only_when_all_are_ended_is_ended_too(slow: Slow) -> None:
+    workers = Workers([], SystemClock(), count=1, changed=nobody)
+    keeping = asyncio.ensure_future(workers.keep(0))
+    await slow.up()
+    await workers.end()
+    await slow.be_ready()
+    await keeping
+    assert await slow.ended() == -signal.SIGTERM
+    assert not workers.first_ready.is_set()
