@@ -35,6 +35,7 @@ from broker.runtime.asking import Asking
 from broker.runtime.gatekeeper import StoreGate
 from broker.runtime.spares import SpareLine
 from broker.runtime.wiring import House, open_house
+from broker.runtime.worker_life import life_of
 from broker.service.admission import Admission
 from broker.unwrap import unwrapped
 from broker.vm.handover import hand_over
@@ -65,6 +66,7 @@ class Worker:
                 house.store,
                 house.clock,
                 worker=os.getpid(),
+                worker_life=life_of(os.getpid()),
                 per_label=house.settings.proxy.sessions_per_label,
             ),
             house.clock,

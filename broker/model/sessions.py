@@ -118,6 +118,7 @@ class Session:
         console: The machine's name when the session began.
         client: The viewer's address, `host:port` of its main channel.
         worker: Process id of the relay worker that holds it.
+        worker_life: What tells that process from a later one with its number.
         end_reason: Why it ended; empty while it lives.
         policy: What it may do, as its token says.
         timing: All its channels' times, also of those that have closed; no connections.
@@ -141,6 +142,7 @@ class Session:
     timing: Timing = field(default_factory=Timing)
     rate_to_client: float = 0.0
     rate_to_server: float = 0.0
+    worker_life: str = ""
 
 
 @dataclass(frozen=True, slots=True)

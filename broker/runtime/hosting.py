@@ -156,11 +156,3 @@ class LeasedProxy:
                 # Popen warns when it is collected before its process has ended; this one is
                 # meant to outlive us.
                 child.returncode = 0
-
-
-def worker_alive(worker: int) -> bool:
-    """Whether that process is a relay worker of ours, and not just any later process."""
-    try:
-        return b"broker.worker" in Path(f"/proc/{worker}/cmdline").read_bytes()
-    except OSError:
-        return False

@@ -25,9 +25,10 @@ from broker.reconcile.expiry import forget_old
 from broker.runtime import announce
 from broker.runtime.binding import bind, private_door
 from broker.runtime.certificate import current_identity
-from broker.runtime.hosting import END, worker_alive
+from broker.runtime.hosting import END
 from broker.runtime.proxy_file import remove_status, serving_lock, write_status
 from broker.runtime.wiring import House, open_house
+from broker.runtime.worker_life import worker_alive
 from broker.runtime.workers import Workers
 from broker.unwrap import unwrapped
 

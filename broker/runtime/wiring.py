@@ -29,9 +29,10 @@ from broker.reconcile.inventory import Inventory
 from broker.reconcile.keeper import Keeper
 from broker.reconcile.machines import MachineReconciler
 from broker.runtime.certificate import certificate_for, current_identity
-from broker.runtime.hosting import LeasedProxy, worker_alive
+from broker.runtime.hosting import LeasedProxy
 from broker.runtime.keeping import keep
 from broker.runtime.proxy_file import read_status
+from broker.runtime.worker_life import worker_alive
 from broker.service.consoles import Certificate, Consoles
 from broker.service.doctor import PathProbes
 from broker.service.embedded import EmbeddedService

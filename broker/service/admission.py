@@ -125,11 +125,18 @@ class Admission:
     """Decides, writes down what it decided, and says why."""
 
     def __init__(
-        self, store: AdmissionStore, clock: Clock, *, worker: int, per_label: int = 1000
+        self,
+        store: AdmissionStore,
+        clock: Clock,
+        *,
+        worker: int,
+        worker_life: str = "",
+        per_label: int = 1000,
     ) -> None:
         self._store = store
         self._clock = clock
         self._worker = worker
+        self._worker_life = worker_life
         self._per_label = per_label
 
     def admit(self, secret: str, client: str) -> Admitted:
@@ -182,6 +189,7 @@ class Admission:
             console=machine.name,
             client=client,
             worker=self._worker,
+            worker_life=self._worker_life,
             started_at=now,
             label=token.label,
             policy=token.policy,

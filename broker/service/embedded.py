@@ -145,7 +145,7 @@ class EmbeddedService(
         proxy: ProxyHost,
         viewers: Viewers,
         stop_timeout: float,
-        worker_alive: Callable[[int], bool],
+        worker_alive: Callable[[int, str], bool],
         probes: Callable[[Service, MachineKey], Coroutine[Any, Any, PathProbes]],
         open_view: OpenView,
         files: PersonsFiles,
@@ -234,7 +234,8 @@ class EmbeddedService(
 
     async def sessions(self) -> Sequence[Session]:
         sessions = await asyncio.to_thread(self._store.sessions)
-        if all(self._worker_alive(session.worker) for session in sessions):
+        workers = {(session.worker, session.worker_life) for session in sessions}
+        if all(self._worker_alive(*worker) for worker in workers):
             return sessions
         await asyncio.to_thread(self._store.end_orphans, self._worker_alive, self._clock.now())
         return await asyncio.to_thread(self._store.sessions)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-SCHEMA = 6
+SCHEMA = 7
 
 MACHINES = """
 SELECT machine.source, machine.uuid, machine.name, machine.state, machine.hypervisor, machine.hypervisor_ip, machine.protocol, machine.reason, machine.pid, machine.started_at, machine.target, machine.defined, machine.adopted, machine.kept, machine.stale, machine.seen_at, source.listed_at, coalesce(live.sessions, 0) AS sessions

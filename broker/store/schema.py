@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from typing import Final
 
-SCHEMA: Final = 6
+SCHEMA: Final = 7
 """Kept in SQLite's `user_version`; the last migration's revision is this number."""

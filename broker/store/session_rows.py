@@ -43,6 +43,7 @@ def to_session(row: Row, channels: tuple[ChannelInfo, ...]) -> Session:
         timing=_timing(measured),
         rate_to_client=rates[0],
         rate_to_server=rates[1],
+        worker_life=row["worker_life"],
     )
 
 
@@ -63,6 +64,7 @@ def from_session(session: Session) -> Values:
         "end_reason": session.end_reason,
         "policy": from_policy(session.policy),
         "measured": measured_of(session),
+        "worker_life": session.worker_life,
     }
 
 

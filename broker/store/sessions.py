@@ -16,6 +16,7 @@ from sqlalchemy import (
     insert,
     or_,
     select,
+    tuple_,
     update,
 )
 
@@ -238,14 +239,16 @@ def end_requests(db: Connection, worker: int) -> dict[SessionId, str]:
     return {SessionId(row[0]): row[1] for row in found}
 
 
-def workers(db: Connection) -> list[int]:
-    """The worker processes that live sessions are said to be held by."""
-    return list(db.execute(select(SESSION.c.worker).where(_LIVE).distinct()).scalars())
+def workers(db: Connection) -> list[tuple[int, str]]:
+    """The worker processes that live sessions are said to be held by, each with its life."""
+    found = db.execute(select(SESSION.c.worker, SESSION.c.worker_life).where(_LIVE).distinct())
+    return [(row[0], row[1]) for row in found]
 
 
-def end_orphans(db: Connection, dead: Sequence[int], at: datetime) -> list[Session]:
+def end_orphans(db: Connection, dead: Sequence[tuple[int, str]], at: datetime) -> list[Session]:
     """See `Store.end_orphans`."""
-    lost = _read(db, and_(_LIVE, SESSION.c.worker.in_(dead)))
+    theirs = tuple_(SESSION.c.worker, SESSION.c.worker_life).in_(dead)
+    lost = _read(db, and_(_LIVE, theirs))
     for one in lost:
         close_session(db, one.id, "worker-died", at)
     return lost

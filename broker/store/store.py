@@ -320,11 +320,15 @@ class Store:
         with self._database.writing() as db:
             return [(key, text) for number, key, text in found if messages.forget(db, number)]
 
-    def end_orphans(self, is_alive: Callable[[int], bool], at: datetime) -> list[Session]:
-        """Close the sessions whose worker process died, with reason `worker-died`."""
+    def end_orphans(self, is_alive: Callable[[int, str], bool], at: datetime) -> list[Session]:
+        """Close the sessions whose worker process died, with reason `worker-died`.
+
+        Args:
+            is_alive: Told a worker's process id and its life.
+        """
         with self._database.reading() as db:
             workers = sessions.workers(db)
-        dead = [worker for worker in workers if not is_alive(worker)]
+        dead = [worker for worker in workers if not is_alive(*worker)]
         if not dead:
             return []
         with self._database.writing() as db:

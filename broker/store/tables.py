@@ -112,6 +112,7 @@ class SessionRow(SQLModel, table=True):
     end_asked: bool = False
     policy: str = "{}"
     measured: str = "{}"
+    worker_life: str = ""
 
 
 class ChannelRow(SQLModel, table=True):

@@ -17,9 +17,10 @@ from broker.events import Kind
 from broker.model import ProxyStatus
 from broker.proxy import private
 from broker.runtime import hosting, open_service
-from broker.runtime.hosting import LeasedProxy, worker_alive
+from broker.runtime.hosting import LeasedProxy
 from broker.runtime.proxy_file import read_status
 from broker.runtime.serving import workers_of
+from broker.runtime.worker_life import life_of
 from broker.service.port import Service
 
 pytestmark = pytest.mark.qemu
@@ -82,7 +83,7 @@ async def test_viewers_can_connect_once_it_serves(locations: Locations) -> None:
     async with hosted(locations) as (_, status):
         assert status.serving
         assert await asyncio.to_thread(tls_hello, status, locations) in ("TLSv1.2", "TLSv1.3")
-        assert all(worker_alive(worker) for worker in status.workers)
+        assert all(life_of(worker) for worker in status.workers)
 
 
 async def test_ending_the_lease_ends_everything(

@@ -10,6 +10,7 @@ import pytest
 
 from broker.errors import NotFound, UsageError
 from broker.model import LinkPolicy, SessionId, WhenOccupied
+from broker.runtime.worker_life import life_of
 from broker.spice.client import MainReady, Notified
 from broker.spice.constants import ChannelType
 from broker.spice.notify import Severity
@@ -30,7 +31,7 @@ async def test_channels_land_in_both_workers_and_are_one_session(house: House) -
     await viewer.inputs.press(0x1E)
     await house.qemu.says(b"K1\n")
     session = await house.counted(3)
-    assert session.worker == one
+    assert (session.worker, session.worker_life) == (one, life_of(one))
     assert {each.name for each in session.channels} == {"main", "display.0", "inputs.0"}
     await house.service.disconnect(session.id)
     await viewer.closed()

@@ -84,6 +84,7 @@ def session(name: str = "abcdefghijkl", uuid: str = "u1", **changes: Any) -> Ses
         timing=Timing(ping={40: 2, 3: 1}, draw={60: 1}, proxy={0: 4}),
         rate_to_client=1500.5,
         rate_to_server=2.0,
+        worker_life="boot/42",
     )
     return replace(full, **changes)
 

@@ -277,13 +277,18 @@ def test_what_is_said_is_given_once_to_the_worker_that_holds_the_session(store: 
 
 def test_sessions_of_a_dead_worker_are_closed(store: Store) -> None:
     open_one(store, "lost", worker=1, channels=(channel(),))
-    open_one(store, "held", worker=2)
+    open_one(store, "held", worker=2, worker_life="now")
+    open_one(store, "before", worker=2, worker_life="then")
     at = NOW + timedelta(seconds=3)
-    lost = store.end_orphans(lambda worker: worker == 2, at)
-    assert [one.id for one in lost] == ["lost"]
+
+    def is_alive(worker: int, life: str) -> bool:
+        return (worker, life) == (2, "now")
+
+    lost = store.end_orphans(is_alive, at)
+    assert sorted(one.id for one in lost) == ["before", "lost"]
     assert [one.id for one in store.sessions()] == ["held"]
     assert store.session("lost", live=False).end_reason == "worker-died"
-    assert store.end_orphans(lambda worker: worker == 2, at) == []
+    assert store.end_orphans(is_alive, at) == []
 
 
 def test_what_is_old_and_over_is_forgotten(store: Store, clock: FakeClock) -> None:
