@@ -193,6 +193,8 @@ class RecordEngine:
             before = self.take()
             return before + bytes(self.seal(plain, latest))
         size = len(plain)
+        if type(plain) is bytes and size <= PLAIN_MOST and not latest:
+            return self._seal_bytes(plain) if size else b""
         out = _records if size <= SEALED_MAX else _room_for(size)
         if not latest:
             return out[: self._seal_into(out, memoryview(plain))]
@@ -213,7 +215,7 @@ class RecordEngine:
         if self.waiting or number >= outward.most or self._said:
             return self.seal(buffer[:count])
         outward.number = number + 1
-        head = _HEAD + (count + 17).to_bytes(2)
+        head = _HEAD + (count + _CIPHER_LEAST).to_bytes(2)
         buffer[count] = _DATA
         return head + outward.cipher.encrypt(
             (outward.iv ^ number).to_bytes(12), buffer[: count + 1], head
@@ -282,6 +284,16 @@ class RecordEngine:
         return filled
 
     # -- within
+
+    def _seal_bytes(self, plain: bytes) -> bytes:
+        """One record of it."""
+        outward = self.outward
+        number = outward.number
+        outward.number = number + 1
+        head = _HEAD + (len(plain) + _CIPHER_LEAST).to_bytes(2)
+        return head + outward.cipher.encrypt(
+            (outward.iv ^ number).to_bytes(12), plain + b"\x17", head
+        )
 
     def _seal_into(self, out: memoryview, plain: memoryview) -> int:
         """Records of it; how many bytes they are."""
