@@ -17,7 +17,8 @@ from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 
 from broker.proxy.tls import RECORDS_BYTES, TlsEnded, TlsEngine, TlsFailed, unusable
-from broker.proxy.tls_records import SUITES, RecordEngine
+from broker.proxy.tls_keys import SUITES
+from broker.proxy.tls_records import RecordEngine
 
 _CALLS = (
     "BIO_get_mem_data",

@@ -3,22 +3,17 @@
 A connection of OpenSSL keeps 22 kB for as long as it lives, copies each byte twice on its way
 through memory, and tells the viewer of two tickets that it never uses. All that a record needs is
 a key and a number for each direction; ciphers come from `cryptography`. RFC 8446: sections 5
-(records), 4.6.3 (updates of keys), 6 (alerts), 7.1 to 7.3 (keys).
+(records), 4.6.3 (updates of keys), 6 (alerts).
 """
 
 from __future__ import annotations
 
-import hmac
-from dataclasses import dataclass
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 from broker.proxy.tls import RECORDS_BYTES, TlsEnded, TlsFailed
-
-if not (hasattr(AESGCM, "encrypt_into") and hasattr(ChaCha20Poly1305, "decrypt_into")):
-    raise ImportError("this cryptography cannot encrypt into a buffer")
+from broker.proxy.tls_keys import Direction, Suite
 
 PLAIN_MOST: Final = 16 * 1024
 """Bytes in one record."""
@@ -51,57 +46,6 @@ _records: Final = memoryview(bytearray(RECORDS_BYTES))
 """One buffer for all: what is sealed is sent before anything else runs."""
 _piece: Final = memoryview(bytearray(PLAIN_MOST + 1))
 """For what nothing may be written behind."""
-
-
-@dataclass(frozen=True, slots=True)
-class Suite:
-    """A cipher suite.
-
-    Attributes:
-        records_most: Sealed with one key (section 5.5; 2^24.5 is the bound for AES-GCM).
-    """
-
-    cipher: type[AESGCM] | type[ChaCha20Poly1305]
-    key_bytes: int
-    digest: str
-    records_most: int = 1 << 24
-
-
-SUITES: Final = {
-    "TLS_AES_128_GCM_SHA256": Suite(AESGCM, 16, "sha256"),
-    "TLS_AES_256_GCM_SHA384": Suite(AESGCM, 32, "sha384"),
-    "TLS_CHACHA20_POLY1305_SHA256": Suite(ChaCha20Poly1305, 32, "sha256", 1 << 62),
-}
-"""By OpenSSL's names."""
-
-
-def expand(suite: Suite, secret: bytes, label: bytes, size: int) -> bytes:
-    """HKDF-Expand-Label without a context, of at most one digest's length."""
-    name = b"tls13 " + label
-    info = size.to_bytes(2) + bytes((len(name),)) + name + b"\0\1"
-    return hmac.digest(secret, info, suite.digest)[:size]
-
-
-class Direction:
-    """The key of one direction, and how many records it has seen."""
-
-    __slots__ = ("cipher", "iv", "most", "number", "secret", "suite")
-
-    def __init__(self, suite: Suite, secret: bytes) -> None:
-        self.suite = suite
-        self._use(secret)
-
-    def _use(self, secret: bytes) -> None:
-        suite = self.suite
-        self.secret = secret
-        self.cipher = suite.cipher(expand(suite, secret, b"key", suite.key_bytes))
-        self.iv = int.from_bytes(expand(suite, secret, b"iv", 12))
-        self.number = 0
-        self.most = suite.records_most
-
-    def update(self) -> None:
-        """Take the next key."""
-        self._use(expand(self.suite, self.secret, b"traffic upd", len(self.secret)))
 
 
 class RecordEngine:
