@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_HARD_LINKS: Final = frozenset(
     {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 )
@@ -37,6 +38,25 @@ def write(path: Path, content: str | bytes, *, replace: bool = True, durable: bo
             publish(scratch, path)
 
 
+def write_new(path: Path, content: str | bytes, *, durable: bool = False) -> Path:
+    """Write a file under a name that nothing has: with a number behind it where `path` is taken.
+
+    Returns:
+        Where it is: `screen.png`, else `screen-2.png` and so on.
+
+    Raises:
+        OSError: It cannot be written; nothing changed.
+    """
+    with beside(path, content, durable=durable) as scratch:
+        place, number = path, 1
+        while True:
+            with contextlib.suppress(FileExistsError):
+                publish(scratch, place)
+                return place
+            number += 1
+            place = path.with_name(f"{path.stem}-{number}{path.suffix}")
+
+
 @contextlib.contextmanager
 def beside(path: Path, content: str | bytes, *, durable: bool = False) -> Iterator[Path]:
     """The new content in a file of its own, complete, to be moved to `path`; else it is removed.
@@ -45,8 +65,7 @@ def beside(path: Path, content: str | bytes, *, durable: bool = False) -> Iterat
         OSError: It cannot be written.
     """
     scratch = path.with_name(f".{path.name[:100]}.{os.urandom(6).hex()}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    handle = os.open(scratch, flags, 0o600)
+    handle = os.open(scratch, _NEW, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
@@ -70,6 +89,5 @@ def publish(scratch: Path, path: Path) -> None:
     except OSError as exc:
         if exc.errno not in _NO_HARD_LINKS:
             raise
-        if path.exists():
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from exc
+        os.close(os.open(path, _NEW, 0o600))  # takes the name, unless it is taken
         scratch.replace(path)

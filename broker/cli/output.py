@@ -239,6 +239,23 @@ def write_private(
         raise _cannot_write(path, exc) from exc
 
 
+def write_new(path: Path, content: bytes) -> Path:
+    """Write a file as `write_private` does, with a number behind its name where that is taken.
+
+    Returns:
+        Where it is.
+
+    Raises:
+        CannotWrite: As there.
+    """
+    from broker import private_file
+
+    try:
+        return private_file.write_new(path, content, durable=True)
+    except OSError as exc:
+        raise _cannot_write(path, exc) from exc
+
+
 def may_write(path: Path, may_replace: Callable[[Path], bool], refusal: str = "exists") -> bool:
     """Whether a file is there that may be replaced; False when nothing is there.
 

@@ -11,7 +11,7 @@ from typing import Final
 from broker.cli.args import Parser, Verb, seconds
 from broker.cli.call import Call
 from broker.cli.diagnostics import Exit, is_terminal
-from broker.cli.output import may_write, write_private
+from broker.cli.output import may_write, write_new, write_private
 from broker.cli.vm_use import of_guest, vm_argument
 from broker.clock import SystemClock
 from broker.errors import UsageError
@@ -50,8 +50,11 @@ def _screenshot(call: Call, args: Namespace) -> Exit:
     if to_stdout:
         call.out.raw(shot.png)
         return Exit.DONE
-    path = Path(args.output) if args.output else _path_for(name)
-    write_private(path, shot.png, may_replace=may_replace, refusal=_REFUSAL)
+    if args.output:
+        path = Path(args.output)
+        write_private(path, shot.png, may_replace=may_replace, refusal=_REFUSAL)
+    else:
+        path = write_new(_path_for(name), shot.png)
     if call.out.json:
         size = {"width": shot.width, "height": shot.height}
         call.out.document({"name": name, "path": str(path), **size})

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,29 @@ def test_without_hard_links_too_nothing_is_replaced_that_is_not_to_be(path: Path
     with pytest.raises(FileExistsError):
         private_file.write(path, "new", replace=False)
     assert (path.read_text(), names(path.parent)) == ("old", ["file"])
+
+
+@pytest.fixture(params=["hard links", "none"])
+def links(request: pytest.FixtureRequest) -> None:
+    """With hard links and without."""
+    if request.param == "none":
+        request.getfixturevalue("no_hard_links")
+
+
+@pytest.mark.usefixtures("links")
+def test_a_name_that_is_taken_has_a_number_behind_it(path: Path) -> None:
+    path = path.with_suffix(".png")
+    places = [private_file.write_new(path, text) for text in ("one", "two", "three")]
+    assert [each.name for each in places] == ["file.png", "file-2.png", "file-3.png"]
+    assert [each.read_text() for each in places] == ["one", "two", "three"]
+    assert names(path.parent) == sorted(each.name for each in places)
+
+
+@pytest.mark.usefixtures("links")
+def test_who_writes_at_the_same_time_has_a_file_of_their_own(path: Path) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        places = list(threads.map(lambda n: private_file.write_new(path, str(n)), range(40)))
+    assert [each.read_text() for each in places] == [str(n) for n in range(40)]
 
 
 def test_a_full_disk_leaves_what_was_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -13,7 +15,7 @@ import pytest
 from textual.events import Paste
 from textual.pilot import Pilot
 
-from broker.errors import Refused, Unreachable
+from broker.errors import Refused, Unreachable, UsageError
 from broker.model import MachineKey, SessionId
 from broker.service.port import ExportRequest, Opened
 from broker.view import Frame, Pointer, Way
@@ -128,13 +130,51 @@ async def test_a_screenshot_is_a_private_png(
         assert path.stat().st_mode & 0o777 == 0o600
 
 
+async def test_two_screenshots_in_one_second_are_two_files(
+    drive: Drive, service: FakeService, here: Path
+) -> None:
+    first = here / f"demo-{NOW:%Y%m%d-%H%M%S}.png"
+    second = first.with_name(f"{first.stem}-2.png")
+    async with drive(service) as pilot:
+        await live(pilot, service)
+        for path in (first, second):
+            await pilot.press("ctrl+right_square_bracket")
+            await until(pilot, lambda: isinstance(pilot.app.screen, LeaderScreen))
+            await pilot.press("s")
+            await until(pilot, path.exists)
+            await until(pilot, lambda: isinstance(pilot.app.screen, LiveScreen))
+        await until(pilot, lambda: text_of(pilot).count("Saved") == 2)
+
+
+async def test_a_screenshot_is_told_of_though_its_view_was_left(
+    drive: Drive, service: FakeService, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, began, go = still.save, threading.Event(), threading.Event()
+
+    def slow(name: str, frame: Frame) -> Path:
+        began.set()
+        assert go.wait(60)
+        return save(name, frame)
+
+    monkeypatch.setattr(still, "save", slow)
+    async with drive(service) as pilot:
+        await live(pilot, service)
+        await pilot.press("ctrl+right_square_bracket", "s")
+        await until(pilot, began.is_set)
+        await until(pilot, lambda: isinstance(pilot.app.screen, LiveScreen))
+        await leave(pilot)
+        go.set()
+        await until(pilot, lambda: "Saved" in text_of(pilot))
+    assert await asyncio.to_thread(os.listdir, here) == [f"demo-{NOW:%Y%m%d-%H%M%S}.png"]
+
+
 def test_a_screenshot_that_does_not_fit_on_the_disk_leaves_nothing(here: Path) -> None:
     noise = Frame(64, 64, "RGB", os.urandom(64 * 64 * 3))
     _, hard = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
     try:
-        with pytest.raises(OSError, match="too large"):
-            still.save(here / "demo.png", noise)
+        with pytest.raises(UsageError, match="too large"):
+            still.save("demo.png", noise)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(here.iterdir()) == []

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from broker import private_file
+from broker.errors import UsageError
 from broker.view import Frame
 
 
@@ -16,11 +17,14 @@ def file_name(machine: str, at: datetime) -> str:
     return f"{plain.lstrip('.')[:80] or 'screen'}-{at:%Y%m%d-%H%M%S}.png"
 
 
-def save(path: Path, frame: Frame) -> None:
-    """Write it as PNG, whole or not at all; nobody else may read what is on a screen.
+def save(name: str, frame: Frame) -> Path:
+    """Write it as PNG in the current directory; nobody else may read what is on a screen.
+
+    Returns:
+        Where it is: with a number behind its name where that is taken.
 
     Raises:
-        OSError: Something is there, which is not touched, or it cannot be written.
+        UsageError: It cannot be written; nothing is left of it.
     """
     from PIL import Image
 
@@ -29,4 +33,9 @@ def save(path: Path, frame: Frame) -> None:
     image = Image.frombytes("RGB", size, frame.data, "raw", raw)
     made = io.BytesIO()
     image.save(made, "PNG")
-    private_file.write(path, made.getvalue(), replace=False)
+    try:
+        return private_file.write_new(Path.cwd() / name, made.getvalue())
+    except OSError as exc:
+        raise UsageError(
+            f"{name} cannot be written here ({exc.strerror})", fix="Start broker elsewhere"
+        ) from exc

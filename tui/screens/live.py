@@ -18,7 +18,7 @@ from textual.screen import Screen
 
 from broker import human
 from broker.errors import BrokerError
-from broker.service.port import ConsoleInfo
+from broker.service.port import ConsoleInfo, Service
 from broker.view import Pointer, View, Way
 from tui.copying import copy
 from tui.driver import ConsoleDriver, GuestKey
@@ -329,20 +329,16 @@ class LiveScreen(Screen[BrokerError | None]):
     def _do_shot(self) -> None:
         if self._player.shown is None:
             return
+        frame, app = self._player.shown.frame, self.app
         name = still.file_name(self._info.machine.name, self._host.now())
-        self._save(name, self._player.shown)
 
-    @work(thread=True, exit_on_error=False)
-    def _save(self, name: str, shown: Shown) -> None:
-        try:
-            path = Path.cwd() / name
-            still.save(path, shown.frame)
-        except OSError as exc:
-            text = f"{name} cannot be written here ({exc.strerror}); start broker elsewhere"
-            self.app.call_from_thread(self._hint, text)
-        else:
-            said = partial(self.notify, str(path), title="Saved", markup=False)
-            self.app.call_from_thread(said)
+        async def save(_: Service) -> Path:
+            return await asyncio.to_thread(still.save, name, frame)
+
+        def saved(path: Path) -> None:
+            app.notify(str(path), title="Saved", markup=False)
+
+        self._host.ask(f"Saving {name}", save, saved, of=object())  # two in a second are two
 
     def _do_zoom(self) -> None:
         self._player.zoom.toggle()

@@ -31,6 +31,16 @@ def test_a_picture_has_a_name_of_its_own(tmp_path: Path, monkeypatch: pytest.Mon
     assert path.name.startswith("web-01-20")
 
 
+def test_pictures_of_one_second_do_not_replace_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("broker.cli.vm_screen._path_for", lambda name: Path(f"{name}-now.png"))
+    said = [called("vm screenshot web-01", FakeService()).out.strip() for _ in range(2)]
+    assert said == ["web-01-now.png", "web-01-now-2.png"]
+    assert [Path(each).read_bytes() for each in said] == [PNG, PNG]
+
+
 def test_only_a_picture_is_replaced(tmp_path: Path) -> None:
     service, file = FakeService(), tmp_path / "notes.txt"
     file.write_text("keep")
