@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 from textual.pilot import Pilot
 
 from broker.errors import UsageError
+from broker.guest import Snapshot
 from broker.model import State
 from tests.fakes.service import FakeService
 from tests.tui import shots
 from tests.tui.conftest import Drive, settle, text_of
 from tui.app import BrokerApp
 from tui.screens.clone import free_name
+from tui.screens.jump import JumpScreen
 from tui.screens.machines import MachinesScreen
 
 
@@ -37,6 +40,15 @@ async def said(pilot: Pilot[None], text: str) -> None:
             return
         await pilot.pause(0.1)
     raise AssertionError(f"waited for {text!r}, saw\n{text_of(pilot)}")
+
+
+async def gone(pilot: Pilot[None], text: str) -> None:
+    """Wait until that is on the screen no more."""
+    for _ in range(300):
+        if text not in words(pilot):
+            return
+        await pilot.pause(0.1)
+    raise AssertionError(f"waited for {text!r} to go, saw\n{text_of(pilot)}")
 
 
 async def at(pilot: Pilot[None], name: str) -> None:
@@ -178,6 +190,26 @@ async def test_a_clone_says_how_far_it_is_and_goes_on_behind_a_closed_dialog(
         await said(pilot, "is there")
 
 
+async def test_a_clone_that_is_there_while_something_lies_over_its_dialog_closes_that_later(
+    drive: Drive, known: FakeService
+) -> None:
+    known.slow["clone"] = asyncio.Event()
+    async with drive(known) as pilot:
+        await at(pilot, "db-01")
+        await pilot.press("c", "enter")
+        await said(pilot, "copying disk 1 of 1: 50 %")
+        await pilot.press("ctrl+o")
+        await settle(pilot)
+        assert isinstance(pilot.app.screen, JumpScreen)
+        known.slow["clone"].set()
+        await said(pilot, "is there")
+        assert isinstance(pilot.app.screen, JumpScreen)
+        await pilot.press("escape")
+        await gone(pilot, "Clone db-01")
+        selected = pilot.app.screen.selected  # type: ignore[attr-defined]
+        assert selected.info.machine.name == "db-02"
+
+
 async def test_what_fails_behind_a_closed_dialog_is_said(drive: Drive, known: FakeService) -> None:
     known.slow["clone"] = asyncio.Event()
     known.failing["clone"] = UsageError("There is no room", fix="Make some")
@@ -302,3 +334,49 @@ async def test_that_keeping_one_failed_does_not_hide_that_there_is_none_yet(
         await pilot.press("n", "enter")
         await said(pilot, "No room. Make some")
         await said(pilot, "None yet.")
+
+
+@pytest.fixture
+def listed(known: FakeService, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """States are told only once this is set."""
+    tell, listed = known.guests.snapshots, asyncio.Event()
+
+    async def wait() -> Sequence[Snapshot]:
+        await listed.wait()
+        return await tell()
+
+    monkeypatch.setattr(known.guests, "snapshots", wait)
+    return listed
+
+
+async def test_a_name_given_while_states_are_read_is_taken_then(
+    drive: Drive, known: FakeService, listed: asyncio.Event
+) -> None:
+    async with drive(known) as pilot:
+        await at(pilot, "web-01")
+        await pilot.press("t")
+        await said(pilot, "Reading snapshots of web-01")
+        await pilot.press("n")
+        await said(pilot, "Keep the present state")
+        await pilot.press("x", "enter")
+        await said(pilot, "Comes after what is under way")
+        listed.set()
+        await said(pilot, "state-1x is kept")
+        await said(pilot, "state-1x 21 Nov")
+
+
+async def test_a_name_given_while_something_fails_is_not_taken_and_that_is_said(
+    drive: Drive, known: FakeService, listed: asyncio.Event
+) -> None:
+    known.guests.failing["snapshots"] = UsageError("QEMU is busy", fix="Ask again")
+    async with drive(known) as pilot:
+        await at(pilot, "web-01")
+        await pilot.press("t")
+        await said(pilot, "Reading snapshots of web-01")
+        await pilot.press("n")
+        await said(pilot, "Keep the present state")
+        await pilot.press("enter")
+        await said(pilot, "Comes after what is under way")
+        listed.set()
+        await said(pilot, "QEMU is busy. Ask again. What was to come after it is not done")
+    assert [what[0] for what in known.guests.asked] == ["snapshots"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -46,6 +46,7 @@ class CloneScreen(FormScreen[MachineKey]):
         self._host = host
         self._machine = machine
         self._under_way = False
+        self._new: MachineKey | None = None
         self._proposed = free_name(machine.name, taken)
 
     def compose(self) -> ComposeResult:
@@ -107,8 +108,15 @@ class CloneScreen(FormScreen[MachineKey]):
     def _made(self, machine: Machine) -> None:
         self._under_way = False
         self.app.notify("is there", title=human.one_line(machine.name), markup=False)
-        if is_open(self) and self.is_current:
-            self.dismiss(machine.key)
+        self._new = machine.key
+        if is_open(self):
+            self._leave()
+
+    @on(events.ScreenResume)
+    def _leave(self) -> None:
+        """Close once there is a clone; what lies over this, where somebody types, closes first."""
+        if self._new is not None and self.is_active:
+            self.dismiss(self._new)
 
     def _failed(self, problem: str) -> None:
         self._under_way = False

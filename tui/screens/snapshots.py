@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import ClassVar, Final
 
 from textual import on
@@ -72,6 +74,8 @@ class SnapshotsScreen(ModalScreen[None]):
         self._kept: dict[str, Snapshot] = {}
         self._said = "Asking QEMU…"
         self._busy = False
+        self._next: deque[Callable[[], None]] = deque()
+        """What was decided on while something was under way."""
 
     def compose(self) -> ComposeResult:
         """The list, what is wrong, the keys."""
@@ -124,7 +128,8 @@ class SnapshotsScreen(ModalScreen[None]):
     ) -> None:
         label = f"{doing} {self._called}"
         if self._busy:
-            self.notify("Something is under way; wait for its end", markup=False)
+            self._next.append(partial(self._ask, doing, work, done, looks=looks))
+            self.app.notify("Comes after what is under way", title=label, markup=False)
             return
         self._tell(label, busy=True)
 
@@ -134,10 +139,15 @@ class SnapshotsScreen(ModalScreen[None]):
         def answered(answer: object) -> None:
             self._tell("", busy=False)
             done(answer)
+            if self._next and not self._busy:
+                self._next.popleft()()
 
-        self._host.ask(label, ask, answered, self._failed, looks=looks, of=(self, label))
+        self._host.ask(label, ask, answered, self._failed, looks=looks, of=object())
 
     def _failed(self, problem: str) -> None:
+        if self._next:  # whoever goes back to a state may count on the present one being kept
+            self._next.clear()
+            problem = f"{problem}. What was to come after it is not done"
         if is_open(self):
             self._tell(problem, busy=False)
             self._show()
