@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from textual.events import Paste
 from textual.pilot import Pilot
 
-from broker.errors import Refused
+from broker.errors import Refused, Unreachable
 from broker.model import State
 from tests.fakes.guest import FakeSerial
 from tests.fakes.service import FakeService
@@ -89,6 +89,16 @@ async def test_it_lies_below_the_list_which_lives_on_and_fills_the_screen_when_a
         await pilot.press(LEADER, LEADER, LEADER, "full_stop")
         await until(pilot, lambda: isinstance(pilot.app.screen, ConsolesScreen))
         assert line.typed.endswith(b"\x1d")
+
+
+async def test_what_is_wrong_is_said_with_what_to_do_about_it(
+    drive: Drive, service: FakeService, line: Line
+) -> None:
+    service.failing["guest"] = Unreachable("demo does not answer", fix="Look at its log")
+    async with drive(service) as pilot:
+        await open_below(pilot, service)
+        await until(pilot, lambda: "Look at its log" in text_of(pilot))
+        await until(pilot, lambda: text_of(pilot).count("demo does not answer") == 2)
 
 
 async def test_what_the_guest_asks_its_terminal_is_answered_but_not_what_it_asked_long_ago(

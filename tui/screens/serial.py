@@ -36,6 +36,8 @@ WAITING: Final = 256
 SLICE_BYTES: Final = 4096
 """Read at once; keys and the list have their turn after each."""
 MOST_PASTED: Final = 64 * 1024
+FIX_SECONDS: Final = 12.0
+"""How long it is said what to do about what is wrong."""
 SPLIT_LINES: Final = 20
 """In a terminal with fewer lines the list has no room above."""
 
@@ -101,11 +103,11 @@ class SerialScreen(ModalScreen[None]):
                 writer: SerialWriter | None = None
                 try:
                     writer = await stack.enter_async_context(line.writing())
-                except Refused as problem:
+                except Refused as problem:  # its fix is to look on, which is what we do
                     self._note(f"view only: {problem.what}")
                 await self._both_ways(line, writer)
         except BrokerError as problem:
-            self._note(problem.what)
+            self._wrong(problem)
         else:
             self._note("the VM has ended")
 
@@ -151,6 +153,18 @@ class SerialScreen(ModalScreen[None]):
         view = self.query_one(FrameView)
         view.want(self._emulator.rows())
         view.send(0)
+
+    def _wrong(self, problem: BrokerError) -> None:
+        """What is wrong stays on the line; what to do about it is told as everywhere."""
+        self._note(problem.what)
+        if problem.fix and is_open(self):
+            self.notify(
+                human.one_line(problem.fix),
+                title=human.one_line(problem.what),
+                severity="warning",
+                timeout=FIX_SECONDS,
+                markup=False,
+            )
 
     def _note(self, text: str) -> None:
         if is_open(self):
