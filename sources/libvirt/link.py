@@ -11,7 +11,6 @@ import contextlib
 import functools
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -25,6 +24,7 @@ from broker.errors import (
     UsageError,
 )
 from broker.model import SourceName
+from sources.libvirt.threads import Threads
 
 Connection = Any
 """`libvirt.virConnect`; the binding has no types, and may not be installed."""
@@ -68,7 +68,7 @@ class Link:
         self._credentials = credentials
         self._connection: Connection | None = None
         self._opening = threading.Lock()
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix=f"libvirt-{name}")
+        self._threads = Threads(THREADS, f"libvirt-{name}")
         self._lost: Callable[[], None] = lambda: None
         self._closed = False
 
@@ -91,8 +91,8 @@ class Link:
         """
         if self._closed:
             raise SourceUnreachable(f"{self.name} is being closed")
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._ask, ask, again, right)
+        work = functools.partial(self._ask, ask, again, right)
+        return await asyncio.wrap_future(self._threads.submit(work))
 
     def on_loss(self, told: Callable[[], None]) -> None:
         """Have that called, in libvirt's thread, when the connection is lost."""
@@ -114,7 +114,7 @@ class Link:
         """The connection is known to be lost: the next call opens another."""
         if self._closed:
             return
-        await asyncio.get_running_loop().run_in_executor(self._threads, self._drop)
+        await asyncio.wrap_future(self._threads.submit(self._drop))
 
     async def aclose(self) -> None:
         """Close it; calls under way end with an error.
@@ -132,7 +132,7 @@ class Link:
                 loop.call_soon_threadsafe(dropped.set)
 
         self._threads.submit(drop)
-        self._threads.shutdown(wait=False)
+        self._threads.end()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await dropped.wait()

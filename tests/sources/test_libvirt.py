@@ -1,6 +1,10 @@
 """The libvirt driver against libvirt's own mock of a hypervisor, in this process."""
 
 import asyncio
+import socket
+import subprocess
+import sys
+import threading
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +39,7 @@ from broker.png import SIGNATURE, encode_png
 from broker.view import Pointer
 from sources.libvirt import domain, link
 from sources.libvirt.driver import LibvirtDriver
+from sources.libvirt.threads import Threads
 from sources.libvirt.view import ScreenshotView
 from tests.sources.conformance import DriverConformance
 
@@ -423,3 +428,50 @@ async def test_closing_does_not_wait_for_a_host_that_does_not_answer(
             await driver.aclose()
             with pytest.raises(SourceUnreachable, match="being closed"):
                 await driver.machines()
+
+
+HANGS = """
+import asyncio, sys
+from sources.libvirt.link import Link
+
+async def main():
+    link = Link("lab", sys.argv[1])
+    calling = asyncio.ensure_future(link.call(lambda connection: connection.getHostname()))
+    await asyncio.to_thread(sys.stdin.readline)
+    calling.cancel()
+    await asyncio.wait([calling])
+    await link.aclose()
+
+asyncio.run(main())
+"""
+
+
+def test_a_process_does_not_wait_at_its_end_for_a_host_that_does_not_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        uri = f"qemu+tcp://127.0.0.1:{silent.getsockname()[1]}/system"
+        with subprocess.Popen([sys.executable, "-c", HANGS, uri], stdin=subprocess.PIPE) as ends:
+            try:
+                with silent.accept()[0]:  # libvirt waits there for an answer, for ever
+                    ends.communicate(b"go on\n", timeout=60)
+            finally:
+                ends.kill()
+    assert ends.returncode == 0
+
+
+def test_calls_wait_in_their_turn_and_one_that_was_cancelled_is_not_made() -> None:
+    threads, go, made = Threads(1, "lab"), threading.Event(), list[str]()
+    first = threads.submit(lambda: go.wait(60))
+    second = threads.submit(lambda: made.append("second"))
+    third = threads.submit(lambda: made.append("third"))
+    wrong = threads.submit(lambda: int("wrong"))
+    assert second.cancel()
+    threads.end()
+    go.set()
+    assert first.result(60)
+    third.result(60)
+    assert made == ["third"]
+    with pytest.raises(ValueError, match="wrong"):
+        wrong.result(60)
+    with pytest.raises(RuntimeError, match="nothing more"):
+        threads.submit(lambda: None)
