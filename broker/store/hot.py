@@ -46,7 +46,7 @@ class HotStore:
     def find(self, reference: str) -> list[StoredMachine]:
         """The machines that `name`, `source/name`, uuid or `source/uuid` names; often one."""
         with faults.sqlite_errors(self._database):
-            found = self._connection.execute(hot_sql.FIND, {"reference": reference})
+            found = self._connection.execute(hot_sql.FIND, rows.parts_of(reference))
             return [rows.to_stored(row) for row in found]
 
     def add_token(self, token: Token) -> None:

@@ -34,7 +34,10 @@ SELECT machine.source, machine.uuid, machine.name, machine.state, machine.hyperv
 FROM machine JOIN source ON source.name = machine.source LEFT OUTER JOIN (SELECT session.source AS source, session.uuid AS uuid, count(*) AS sessions
 FROM session
 WHERE session.ended_at IS NULL GROUP BY session.source, session.uuid) AS live ON live.source = machine.source AND live.uuid = machine.uuid
-WHERE machine.name = :reference OR machine.uuid = lower(:reference) OR (machine.source || '/' || machine.name) = :reference OR lower(machine.source || '/' || machine.uuid) = lower(:reference) ORDER BY machine.name, machine.source, machine.uuid
+WHERE machine.name = :whole OR machine.source IN (SELECT known.name
+FROM source AS known) AND machine.uuid = lower(:whole) OR machine.source = :before AND machine.name = :behind OR machine.source IN (SELECT known.name
+FROM source AS known
+WHERE lower(known.name) = lower(:before)) AND machine.uuid IN (:behind, lower(:behind)) ORDER BY machine.name, machine.source, machine.uuid
 """
 
 UNLISTED = """

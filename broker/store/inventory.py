@@ -160,7 +160,7 @@ def machines(db: Connection, faces: Faces) -> list[StoredMachine]:
 
 def find(db: Connection, reference: str) -> list[StoredMachine]:
     """See `Store.find`."""
-    found = db.execute(FIND, {"reference": reference}).mappings()
+    found = db.execute(FIND, rows.parts_of(reference)).mappings()
     return [rows.to_stored(row) for row in found]
 
 

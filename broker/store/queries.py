@@ -99,18 +99,23 @@ HAS_SOURCE = select(SOURCE.c.name).where(SOURCE.c.name == bindparam("of_source")
 WITH_PROCESS = MACHINES.where(MACHINE.c.pid.is_not(None))
 """Those that were seen with a process of this host."""
 
-_reference: BindParameter[str] = bindparam("reference")
-_slash = literal_column("'/'", String)
-_lowered = func.lower(_reference)
+_whole: BindParameter[str] = bindparam("whole", type_=String)
+_before: BindParameter[str] = bindparam("before", type_=String)
+_behind: BindParameter[str] = bindparam("behind", type_=String)
+_known = SOURCE.alias("known")
+_named = select(_known.c.name).where(func.lower(_known.c.name) == func.lower(_before))
 FIND = MACHINES.where(
     or_(
-        MACHINE.c.name == _reference,
-        MACHINE.c.uuid == _lowered,
-        MACHINE.c.source + _slash + MACHINE.c.name == _reference,
-        func.lower(MACHINE.c.source + _slash + MACHINE.c.uuid) == _lowered,
+        MACHINE.c.name == _whole,
+        and_(MACHINE.c.source.in_(select(_known.c.name)), MACHINE.c.uuid == func.lower(_whole)),
+        and_(MACHINE.c.source == _before, MACHINE.c.name == _behind),
+        and_(
+            MACHINE.c.source.in_(_named),
+            MACHINE.c.uuid.in_([_behind, func.lower(_behind)]),
+        ),
     )
 )
-"""The machines that one reference names."""
+"""The machines that one reference names; takes `rows.parts_of` it. Each way by an index."""
 
 UNLISTED = select(SOURCE.c.name).where(SOURCE.c.health == literal_column(f"'{Health.NEW}'"))
 """Sources that were configured and not looked at yet: what is stored is not all there is."""

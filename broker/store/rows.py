@@ -54,6 +54,12 @@ Values = dict[str, Any]
 """Columns by name, to be written."""
 
 
+def parts_of(reference: str) -> Values:
+    """What names machines by `name`, `source/name`, uuid or `source/uuid`; no source has a `/`."""
+    before, slash, behind = reference.partition("/")
+    return {"whole": reference, "before": before if slash else "", "behind": behind}
+
+
 def seconds(moment: datetime | None) -> float | None:
     """An aware time as the database holds it."""
     return None if moment is None else moment.timestamp()

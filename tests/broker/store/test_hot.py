@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 from broker.config.locations import Locations
 from broker.errors import StoreError
 from broker.model import Health, SourceStatus, TcpTarget
-from broker.store import faults, hot_gen, queries
+from broker.store import faults, hot_gen, hot_sql, queries, rows
 from broker.store.hot import HotStore, open_hot
 from broker.store.store import Store
 from tests.broker.store.nouns import HERE, LAB, NOW, event, key, machine, session, token
@@ -89,7 +90,12 @@ def test_a_machine_that_did_not_change_is_the_same_object_when_read_again(filled
         ("LAB/U1", ["lab/name-u1"]),
         ("twin", ["here/twin", "lab/twin"]),
         ("here/twin", ["here/twin"]),
+        ("lab/u1", ["lab/name-u1"]),
         ("nobody", []),
+        ("here/name-u1", []),
+        ("lab/", []),
+        ("lab", []),
+        ("/twin", []),
         ("' OR 1=1 --", []),
     ],
 )
@@ -98,6 +104,14 @@ def test_a_console_is_found_by_its_names(
 ) -> None:
     assert [stored.machine.full_name for stored in hot.find(reference)] == found
     assert filled.find(reference) == hot.find(reference)
+
+
+def test_a_console_is_found_without_reading_them_all(locations: Locations, filled: Store) -> None:
+    with contextlib.closing(sqlite3.connect(locations.database)) as raw:
+        plan = raw.execute(f"EXPLAIN QUERY PLAN {hot_sql.FIND}", rows.parts_of("lab/name-u1"))
+        steps = [str(step[-1]) for step in plan]
+    assert [step for step in steps if step.startswith("SEARCH machine")]
+    assert not [step for step in steps if step.startswith("SCAN") and " machine" in step]
 
 
 def test_a_token_added_quickly_opens_a_session(filled: Store, hot: HotStore) -> None:
