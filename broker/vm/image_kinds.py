@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -54,6 +55,15 @@ def existing(text: str) -> Path:
         raise UsageError(f"{text} is a directory, not an image", fix="Name a file in it")
     if not os.access(path, os.R_OK):
         raise UsageError(f"{text} cannot be read by you", fix=f"Look at: ls -l {text}")
+    return _tidy(path)
+
+
+def _tidy(path: Path) -> Path:
+    """Without `..`, where that leads to the same file: an image typed in two ways is one image."""
+    short = Path(os.path.normpath(path))
+    with contextlib.suppress(OSError):
+        if short.samefile(path):
+            return short
     return path
 
 

@@ -104,6 +104,21 @@ def test_what_cannot_be_run_exits_with_2(words: str, said: str) -> None:
     assert said in ran.err
 
 
+def test_an_image_typed_in_two_ways_is_one_image(disk: Path) -> None:
+    (disk.parent / "sub").mkdir()
+    assert existing(str(disk.parent / "sub" / ".." / disk.name)) == disk
+
+
+def test_two_dots_behind_a_link_lead_where_the_system_says(disk: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere" / "sub").mkdir(parents=True)
+    other = tmp_path / "elsewhere" / disk.name
+    other.write_bytes(b"another image")
+    (disk.parent / "link").symlink_to(tmp_path / "elsewhere" / "sub")
+    typed = disk.parent / "link" / ".." / disk.name
+    assert existing(str(typed)).samefile(other)
+    assert existing(str(typed)) != disk
+
+
 def test_a_near_file_name_is_offered(disk: Path) -> None:
     with pytest.raises(UsageError, match=r"Did you mean my disk\.img\?"):
         existing(str(disk.with_name("my_disk.img")))
