@@ -1,4 +1,4 @@
-"""The doctor's steps for the console that the cursor rests on, taken in the background.
+"""The doctor's steps for the machine that the cursor rests on, taken in the background.
 
 Nothing waits for them: moving on ends those under way, and what was found is kept for a while.
 """
@@ -26,8 +26,9 @@ REST_SECONDS: Final = 0.7
 KEPT_SECONDS: Final = 120.0
 """For how long what was found is shown without a new look, while the machine is as it was."""
 _OFF: Final = frozenset({State.STOPPED, State.SHUTDOWN, State.CRASHED})
-_ELSEWHERE: Final = frozenset({"proxy", "viewer"})
-"""Their warnings are not about the machine: the app hosts a proxy, a file may go elsewhere."""
+_LAST: Final = "ticket"
+"""The machine's last step. What follows is not about it, and a proxy that is knocked at writes down
+that somebody came and went: that is for a doctor who was asked."""
 
 
 class Verdict(NamedTuple):
@@ -49,7 +50,7 @@ def verdict(steps: Sequence[Step]) -> Verdict | None:
     for mark, tone in ((Mark.FAIL, "bad"), (Mark.WARN, "warn")):
         for step in steps:
             finding = step.finding
-            if finding.mark is mark and not (tone == "warn" and step.name in _ELSEWHERE):
+            if finding.mark is mark:
                 fix = f". {finding.fix}" if finding.fix else ""
                 return Verdict(tone, f"{step.name}: {finding.words}{fix}")
     return Verdict("ok", "the way to its screen is clear") if steps else None
@@ -104,7 +105,10 @@ class Checkups:
             await asyncio.sleep(REST_SECONDS)
             service = await asyncio.shield(self._service)
             async with aclosing(service.diagnose(machine.key)) as taking:
-                steps = [step async for step in taking]
+                async for step in taking:
+                    steps.append(step)
+                    if step.name == _LAST:
+                        break
             found = verdict(steps)
         except BrokerError as problem:
             found = Verdict("bad", str(problem))

@@ -192,6 +192,7 @@ class FakeService(FakeConfiguring):
     steps: list[Step] = field(default_factory=list)
     """What the doctor finds."""
     diagnosed: list[MachineKey] = field(default_factory=list)
+    walked: list[Step] = field(default_factory=list)
     """Whom it looked at; not in `asked`, for nobody asked."""
     facts: list[VmFacts] = field(default_factory=list)
     """What is known of the VMs of this host."""
@@ -279,6 +280,7 @@ class FakeService(FakeConfiguring):
         if "diagnose" in self.slow:
             await self.slow["diagnose"].wait()
         for step in self.steps:
+            self.walked.append(step)
             yield step
 
     async def open_viewer(self, key: MachineKey, request: ExportRequest | None = None) -> Opened:

@@ -17,14 +17,14 @@ from tui.checkup import Verdict, verdict
 FINE = Step("name", fine("here/demo"), 0.0)
 HELD = Step("QMP", broken("another program is at its monitor", "End it"), 0.0)
 ODD = Step("source", odd("lab: a warning", "See: broker sources"), 0.0)
-NO_VIEWER = Step("viewer", odd("no viewer", "Install one"), 0.0)
+TICKET = Step("ticket", fine("accepted"), 0.0)
 
 
 @pytest.mark.parametrize(
     ("steps", "found"),
     [
         ([], None),
-        ([FINE, NO_VIEWER], Verdict("ok", "the way to its screen is clear")),
+        ([FINE, TICKET], Verdict("ok", "the way to its screen is clear")),
         ([FINE, ODD], Verdict("warn", "source: lab: a warning. See: broker sources")),
         ([ODD, HELD], Verdict("bad", "QMP: another program is at its monitor. End it")),
     ],
@@ -70,6 +70,15 @@ async def test_a_look_that_hangs_holds_up_nobody_and_is_let_go(drive: Drive) -> 
         assert "the way to its screen" not in text_of(pilot)
         service.slow["diagnose"].set()
         await until_shown(pilot, "the way to its screen is clear")
+
+
+async def test_the_proxy_is_not_knocked_at_unasked(drive: Drive) -> None:
+    no_proxy = Step("proxy", broken("it does not answer", "Look at: broker status"), 0.0)
+    service = FakeService(steps=[FINE, TICKET, no_proxy])
+    async with drive(service, size=(160, 40)) as pilot:
+        await until_shown(pilot, "the way to its screen is clear")
+        assert TICKET in service.walked
+        assert no_proxy not in service.walked
 
 
 async def test_a_machine_that_is_off_is_not_looked_at(drive: Drive) -> None:
