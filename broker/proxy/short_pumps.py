@@ -91,6 +91,9 @@ class ToViewer(_ShortPump):
             except LegClosed as closed:
                 self._ended(closed)
                 return
+            except TlsFailed as exc:  # what the viewer sent was no good, and we said so
+                self._ended(LegClosed(sink, "tls", str(exc)))
+                return
             # More at once, where the server has more and the viewer takes it all: what it does not
             # take is kept.
             self._in_bulk = count >= CHUNK_BYTES and room_of(sink.sock) >= BULK_ROOM_BYTES
