@@ -24,7 +24,7 @@ GROWTH_BYTES: Final = HEAD_BYTES + 1 + TAG_BYTES
 SEALED_MAX: Final = RECORDS_BYTES - 16 * 1024
 """So many bytes surely fit into the shared buffer, as records."""
 IDLE_RECORDS_MOST: Final = 32
-"""Without a byte for us, one after the other; OpenSSL takes as many."""
+"""Without a byte for us, in what is opened at once: each new key of a peer costs us 10 µs."""
 
 _ALERT: Final = 21
 _HANDSHAKE: Final = 22
@@ -51,8 +51,8 @@ _piece: Final = memoryview(bytearray(PLAIN_MOST + 1))
 class RecordEngine:
     """One connection, from the end of its handshake on."""
 
-    __slots__ = ("_answered", "_empty", "_message", "_over", "_plain", "_said", "has_more",
-                 "inward", "outward", "rest", "waiting")  # fmt: skip
+    __slots__ = ("_answered", "_message", "_over", "_plain", "_said", "has_more", "inward",
+                 "outward", "rest", "waiting")  # fmt: skip
 
     def __init__(self, suite: Suite, inward: bytes, outward: bytes, early: bytes = b"") -> None:
         """Take it over.
@@ -71,9 +71,8 @@ class RecordEngine:
         self.has_more = bool(early)
         self._plain: memoryview | None = None  # opened, and not read
         self._message = b""  # a part of one that is for TLS itself
-        self._empty = 0
         self._answered = False  # what waits tells of our next key
-        self._over: TlsEnded | TlsFailed | None = None
+        self._over: str | None = None  # why, for people; empty when the peer said goodbye
         self._said = False  # our last alert
 
     # -- what a leg asks
@@ -114,7 +113,7 @@ class RecordEngine:
         count = min(len(view), len(plain))
         view[:count] = plain[:count]
         self._plain = plain[count:] if count < len(plain) else None
-        self.has_more = bool(self._plain or self._over or self.rest)
+        self.has_more = self._plain is not None or self._over is not None or bool(self.rest)
         return count
 
     def write(self, plain: bytes | memoryview) -> None:
@@ -179,11 +178,10 @@ class RecordEngine:
             TlsFailed: It broke the protocol, or somebody on the way did.
         """
         if self._over is not None:
-            self.has_more = False
-            raise self._over
+            raise self._end()
         end = len(source)
         inward = self.inward
-        at = filled = 0
+        at = filled = idle = 0
         while (start := at + HEAD_BYTES) <= end:
             size = source[at + 3] << 8 | source[at + 4]
             after = start + size
@@ -202,29 +200,24 @@ class RecordEngine:
                     out[filled : last + 1],
                 )
             except InvalidTag:
+                out[filled : last + 1] = bytes(last + 1 - filled)  # it was decrypted all the same
                 self._fail(_BAD_RECORD_MAC)
                 break
             inward.number = number + 1
             at = after
-            if out[last] == _DATA and last > filled:
+            if out[last] == _DATA and last > filled and not self._message:
                 filled = last
-                if self._empty:
-                    self._empty = 0
-                if self._message:
-                    self._fail(_UNEXPECTED_MESSAGE)
-                    break
-            else:
-                filled = self._unusual(out, filled, last)
-                if self._over is not None:
-                    break
-        self.rest = bytes(source[at:]) if at < end and self._over is None else b""
-        if self._over is None:
-            self.has_more = False
-        elif filled:
-            self.has_more = True  # the end, when it is asked for
-        else:
-            self.has_more = False
-            raise self._over
+                continue
+            before, filled = filled, self._unusual(out, filled, last)
+            if filled == before and (idle := idle + 1) > IDLE_RECORDS_MOST:
+                self._fail(_UNEXPECTED_MESSAGE)
+            if self._over is not None:
+                break
+        over = self._over is not None
+        self.rest = bytes(source[at:]) if at < end and not over else b""
+        self.has_more = over
+        if over and not filled:
+            raise self._end()
         return filled
 
     # -- within
@@ -252,14 +245,17 @@ class RecordEngine:
                 start = filled + HEAD_BYTES
                 filled = start + PLAIN_MOST + _CIPHER_LEAST
                 out[start - HEAD_BYTES : start] = _FULL_HEAD
+                outward.number = number + 1  # before it is used: never twice, whatever happens
                 behind, plain[end] = plain[end], _DATA
-                encrypt_into(
-                    (iv ^ number).to_bytes(12), plain[at : end + 1], _FULL_HEAD, out[start:filled]
-                )
-                plain[end] = behind
+                try:
+                    encrypt_into(
+                        (iv ^ number).to_bytes(12),
+                        plain[at : end + 1], _FULL_HEAD, out[start:filled],
+                    )  # fmt: skip
+                finally:
+                    plain[end] = behind
                 number += 1
                 at = end
-        outward.number = number
         while at < size:
             count = min(size - at, PLAIN_MOST)
             _piece[:count] = plain[at : at + count]
@@ -274,11 +270,11 @@ class RecordEngine:
         head = _HEAD + (count + _CIPHER_LEAST).to_bytes(2)
         after = count + GROWTH_BYTES
         out[:HEAD_BYTES] = head
+        number = outward.number
+        outward.number = number + 1
         outward.cipher.encrypt_into(
-            (outward.iv ^ outward.number).to_bytes(12),
-            _piece[: count + 1], head, out[HEAD_BYTES:after],
-        )  # fmt: skip
-        outward.number += 1
+            (outward.iv ^ number).to_bytes(12), _piece[: count + 1], head, out[HEAD_BYTES:after]
+        )
         return after
 
     def _say(self, kind: int, body: bytes) -> None:
@@ -294,8 +290,13 @@ class RecordEngine:
             self._said = True
 
     def _fail(self, description: int) -> None:
-        self._alert(2, description)
-        self._over = TlsFailed("a record cannot be read")
+        if self._over is None:
+            self._alert(2, description)
+            self._over = "a record cannot be read"
+
+    def _end(self) -> TlsEnded | TlsFailed:
+        """What to raise. A new one each time: it would keep the frames that it went through."""
+        return TlsFailed(self._over) if self._over else TlsEnded()
 
     def _update_outward(self) -> None:
         """Tell the peer that the next key follows, and use it."""
@@ -304,31 +305,25 @@ class RecordEngine:
 
     def _unusual(self, out: memoryview, start: int, last: int) -> int:
         """A record that is padded, empty, or not data; where data ends now in `out`."""
-        while last > start and not out[last]:
-            last -= 1
-        kind = out[last]
+        inner = bytes(out[start : last + 1]).rstrip(b"\0")
+        kind, said = inner[-1] if inner else 0, inner[:-1]
         if kind == _DATA and not self._message:
-            if last > start:
-                self._empty = 0
-                return last
-        elif kind == _ALERT and last - start == 2 and not self._message:
-            self._hear_alert(out[start + 1])
-        elif kind == _HANDSHAKE and last > start:
-            self._message += bytes(out[start:last])
+            return start + len(said)
+        if kind == _ALERT and len(said) == 2 and not self._message:
+            self._hear_alert(said[1])
+        elif kind == _HANDSHAKE and said:
+            self._message += said
             self._hear_message()
         else:
-            self._fail(_UNEXPECTED_MESSAGE)
-        self._empty += 1
-        if self._empty > IDLE_RECORDS_MOST and self._over is None:
             self._fail(_UNEXPECTED_MESSAGE)
         return start
 
     def _hear_alert(self, description: int) -> None:
         if description == _CLOSE_NOTIFY:
-            self._over = TlsEnded()
+            self._over = ""
         elif description != _USER_CANCELED:
             self._said = True  # it listens no more
-            self._over = TlsFailed(f"the peer's TLS says {description}")
+            self._over = f"the peer's TLS says {description}"
 
     def _hear_message(self) -> None:
         """Keys are all that may be spoken of; a message may come in parts, and ends its record."""
@@ -342,7 +337,7 @@ class RecordEngine:
                 return
             self.inward.update()
             # One answer for all that it asks before we send: else it could have us keep many.
-            if said[4] and not self._answered:
+            if said[4] and not self._answered and not self._said:
                 self._answered = True
                 self._update_outward()
 
