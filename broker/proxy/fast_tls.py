@@ -196,8 +196,8 @@ class FastEngine:
                 count == size and SSL_pending(ssl) > 0
             )
             return count
-        self.has_more = False
         error = lib.SSL_get_error(ssl, count)
+        self.has_more = error != SSL_WANT_READ  # the end is told again to who asks again
         if error == SSL_WANT_READ:
             return 0
         if error == SSL_ZERO_RETURN:

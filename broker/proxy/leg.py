@@ -97,6 +97,7 @@ class Leg:
         engine = self.engine
         if engine is None:
             return self._read_raw_into(view)
+        filled = 0
         try:
             if not engine.has_more:
                 count = self._read_raw_into(ciphertext)
@@ -111,10 +112,12 @@ class Leg:
                     break
                 filled += count
         except TlsEnded as exc:
-            self._gone = True
-            raise LegClosed(self, "closed") from exc
+            if not filled:  # else the engine says so again
+                self._gone = True
+                raise LegClosed(self, "closed") from exc
         except TlsFailed as exc:
-            raise LegClosed(self, "tls", str(exc)) from exc
+            if not filled:
+                raise LegClosed(self, "tls", str(exc)) from exc
         return filled
 
     def _read_raw_into(self, view: memoryview) -> int:

@@ -47,12 +47,17 @@ class TlsEngine(Protocol):
         ...
 
     def read_into(self, view: memoryview) -> int:
-        """Decrypt; the count of bytes, or 0 when more ciphertext is needed."""
+        """Decrypt; the count of bytes, or 0 when more ciphertext is needed.
+
+        Raises:
+            TlsEnded: The peer said goodbye; again whenever it is asked again.
+            TlsFailed: A record was no good; the same.
+        """
         ...
 
     @property
     def has_more(self) -> bool:
-        """Whether `read_into` may yield something without another `receive`."""
+        """Whether `read_into` may yield something, or tell of the end, without a `receive`."""
         ...
 
     def write(self, plain: bytes | memoryview) -> None:
@@ -82,6 +87,7 @@ class StdlibEngine:
     def __init__(
         self, context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None = None
     ) -> None:
+        self._over = False
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(
@@ -118,17 +124,20 @@ class StdlibEngine:
         except ssl.SSLWantReadError:
             return 0
         except ssl.SSLZeroReturnError as exc:
+            self._over = True
             raise TlsEnded from exc
         except ssl.SSLError as exc:
+            self._over = True
             raise TlsFailed(exc.reason or str(exc)) from exc
         if not count:
+            self._over = True
             raise TlsEnded
         return count
 
     @property
     def has_more(self) -> bool:
-        """Whether reading may yield something."""
-        return bool(self._incoming.pending or self._object.pending())
+        """Whether reading may yield something, or tell of the end."""
+        return bool(self._over or self._incoming.pending or self._object.pending())
 
     def write(self, plain: bytes | memoryview) -> None:
         """Encrypt all of it."""
