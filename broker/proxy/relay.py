@@ -9,18 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from broker.proxy.leg import Leg, LegClosed
-from broker.proxy.pump import Pump
+from broker.proxy.short_pumps import pump_class
 from broker.proxy.watch import watch_of
 from broker.spice.inspector import Inspector, Verdict
-
-try:
-    from broker.proxy.short_pumps import pump_class
-except ImportError:  # no fast TLS here
-
-    def pump_class(source: Leg, sink: Leg) -> type[Pump]:
-        """The one that suits these two: there is but one."""
-        return Pump
-
 
 _NOTHING: Final[Counter[str]] = Counter()
 """Of most channels: nobody counts into this one."""

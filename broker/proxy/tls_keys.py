@@ -11,9 +11,6 @@ from typing import Final
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
-if not (hasattr(AESGCM, "encrypt_into") and hasattr(ChaCha20Poly1305, "decrypt_into")):
-    raise ImportError("this cryptography cannot encrypt into a buffer")
-
 
 @dataclass(frozen=True, slots=True)
 class Suite:
