@@ -181,6 +181,40 @@ async def test_a_goodbye_in_tls_is_the_end(secured: Secured) -> None:
     assert (await secured.running).reason == "client-closed"
 
 
+@pytest.mark.parametrize("first", [0, 3], ids=["whole", "in parts"])
+async def test_what_comes_with_a_goodbye_is_passed_on(secured: Secured, first: int) -> None:
+    engine, said = secured.viewer.engine, message(2) + message(1, b"last")
+    assert engine is not None
+    if first:
+        await secured.viewer.send(said[:first])
+        async with asyncio.timeout(SECONDS):
+            while not secured.wire.relay.to_server.held:  # noqa: ASYNC110  # it tells nobody
+                await asyncio.sleep(0)
+    engine.write(said[first:])
+    engine.close()
+    secured.wire.viewer.send(bytes(engine.take()))
+    assert (await secured.running).reason == "client-closed"
+    assert await receive(secured.wire.server, len(said)) == said
+
+
+async def test_who_sent_no_tls_is_found_out_also_when_the_server_speaks_first(
+    secured: Secured,
+) -> None:
+    """The end is told once what was before it is sent on; meanwhile nothing can be sealed."""
+    said = message(1, bytes(60_000))
+    secured.wire.viewer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 200_000)
+    engine = secured.viewer.engine
+    assert engine is not None
+    engine.write(said)
+    records = bytes(engine.take()) + b"\x17\x03\x03\x00\x20" + bytes(32)
+    assert secured.wire.viewer.send(records) == len(records)
+    async with asyncio.timeout(SECONDS):
+        while not secured.wire.backend.unsent:  # noqa: ASYNC110  # it tells nobody
+            await asyncio.sleep(0)
+        secured.wire.server.send(message(2))
+        assert (await secured.running).reason == "client-tls"
+
+
 async def test_what_is_no_tls_is_the_end(secured: Secured) -> None:
     secured.wire.viewer.send(b"\x17\x03\x03\x00\x20" + bytes(32))
     assert (await secured.running).reason == "client-tls"
