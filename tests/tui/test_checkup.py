@@ -76,6 +76,7 @@ async def test_the_proxy_is_not_knocked_at_unasked(drive: Drive) -> None:
     no_proxy = Step("proxy", broken("it does not answer", "Look at: broker status"), 0.0)
     service = FakeService(steps=[FINE, TICKET, no_proxy])
     async with drive(service, size=(160, 40)) as pilot:
+        await pilot.press("down", "down")
         await until_shown(pilot, "the way to its screen is clear")
         assert TICKET in service.walked
         assert no_proxy not in service.walked
