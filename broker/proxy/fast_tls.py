@@ -86,7 +86,10 @@ def _hear_secret(_ssl: Any, line: Any) -> None:
         _secrets[name] = bytes.fromhex(secret.decode())
 
 
-_on_secret = ffi.callback("void (*)(const SSL *, const char *)", _hear_secret)
+try:
+    _on_secret = ffi.callback("void (*)(const SSL *, const char *)", _hear_secret)
+except MemoryError as exc:  # a hardened system, on which no code is made at run time
+    raise ImportError("this system allows no callbacks") from exc
 
 
 class FastServer:

@@ -275,3 +275,23 @@ def test_without_pyopenssl_pythons_own_tls_is_used(
     server = engines.server(identity.server_path)
     assert isinstance(server, StdlibServer)
     Pair(server.engine(), identity)
+
+
+def test_where_no_callback_can_be_made_pythons_own_tls_is_used(
+    identity: pki.Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    from OpenSSL import _util
+
+    class Hardened:
+        def __getattr__(self, name: str) -> object:
+            return getattr(ffi, name)
+
+        def callback(self, *_: object) -> None:
+            raise MemoryError("Cannot allocate write+execute memory for ffi.callback()")
+
+    ffi = _util.ffi
+    monkeypatch.setattr(_util, "ffi", Hardened())
+    monkeypatch.delitem(sys.modules, "broker.proxy.fast_tls")
+    assert isinstance(engines.server(identity.server_path), StdlibServer)
