@@ -44,7 +44,8 @@ vm-safety: system-test venv-dev  ## Attack VMs by every known means, bare and be
 # Each round draws anew; what fails is kept in .hypothesis and tried first the next time.
 fuzz: venv-dev  ## Fuzz the protocol for FUZZ_SECONDS (120)
 	end=$$((SECONDS + $(FUZZ_SECONDS))); while ((SECONDS < end)); do \
-	  HYPOTHESIS_PROFILE=deep $(PY) -m pytest -q -n $(NUMPROCESSES) --timeout 900 tests/broker/spice; done
+	  HYPOTHESIS_PROFILE=deep $(PY) -m pytest -q -n $(NUMPROCESSES) --timeout 900 tests/broker/spice \
+	    tests/broker/proxy/test_tls_fuzz.py; done
 
 soak: system-test venv-dev  ## Open and close sessions for SOAK_SECONDS (3600) twice, and see that nothing grows
 	SOAK_SECONDS=$(SOAK_SECONDS) $(PY) -m pytest -m slow -s --timeout 0 tests/integration/test_soak.py $(ARGS)
