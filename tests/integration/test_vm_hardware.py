@@ -151,7 +151,7 @@ async def test_a_port_that_is_taken_at_the_last_moment_is_replaced(
         ports = [taken.getsockname()[1]]
         free = ready.free_port
         monkeypatch.setattr(
-            "broker.vm.launch.free_port", lambda spec: ports.pop() if ports else free(spec)
+            "broker.vm.tries.free_port", lambda spec: ports.pop() if ports else free(spec)
         )
         async with running_guest(home, replace(home.spec(), spice=SpicePort())) as guest:
             spice = await qmp(guest.paths.qmp, "query-spice")

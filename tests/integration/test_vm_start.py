@@ -11,7 +11,7 @@ import pytest
 
 from broker.errors import BrokerError, VmStartFailed
 from broker.model import Accel, Disk, DiskBus, Display, Firmware, Network, State
-from broker.vm import launch, probe
+from broker.vm import probe, tries
 from broker.vm.instance import Instance
 from broker.vm.look import tail
 from tests.guests import QEMU, Guest, Home, needs_qemu, qmp, running_guest
@@ -220,7 +220,7 @@ async def test_kvm_that_fails_only_when_the_guest_runs_is_noticed_in_its_first_s
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A QEMU that answers, and dies under KVM a moment later. KVM is TCG here."""
-    monkeypatch.setattr(launch, "FIRST_SECONDS", 60.0)  # a busy machine's second is a long one
+    monkeypatch.setattr(tries, "FIRST_SECONDS", 60.0)  # a busy machine's second is a long one
     monkeypatch.setattr(probe, "kvm", lambda: probe.Finding(usable=True, detail=""))
     body = f"""
     case "$*" in *accel=kvm*)

@@ -9,6 +9,7 @@ from broker.model import Accel, MachineId, MachineSpec
 from broker.vm import launch, probe, reaper
 from broker.vm.argv import Engine
 from broker.vm.paths import VmPaths
+from broker.vm.tries import Died
 
 SPEC = MachineSpec("web-01", MachineId("6f4e2c1a-0000-4000-8000-000000000001"))
 KVM, PLAIN, TCG = Engine(Accel.KVM, "host"), Engine(Accel.KVM), Engine(Accel.TCG, "max")
@@ -73,7 +74,7 @@ def test_what_failed_before_is_tried_last_and_tcg_after_all_kvm(
 def test_only_what_another_engine_may_cure_is_tried_again(
     output: str, code: int, blamed: bool
 ) -> None:
-    assert launch.Died(output, code).blames_the_engine is blamed
+    assert Died(output, code).blames_the_engine is blamed
 
 
 @pytest.mark.parametrize(
