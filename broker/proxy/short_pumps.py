@@ -74,8 +74,8 @@ class ToViewer(_ShortPump):
                 self._ended(source.lost())
                 return
             chunk = buffer[:count]
-            passed = inspector.scan(chunk)
             try:
+                passed = inspector.scan(chunk)
                 if passed is chunk and count <= PLAIN_MOST and not inspector.latest:
                     data = self._engine.seal_little(buffer, count)
                     try:
@@ -143,8 +143,8 @@ class ToServer(_ShortPump):
         if not count:
             return
         chunk = buffer[:count]
-        passed = inspector.scan(chunk)
         try:
+            passed = inspector.scan(chunk)
             if passed is not chunk:
                 self._pass_on(passed)
                 sent = count

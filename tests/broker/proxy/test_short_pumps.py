@@ -22,7 +22,8 @@ from broker.proxy.pump import BULK_BYTES, Pump
 from broker.proxy.relay import Ending
 from broker.proxy.short_pumps import ToServer, ToViewer, pump_class
 from broker.proxy.tls import StdlibServer, TlsServer, stdlib_context
-from broker.spice.inspector import Verdict
+from broker.spice.inspector import Inspector, Verdict
+from broker.spice.policy import Rules
 from broker.spice.wire import message
 from tests.broker.proxy.rig import SECONDS
 from tests.broker.proxy.test_relay import Wire, push_until_full, receive
@@ -213,6 +214,26 @@ async def test_who_sent_no_tls_is_found_out_also_when_the_server_speaks_first(
             await asyncio.sleep(0)
         secured.wire.server.send(message(2))
         assert (await secured.running).reason == "client-tls"
+
+
+@pytest.mark.parametrize("asker", ["server", "viewer"])
+async def test_an_answer_of_ours_that_cannot_be_sent_is_the_end(
+    secured: Secured, asker: str
+) -> None:
+    """Who filters a message may answer the viewer, which may be gone."""
+
+    def answer(_: bytes) -> None:
+        secured.wire.relay.say_to_client(2, b"")
+
+    pump = secured.wire.relay._pumps[asker == "viewer"]
+    pump._inspector = Inspector(Rules({1: 10, 2: 0}, rewrites={1: answer}), mini=True)
+    secured.wire.viewer.shutdown(socket.SHUT_RD)
+    if asker == "viewer":
+        await secured.viewer.send(message(1, b"?"))
+    else:
+        secured.wire.server.send(message(1, b"?"))
+    async with asyncio.timeout(SECONDS):
+        assert (await secured.running).reason == "client-reset"
 
 
 async def test_what_is_no_tls_is_the_end(secured: Secured) -> None:
