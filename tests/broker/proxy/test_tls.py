@@ -225,6 +225,25 @@ def test_a_broken_record_is_a_failure(
 
 
 @BOTH
+@EITHER
+def test_no_key_is_written_to_a_log_of_keys(
+    make: Make,
+    identity: pki.Identity,
+    version: ssl.TLSVersion,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as asked:
+        asked.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+        engine = make(identity.server_path).engine()
+    pair = Pair(engine, identity, version)
+    pair.client.write(b"hello")
+    pair.to_server()
+    assert read_all(pair.server) == b"hello"
+    assert not (tmp_path / "keys").exists()
+
+
+@BOTH
 def test_no_tls_is_a_failure_of_the_handshake(make: Make, identity: pki.Identity) -> None:
     engine = make(identity.server_path).engine()
     assert not engine.handshake()
