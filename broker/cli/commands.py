@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-GLOBAL_OPTIONS = ("--help", "--home", "--json", "--quiet", "--verbose", "--version")
+GLOBAL_OPTIONS = (
+    "--help", "--home", "--json", "--log-format", "--quiet", "--verbose", "--version",
+)  # fmt: skip
 """Options that stand before or after the command; `--home` and `--version` only before it."""
 
 COMMON_OPTIONS = ("--help", "--json", "--log-format", "--quiet", "--verbose")

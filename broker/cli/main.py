@@ -124,6 +124,9 @@ def _global_options(argv: list[str]) -> tuple[dict[str, object], list[str]]:
             if not value:  # an empty variable of a script must not mean the real home
                 raise UsageError("--home needs a directory", fix="Say: broker --home DIR …")
             before["home"] = value
+        elif name == "--log-format":  # the command's own options say what it may be
+            before["words"] = [word] if equals else [word, *rest[:1]]
+            rest = rest if equals else rest[1:]
         elif name == "--verbose" or set(name[1:]) == {"v"}:
             louder = 1 if name == "--verbose" else len(name) - 1
             before["verbose"] = int(str(before.get("verbose", 0))) + louder
@@ -176,6 +179,7 @@ def load(command: commands.Command) -> Verb:
 
 def _run(command: commands.Command, words: list[str], before: dict[str, object]) -> int:
     verb = load(command)
+    words = [*cast("list[str]", before.get("words", [])), *words]
     asked = {key: before[key] for key in ("json", "quiet", "verbose") if key in before}
     if not words and verb.unasked is not None:  # the interface: its first rows wait for this
         return _call(verb, cast("Namespace", SimpleNamespace(**verb.unasked, **asked)))
@@ -243,11 +247,12 @@ def overview(group: str = "") -> str:
             "Without a command, `broker` opens the terminal interface, with the options of `tui`.",
             "",
             "options:",
-            "  --home DIR     keep configuration, data, state and sockets under DIR",
-            "  --json         print JSON; errors too, on stderr",
-            "  -q, --quiet    say nothing but errors",
-            "  -v, --verbose  log more; twice for all",
-            "  --version      print the version",
+            "  --home DIR             keep configuration, data, state and sockets under DIR",
+            "  --json                 print JSON; errors too, on stderr",
+            "  -q, --quiet            say nothing but errors",
+            "  -v, --verbose          log more; twice for all",
+            "  --log-format FORMAT    text or json (log.format)",
+            "  --version              print the version",
             "",
             "exit codes:",
             *(f"  {code.value:>3}  {words}" for code, words in EXIT_WORDS.items()),

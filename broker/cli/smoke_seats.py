@@ -59,7 +59,9 @@ def needed(name: str) -> None:
     if lacking:
         raise UsageError(
             f"--client {name} needs {', '.join(lacking)}",
-            fix="apt install virt-viewer xdotool imagemagick xvfb; pip install ryll",
+            fix="pip install ryll"
+            if name == "ryll"
+            else "apt install virt-viewer xdotool imagemagick xvfb",
         )
 
 

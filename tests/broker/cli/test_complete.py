@@ -42,6 +42,7 @@ def offered(line: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
         ("export-vv x -o ", [":files"]),
         ("--json show dem", ["demo"]),
         ("--home /tmp show dem", ["demo"]),
+        ("--log-format json show dem", ["demo"]),
         ("vm start p", []),
         ("vm start d", ["db-01", "demo"]),
         ("open --wait dem", ["demo"]),

@@ -71,6 +71,7 @@ def test_the_version_is_data(capsys: pytest.CaptureFixture[str]) -> None:
         (["vm", "xyzzy"], "broker vm --help"),
         (["--jsno", "list"], "Did you mean --json?"),
         (["--home"], "--home needs a directory"),
+        (["--log-format", "jsno", "list"], "Did you mean json?"),
         (["list", "--sauce", "x"], "Did you mean --source?"),
         (["list", "--source"], "expected one argument"),
         (["list", "surplus"], "one argument too many"),
@@ -162,6 +163,14 @@ def test_a_word_that_is_not_utf_8_is_the_fault_of_the_words(
 ) -> None:
     assert main.main(words) == Exit.USAGE
     assert "is not text in UTF-8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--log-format", "json"], ["--log-format=json"]], ids=" ".join)
+def test_the_form_of_the_log_may_stand_before_the_command(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main([*words, "config", "path", "database"]) == Exit.DONE
+    assert capsys.readouterr().out.endswith("broker.db\n")
 
 
 def test_home_moves_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
