@@ -67,7 +67,7 @@ class Slow:
     """A program in place of a worker: says `up`, and is ready when told so."""
 
     def __init__(self, directory: Path, first: str) -> None:
-        self.process: asyncio.subprocess.Process | None = None
+        self._begun: asyncio.Future[asyncio.subprocess.Process] = asyncio.Future()
         self.path = directory / "slow"
         self._up, self._go = directory / "up", directory / "go"
         os.mkfifo(self._up)
@@ -82,27 +82,33 @@ class Slow:
         )
         self.path.chmod(0o700)
 
+    def begun(self, process: asyncio.subprocess.Process) -> None:
+        self._begun.set_result(process)
+
     async def up(self) -> None:
+        await self._begun
         assert await asyncio.to_thread(self._up.read_text) == "up\n"
 
     async def be_ready(self) -> None:
         await asyncio.to_thread(self._go.write_text, "now\n")
 
     async def ended(self) -> int:
-        assert self.process is not None
         async with asyncio.timeout(60):
-            return await self.process.wait()
+            return await (await self._begun).wait()
 
 
 @pytest.fixture
-def slow(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Slow:
+async def slow(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Slow:
     """What workers are instead; the fixture's parameter is what it does first."""
     slow = Slow(tmp_path, getattr(request, "param", ""))
     spawn = asyncio.create_subprocess_exec
 
     async def remember(*command: Any, **how: Any) -> asyncio.subprocess.Process:
-        slow.process = await spawn(*command, **how)
-        return slow.process
+        process = await spawn(*command, **how)
+        slow.begun(process)
+        return process
 
     monkeypatch.setattr("broker.runtime.workers.sys.executable", str(slow.path))
     monkeypatch.setattr(asyncio, "create_subprocess_exec", remember)
