@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from broker.model import ChannelInfo, Session
 
 HEADINGS = (
-    "ID", "WHO", "CONSOLE", "SOURCE", "CLIENT", "FOR", "CH", "TO CLIENT", "TO SERVER", "NOW",
+    "ID", "WHO", "CONSOLE", "SOURCE", "CLIENT", "AGE", "CH", "TO CLIENT", "TO SERVER", "NOW",
     "PING", "DRAW", "POLICY",
 )  # fmt: skip
 CHANNEL_HEADINGS = (
-    "CHANNEL", "FOR", "TO CLIENT", "TO SERVER", "PING", "CLIENT RTT", "SENT AGAIN", "UNDER WAY",
+    "CHANNEL", "AGE", "TO CLIENT", "TO SERVER", "PING", "CLIENT RTT", "SENT AGAIN", "UNDER WAY",
     "SERVER RTT",
 )  # fmt: skip
 _FIRST_TO_GO = (3, 8, 12, 7, 6, 4)

@@ -109,7 +109,7 @@ def test_a_narrow_terminal_does_without_some_columns() -> None:
     narrow, (cells,) = session_view.table([LIVE], NOW, 80)
     assert wide == list(session_view.HEADINGS)
     assert len(narrow) == len(cells) < len(wide)
-    assert {"ID", "WHO", "CONSOLE", "FOR", "NOW", "PING", "DRAW"} <= set(narrow)
+    assert {"ID", "WHO", "CONSOLE", "AGE", "NOW", "PING", "DRAW"} <= set(narrow)
 
 
 def test_nobody_on_a_screen_is_an_empty_array() -> None:
