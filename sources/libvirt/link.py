@@ -105,8 +105,10 @@ class Link:
             return
 
         def act() -> None:
-            with contextlib.suppress(load().libvirtError):
-                undo(connection)
+            # Held, so that nobody closes it meanwhile: libvirt would crash.
+            with self._opening, contextlib.suppress(load().libvirtError):
+                if self._connection is connection:
+                    undo(connection)
 
         self._threads.submit(act)
 
