@@ -7,7 +7,9 @@ another worker than the session's owner took; one line per word: its name, a spa
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -195,7 +197,21 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
+        if exc is not None:
+            self._hear_what_is_left()
         self._lost()
+
+    def _hear_what_is_left(self) -> None:
+        """Hear what the other side said before it hung up, and we only then spoke to it.
+
+        asyncio reads no more once a write has failed, and its last words tell that a channel was
+        closed, not that its worker died.
+        """
+        assert self._transport is not None
+        end = self._transport.get_extra_info("socket").fileno()
+        with contextlib.suppress(OSError):
+            while data := os.read(end, LINE_MAX):
+                self.data_received(data)
 
     def say(self, word: Word) -> None:
         """Say it, unless nobody listens any more."""
