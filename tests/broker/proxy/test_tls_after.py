@@ -190,3 +190,28 @@ def test_in_tls_1_2_openssl_goes_on(server: FastServer, identity: pki.Identity) 
     both.client.receive(bytes(both.engine.take()))
     assert both.client.handshake()
     talk(both.client, both.engine)
+
+
+def test_openssl_is_not_asked_about_short_records_where_the_hello_does_not_want_them(
+    server: FastServer, identity: pki.Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[FastEngine] = []
+
+    def session(engine: FastEngine) -> bytes:
+        asked.append(engine)
+        return b""
+
+    monkeypatch.setattr(FastEngine, "_session", session)
+    both = Client(server, identity)
+    both.begin()
+    assert isinstance(both.end(both.goes_on()), RecordEngine)
+    assert asked == []
+
+
+def test_a_hello_that_wants_short_records_is_known_by_its_extension() -> None:
+    head = b"\x16\3\1\2\0\1\0\1\xfc"  # of 512 bytes: its lengths look like the extension
+    plain = head + bytes(512 + 5 - len(head))
+    wants = plain[:20] + b"\0\1\0\1\4" + plain[25:]
+    assert not fast_tls._may_want_short_records(plain)
+    assert fast_tls._may_want_short_records(wants)
+    assert fast_tls._may_want_short_records(plain + plain)  # another hello, after a retry
