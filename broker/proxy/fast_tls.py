@@ -18,7 +18,7 @@ from OpenSSL._util import ffi, lib
 
 from broker.proxy.tls import RECORDS_BYTES, TlsEnded, TlsEngine, TlsFailed, unusable
 from broker.proxy.tls_keys import SUITES
-from broker.proxy.tls_records import RecordEngine
+from broker.proxy.tls_records import PLAIN_MOST, RecordEngine
 
 _CALLS = (
     "BIO_get_mem_data",
@@ -64,8 +64,6 @@ SUITES_12 = b"ECDHE+AES128+AESGCM:DEFAULT"
 """AES-128-GCM first: enough for what passes here, and the handshake and each byte cost less."""
 PRIORITIZE_CHACHA = 1 << 21
 """An option of OpenSSL that pyOpenSSL does not name: for viewers without AES in their CPU."""
-SMALL_BYTES = 16 * 1024
-"""Fits into one record."""
 
 records = ffi.new("char[]", RECORDS_BYTES)
 records_view = memoryview(ffi.buffer(records, RECORDS_BYTES))
@@ -173,7 +171,7 @@ class FastEngine:
             if self._heard is not None and self._outward is None:
                 self._heard += bytes(ciphertext)
             self.has_more = True
-            self.grown = self.grown or size > SMALL_BYTES
+            self.grown = self.grown or size > PLAIN_MOST
 
     def handshake(self) -> bool:
         """Go on; True when it is done."""
@@ -258,7 +256,7 @@ class FastEngine:
 
     def seal(self, plain: bytes | memoryview, latest: int = 0) -> bytes | memoryview:
         """`write` and `take` in one."""
-        self.grown = self.grown or len(plain) > SMALL_BYTES
+        self.grown = self.grown or len(plain) > PLAIN_MOST
         if latest:
             self.write(plain[:latest])
             plain = plain[latest:]

@@ -29,6 +29,7 @@ IDLE_RECORDS_MOST: Final = 32
 _ALERT: Final = 21
 _HANDSHAKE: Final = 22
 _DATA: Final = 23
+_DATA_KIND: Final = bytes((_DATA,))
 _HEAD: Final = b"\x17\x03\x03"
 _FULL_HEAD: Final = _HEAD + (PLAIN_MOST + 1 + TAG_BYTES).to_bytes(2)
 _CIPHER_LEAST: Final = 1 + TAG_BYTES
@@ -222,15 +223,13 @@ class RecordEngine:
 
     # -- within
 
-    def _seal_bytes(self, plain: bytes) -> bytes:
+    def _seal_bytes(self, plain: bytes, kind: bytes = _DATA_KIND) -> bytes:
         """One record of it."""
         outward = self.outward
         number = outward.number
         outward.number = number + 1
         head = _HEAD + (len(plain) + _CIPHER_LEAST).to_bytes(2)
-        return head + outward.cipher.encrypt(
-            (outward.iv ^ number).to_bytes(12), plain + b"\x17", head
-        )
+        return head + outward.cipher.encrypt((outward.iv ^ number).to_bytes(12), plain + kind, head)
 
     def _seal_into(self, out: memoryview, plain: memoryview) -> int:
         """Records of it; how many bytes they are."""
@@ -259,14 +258,14 @@ class RecordEngine:
         while at < size:
             count = min(size - at, PLAIN_MOST)
             _piece[:count] = plain[at : at + count]
-            filled += self._seal_piece(out[filled:], _DATA, count)
+            filled += self._seal_piece(out[filled:], count)
             at += count
         return filled
 
-    def _seal_piece(self, out: memoryview, kind: int, count: int) -> int:
+    def _seal_piece(self, out: memoryview, count: int) -> int:
         """A record of the first bytes of `_piece`; how many bytes it is."""
         outward = self.outward
-        _piece[count] = kind
+        _piece[count] = _DATA
         head = _HEAD + (count + _CIPHER_LEAST).to_bytes(2)
         after = count + GROWTH_BYTES
         out[:HEAD_BYTES] = head
@@ -279,10 +278,7 @@ class RecordEngine:
 
     def _say(self, kind: int, body: bytes) -> None:
         """Have a record for the peer's TLS sent next."""
-        _piece[: len(body)] = body
-        record = memoryview(bytearray(len(body) + GROWTH_BYTES))
-        self._seal_piece(record, kind, len(body))
-        self.waiting += bytes(record)
+        self.waiting += self._seal_bytes(body, bytes((kind,)))
 
     def _alert(self, level: int, description: int) -> None:
         if not self._said:

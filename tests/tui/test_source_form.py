@@ -238,18 +238,23 @@ async def test_an_entry_that_somebody_changed_meanwhile_is_read_again(
     assert said(path) == FILE.replace(":8006", ":8006/pve")
 
 
+async def close_while_it_is_written(pilot: Pilot[None]) -> None:
+    """Change a source in its form, have it written, and close the form meanwhile."""
+    await to_source(pilot, "j")
+    await pilot.press("e")
+    await until(pilot, "lab, of type proxmox")
+    await pilot.press(*"/pve", "ctrl+s")
+    await until(pilot, "Writing lab")
+    await pilot.press("escape")
+    await until(pilot, "Writing lab", gone=("of type proxmox",))
+
+
 async def test_a_form_that_is_closed_while_it_is_written_breaks_nothing(
     drive: Drive, service: FakeService, path: Path
 ) -> None:
     service.trial, service.slow["save_draft"] = WELL, asyncio.Event()
     async with drive(service, size=(120, 30)) as pilot:
-        await to_source(pilot, "j")
-        await pilot.press("e")
-        await until(pilot, "lab, of type proxmox")
-        await pilot.press(*"/pve", "ctrl+s")
-        await until(pilot, "Writing lab")
-        await pilot.press("escape")
-        await until(pilot, "Writing lab", gone=("of type proxmox",))
+        await close_while_it_is_written(pilot)
         service.failing["save_draft"] = UsageError("The disk is full", fix="Make room")
         service.slow["save_draft"].set()
         await until(pilot, "The disk is full", gone=("Writing lab", "should not"))
@@ -264,13 +269,7 @@ async def test_what_came_of_a_form_that_was_closed_is_said(
 ) -> None:
     service.trial, service.slow["save_draft"] = WELL, asyncio.Event()
     async with drive(service, size=(120, 30)) as pilot:
-        await to_source(pilot, "j")
-        await pilot.press("e")
-        await until(pilot, "lab, of type proxmox")
-        await pilot.press(*"/pve", "ctrl+s")
-        await until(pilot, "Writing lab")
-        await pilot.press("escape")
-        await until(pilot, "Writing lab", gone=("of type proxmox",))
+        await close_while_it_is_written(pilot)
         if changed:
             write(path, FILE.replace("192.0.2.1", "192.0.2.99"))
         service.slow["save_draft"].set()
