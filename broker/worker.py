@@ -21,6 +21,7 @@ from pathlib import Path
 
 from broker import logs
 from broker.errors import BrokerError
+from broker.human import counted
 from broker.owned import owned
 from broker.proxy import engines
 from broker.proxy.dial import TargetDialer
@@ -136,7 +137,8 @@ class Worker:
         await self._draining.wait()
         proxy.drain()
         grace = self._house.settings.proxy.drain_grace
-        log.info("%d sessions go on for at most %g s, nobody new", proxy.session_count, grace)
+        if count := proxy.session_count:  # of none, each worker would say so
+            log.info("%s may go on for %g s, nobody new", counted(count, "session"), grace)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await proxy.drained()
@@ -164,7 +166,9 @@ class Worker:
             await reader.read()
         finally:
             transport.close()
-        log.warning("the supervisor is gone: %d sessions go on, nobody new", proxy.session_count)
+        count = proxy.session_count
+        left = f"; {counted(count, 'session')} may go on" if count else ""
+        log.warning("the supervisor is gone: nobody new%s", left)
         proxy.stop_accepting()
         await proxy.drained()
         self._stopping.set()

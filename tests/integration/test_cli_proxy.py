@@ -86,6 +86,7 @@ def test_every_process_of_serve_logs_json_when_it_is_told_to() -> None:
     assert (refused["verdict"], refused["level"]) == ("refused", "info")
     assert refused["client"].startswith("127.0.0.1:")
     assert "proxy.started" in [line.get("event") for line in lines]
+    assert not [line for line in lines if "nobody new" in line["text"]]  # nobody was there
     talk = [line for line in said.splitlines() if not line.startswith("{")]
     assert [line.partition(" on ")[0] for line in talk] == ["broker: serving"]
 

@@ -74,12 +74,15 @@ def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BROKER_PROXY_DRAIN_GRACE", "0.5")
 
 
-async def test_what_is_left_after_the_grace_is_ended(short_grace: None, house: House) -> None:
+async def test_what_is_left_after_the_grace_is_ended(
+    short_grace: None, house: House, locations: Locations
+) -> None:
     viewer = await house.viewer()
     status = house.status
     os.kill(status.pid or 0, signal.SIGTERM)
     await viewer.closed()
     await gone(status.pid or 0)
+    assert "1 session may go on for 0.5 s" in (locations.logs_dir / "proxy.log").read_text()
     assert await house.qemu.is_alive()
     assert reasons() == ["proxy-stopped"]
 
