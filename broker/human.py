@@ -71,7 +71,13 @@ def one_line(text: str) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`Did you mean tls_verify?` when something known is near, else the empty string."""
+    near = nearest(word, known)
+    return f"Did you mean {near}?" if near else ""
+
+
+def nearest(word: str, known: Iterable[str], *, likeness: float = 0.6) -> str | None:
+    """What is known and most like a word; None when nothing is as like as that (1 is the same)."""
     import difflib  # here, because it is needed only on the way to an error
 
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"Did you mean {near[0]}?" if near else ""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=likeness)
+    return near[0] if near else None

@@ -17,7 +17,13 @@ T = TypeVar("T")
 
 
 class Quick(Protocol):
-    """What can be answered without an event loop and without heavy imports."""
+    """What can be answered without an event loop and without heavy imports.
+
+    Attributes:
+        notes: What a person should hear of, whatever is asked.
+    """
+
+    notes: tuple[str, ...]
 
     def consoles(self) -> Sequence[ConsoleInfo]:
         """All known consoles, ordered by name then source."""
@@ -101,6 +107,8 @@ class Call(NamedTuple):
     ) -> T:
         """Put a question to the fast path, and to the full service when it cannot answer.
 
+        The notes of either go to stderr.
+
         Raises:
             BrokerError: The answer, or the way to it, failed.
         """
@@ -108,6 +116,8 @@ class Call(NamedTuple):
         if quick is None:
             return self.ask(otherwise)
         try:
+            for note in quick.notes:
+                self.talk.note_once(note)
             return question(quick)
         finally:
             quick.close()
@@ -124,7 +134,7 @@ class Call(NamedTuple):
         async def put() -> T:
             async with self.open_service() as service:
                 for note in getattr(service, "notes", ()):
-                    self.talk.note(note)
+                    self.talk.note_once(note)
                 return await question(service)
 
         return self.alone(put)

@@ -102,6 +102,7 @@ class Talk:
         self._stream = stream
         self.quiet = quiet
         self.json = json
+        self._noted: set[str] = set()
 
     @property
     def is_terminal(self) -> bool:
@@ -118,6 +119,12 @@ class Talk:
             self._print(json.dumps({"note": text}, ensure_ascii=False))
         else:
             self._print(f"broker: {one_line(text)}")
+
+    def note_once(self, text: str) -> None:
+        """The same, unless it was said so before."""
+        if text not in self._noted:
+            self._noted.add(text)
+            self.note(text)
 
     def help(self, text: str) -> None:
         """Print a help page as talk, because what was typed asked for nothing."""

@@ -52,7 +52,9 @@ def _run(call: Call, args: Namespace) -> Exit:
     looks = TuiSettings()
     try:
         keys = read_keys(locations.keys_yaml)
-        looks = load_settings(locations).settings.tui
+        loaded = load_settings(locations)
+        looks = loaded.settings.tui
+        warnings += loaded.warnings
     except ConfigError as problem:  # the interface says so, and everything else about it, itself
         warnings.append(str(problem))
     code = run(

@@ -16,6 +16,10 @@ from broker.config.locations import Locations
 from broker.config.settings import Settings
 
 PREFIX = "BROKER_"
+_HOME = "BROKER_HOME"
+"""Ours too, though no setting: see `Locations`."""
+_NEAR, _VERY_NEAR = 0.6, 0.75
+"""How like one of ours an unknown variable is for a slip: in one of our groups, and in none."""
 
 
 class Loaded(NamedTuple):
@@ -97,19 +101,26 @@ def _loaded(
 def _from_env(env: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
     """Settings given by variables, and a warning for each that looks like one and is none.
 
-    Other programs have BROKER_ variables of their own, so those outside our groups are theirs.
+    Other programs have BROKER_ variables of their own: outside our groups, only one that is very
+    like one of ours is taken for a slip.
     """
-    given = {name: text for name, text in env.items() if name.startswith(PREFIX)}
+    given = sorted(name for name in env if name.startswith(PREFIX) and name != _HOME)
     if not given:
         return {}, ()
     known = {variable_of(name): name for name in setting_names()}
+    words = [name.removeprefix(PREFIX) for name in (*known, _HOME)]
     groups = tuple(f"{PREFIX}{group.name.upper()}_" for group in dataclasses.fields(Settings))
-    warnings = tuple(
-        f"{name} sets nothing. {human.did_you_mean(name, known)}".rstrip()
-        for name in sorted(given)
-        if name not in known and name.startswith(groups)
-    )
-    return {known[name]: given[name] for name in sorted(given) if name in known}, warnings
+    warnings = []
+    for name in given:
+        if name not in known:
+            ours = name.startswith(groups)
+            near = human.nearest(
+                name.removeprefix(PREFIX), words, likeness=_NEAR if ours else _VERY_NEAR
+            )
+            if ours or near:
+                meant = f" Did you mean {PREFIX}{near}?" if near else ""
+                warnings.append(f"{name} sets nothing.{meant}")
+    return {known[name]: env[name] for name in given if name in known}, tuple(warnings)
 
 
 def _stamp(path: Path) -> list[int] | None:

@@ -21,7 +21,7 @@ from broker.service.stored import info_of
 from broker.store.hot import HotStore, open_hot
 
 if TYPE_CHECKING:
-    from broker.config.settings import Settings
+    from broker.config.load import Loaded
     from broker.model import Machine, MachineKey, ProxyStatus
     from broker.service.consoles import Certificate, Consoles
     from broker.service.port import ConsoleInfo, Exported, ExportRequest
@@ -30,10 +30,13 @@ if TYPE_CHECKING:
 class Quick:
     """What can be answered at once. See `broker.service.port.Service` for each answer."""
 
-    def __init__(self, consoles: Consoles, store: HotStore, locations: Locations) -> None:
+    def __init__(
+        self, consoles: Consoles, store: HotStore, locations: Locations, notes: tuple[str, ...]
+    ) -> None:
         self._consoles = consoles
         self._store = store
         self._locations = locations
+        self.notes = notes
 
     def consoles(self) -> Sequence[ConsoleInfo]:
         """All known consoles, ordered by name then source."""
@@ -63,7 +66,7 @@ class _Known(NamedTuple):
 
     store: HotStore
     locations: Locations
-    settings: Settings
+    loaded: Loaded
 
 
 def _known() -> _Known | None:
@@ -75,8 +78,8 @@ def _known() -> _Known | None:
     """
     locations = Locations.from_env()
     locations.prepare()
-    settings = load_settings(locations).settings
-    if settings.store.url is not None:
+    loaded = load_settings(locations)
+    if loaded.settings.store.url is not None:
         return None
     store = open_hot(locations.database)
     if store is None:
@@ -85,7 +88,7 @@ def _known() -> _Known | None:
     if not (unchanged and store.is_whole() and _all_alive(store)):
         store.close()
         return None
-    return _Known(store, locations, settings)
+    return _Known(store, locations, loaded)
 
 
 def quick() -> Quick | None:
@@ -100,7 +103,8 @@ def quick() -> Quick | None:
 
     if (known := _known()) is None:
         return None
-    store, locations, settings = known
+    store, locations, loaded = known
+    settings = loaded.settings
 
     def certificate() -> Certificate:
         from broker.runtime.certificate import certificate_for
@@ -114,7 +118,7 @@ def quick() -> Quick | None:
         certificate=certificate,
         proxy_status=lambda: read_status(locations.proxy_json),
     )
-    return Quick(consoles, store, locations)
+    return Quick(consoles, store, locations, loaded.warnings)
 
 
 def quick_list(most: int) -> Sequence[ConsoleInfo] | None:

@@ -69,6 +69,8 @@ async def serve(
     async with open_house() as house, unwrapped():
         if lease_fd is not None:  # else the command line has said how much it wants to hear
             logging.getLogger().setLevel(house.settings.log.level.upper())
+        for note in house.notes:
+            log.warning("%s", note)
         proxy = house.settings.proxy
         supervisor = Supervisor(
             house,

@@ -65,6 +65,11 @@ class House:
         """Whether somebody chose `proxy.tls_port`; if so, a busy port is an error."""
         return self.loaded.provenance.get("proxy.tls_port", "default") != "default"
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should hear of the database and the settings, one sentence each."""
+        return (*self.store.notes, *self.loaded.warnings)
+
     async def keep(self) -> None:
         """Look after this host's machines whenever no other broker does, until cancelled."""
         reconciler = MachineReconciler(self.store, self.inventory, self.clock)
@@ -169,7 +174,7 @@ async def open_service(
                 entry, driver_context(house.locations, house.settings, house.clock)
             ),
             look_at=_look_at,
-            notes=(*house.store.notes, *house.loaded.warnings),
+            notes=house.notes,
             certificate=lambda: pki.server_facts(house.locations.pki_dir),
         )
         async with contextlib.AsyncExitStack() as stack:

@@ -70,7 +70,10 @@ def test_ctrl_c_ends_what_goes_on_without_a_traceback(words: tuple[str, ...], co
 
 
 @pytest.mark.usefixtures("any_port")
-def test_every_process_of_serve_logs_json_when_it_is_told_to() -> None:
+def test_every_process_of_serve_logs_json_when_it_is_told_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BROKER_PROXY_WORKRES", "2")
     with running("serve", "--log-format", "json") as serving:
         port = broker("status", "--wait", "90", "--json").document["tls_port"]
         assert isinstance(port, int)
@@ -87,6 +90,8 @@ def test_every_process_of_serve_logs_json_when_it_is_told_to() -> None:
     assert refused["client"].startswith("127.0.0.1:")
     assert "proxy.started" in [line.get("event") for line in lines]
     assert not [line for line in lines if "nobody new" in line["text"]]  # nobody was there
+    (slip,) = [line for line in lines if "WORKRES" in line["text"]]  # of all processes, once
+    assert slip["level"] == "warning"
     talk = [line for line in said.splitlines() if not line.startswith("{")]
     assert [line.partition(" on ")[0] for line in talk] == ["broker: serving"]
 

@@ -33,6 +33,7 @@ class FakeQuick:
 
     service: FakeService
     closed: bool = False
+    notes: tuple[str, ...] = ()
     exported: list[ExportRequest] = field(default_factory=list)
 
     def consoles(self) -> list[ConsoleInfo]:

@@ -31,6 +31,14 @@ def test_what_the_service_has_to_say_comes_first() -> None:
     assert said.getvalue() == "broker: the database was damaged\n"
 
 
+def test_what_the_fast_path_has_to_say_is_said_once() -> None:
+    service = NotingService()
+    call, said = call_on(service, FakeQuick(service, notes=NotingService.notes))
+    call.quickly(lambda quick: quick.consoles(), lambda service: service.consoles())
+    call.ask(lambda service: service.sessions())
+    assert said.getvalue() == "broker: the database was damaged\n"
+
+
 def test_sigterm_ends_a_question_and_closes_the_service() -> None:
     service = FakeService()
     call, _ = call_on(service)

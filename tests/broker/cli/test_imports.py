@@ -71,6 +71,17 @@ def test_the_fast_path_imports_nothing_heavy(words: list[str]) -> None:
     assert "broker.model.local" not in everything
 
 
+@pytest.mark.usefixtures("a_stored_demo")
+@pytest.mark.parametrize("words", [["list"], ["export-vv", "demo", "-o", "-"], ["sources"]])
+def test_a_slip_in_a_variable_is_said_on_the_fast_path_as_on_the_full_one(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BROKER_PROXY_WORKRES", "2")
+    assert main(words) == 0
+    slip = "BROKER_PROXY_WORKRES sets nothing. Did you mean BROKER_PROXY_WORKERS?"
+    assert capfd.readouterr().err.count(f"broker: {slip}\n") == 1
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [

@@ -18,6 +18,7 @@ from broker.cli.diagnostics import Exit
 from broker.errors import BrokerError, NotFound
 from tests.broker.cli.calling import called_with
 from tests.fakes.service import FakeService
+from tui.__main__ import TuiOptions
 
 BROKER = (sys.executable, "-c", "from broker.cli.main import entry; entry()")
 
@@ -223,6 +224,19 @@ def test_what_the_interface_is_told_its_tabs_are_told(
     )
     assert called_with(["tui", "--web", "0", *words], FakeService()).code == 0
     assert served == [words]
+
+
+def test_the_interface_says_a_slip_in_a_variable_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BROKER_TUI_THEEM", "light")
+    begun: list[TuiOptions] = []
+
+    def run(options: TuiOptions) -> int:
+        begun.append(options)
+        return 0
+
+    monkeypatch.setattr("tui.__main__.run", run)
+    assert called_with(["tui"], FakeService()).err == ""
+    assert begun[0].warnings == ("BROKER_TUI_THEEM sets nothing. Did you mean BROKER_TUI_THEME?",)
 
 
 def test_what_follows_the_dashes_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:

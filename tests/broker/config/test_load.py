@@ -126,6 +126,28 @@ def test_a_variable_of_ours_that_sets_nothing_is_a_warning(locations: Locations)
     )
 
 
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("BROKER_PROXY_WORKRES", " Did you mean BROKER_PROXY_WORKERS?"),
+        ("BROKER_PORXY_WORKERS", " Did you mean BROKER_PROXY_WORKERS?"),
+        ("BROKER_LOGLEVEL", " Did you mean BROKER_LOG_LEVEL?"),
+        ("BROKER_HOEM", " Did you mean BROKER_HOME?"),
+        ("BROKER_VM_QUX", " Did you mean BROKER_VM_QEMU?"),
+        ("BROKER_VM_ABCDEFGHIJ", ""),
+    ],
+)
+def test_a_slip_in_a_variable_is_said_with_what_is_meant(
+    locations: Locations, variable: str, meant: str
+) -> None:
+    assert load(locations, **{variable: "2"}).warnings == (f"{variable} sets nothing.{meant}",)
+
+
+def test_variables_of_others_and_our_own_home_are_nobodys_slip(locations: Locations) -> None:
+    others = ("BROKER_URL", "BROKER_HOST", "BROKER_PORT", "BROKER_USER", "BROKER_HOME", "BROKER_ID")
+    assert load(locations, **dict.fromkeys(others, "2")).warnings == ()
+
+
 def test_a_database_url_is_never_quoted(locations: Locations) -> None:
     with pytest.raises(ConfigError) as caught:
         load(locations, "store: {url: [postgresql://u:pw-secret@h/d]}")
