@@ -7,6 +7,7 @@ import socket
 from argparse import Namespace
 from collections.abc import AsyncIterator
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Final
 
 from broker import vv
@@ -16,6 +17,7 @@ from broker.errors import NoConsole, UsageError
 from broker.headless.session import Session, opened
 from broker.headless.wire import dialer, target_of
 from broker.model import HandOverTarget, LinkPolicy, State, WhenOccupied
+from broker.service.naming import unmistakable
 from broker.service.port import ExportRequest
 from broker.service.viewer import see_that_it_is_free
 from broker.vv import VvFile
@@ -99,7 +101,8 @@ async def see_that_it_runs(service: Service, machine: Machine, *, take_over: boo
         Refused: Somebody is at it.
     """
     if machine.defined and machine.state is State.STOPPED:
-        raise NoConsole(f"{machine.name} is off", fix=f"Start it: broker vm start {machine.name}")
+        called = quote(await unmistakable(service, machine))
+        raise NoConsole(f"{machine.name} is off", fix=f"Start it: broker vm start {called}")
     if not take_over:
         see_that_it_is_free(machine, await service.sessions())
 

@@ -7,6 +7,7 @@ import asyncio
 import sys
 from argparse import Namespace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from broker.cli.args import Parser, Verb
@@ -17,11 +18,12 @@ from broker.cli.show import add_console
 from broker.errors import NoConsole, Unreachable, UsageError, ViewerMissing
 from broker.human import one_line
 from broker.model import Protocol, State, WhenOccupied
+from broker.service.naming import unmistakable
 from broker.service.port import VIEWER_LABEL, ExportRequest
 from broker.service.viewer import ended, from_elsewhere, has_display, see_that_it_is_free
 
 if TYPE_CHECKING:
-    from broker.model import Machine, MachineKey
+    from broker.model import Machine
     from broker.service.port import ConsoleInfo, Opened, Service
 
 _LINE_MAX = 8192
@@ -103,11 +105,12 @@ async def open_console(
         ViewerMissing: No viewer or no display.
     """
     if machine.defined and machine.state is State.STOPPED:
-        raise NoConsole(f"{machine.name} is off", fix=f"Start it: broker vm start {machine.name}")
+        called = quote(await unmistakable(service, machine))
+        raise NoConsole(f"{machine.name} is off", fix=f"Start it: broker vm start {called}")
     if not has_display():
         raise ViewerMissing(
             "There is no display here: neither DISPLAY nor WAYLAND_DISPLAY is set",
-            fix=from_elsewhere(machine.name, machine.protocol),
+            fix=from_elsewhere(await unmistakable(service, machine), machine.protocol),
         )
     needs_proxy = machine.protocol is not Protocol.VNC
     ours = needs_proxy and not (await service.proxy_status()).serving
@@ -122,7 +125,7 @@ async def open_console(
             call.talk.note("the viewer goes on without us")
             raise
     elif ours:
-        await _connected(service, machine.key, opened)
+        await _connected(service, machine, opened)
 
 
 def _say(call: Call, opened: Opened, *, ours: bool) -> None:
@@ -141,17 +144,17 @@ def _say(call: Call, opened: Opened, *, ours: bool) -> None:
         call.talk.note("no proxy was serving; this one lasts as long as its sessions")
 
 
-async def _connected(service: Service, key: MachineKey, opened: Opened) -> None:
+async def _connected(service: Service, machine: Machine, opened: Opened) -> None:
     """Wait until the viewer has its session, which then keeps the proxy alive without us."""
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             async for _ in service.changes():
-                if any(live.key == key for live in await service.sessions()):
+                if any(live.key == machine.key for live in await service.sessions()):
                     return
     except TimeoutError as exc:
         raise Unreachable(
             f"The viewer (process {opened.pid}) has not connected in {CONNECT_SECONDS:g} seconds",
-            fix=f"Find out why: broker doctor {opened.name}",
+            fix=f"Find out why: broker doctor {quote(await unmistakable(service, machine))}",
         ) from exc
 
 

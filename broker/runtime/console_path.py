@@ -6,6 +6,7 @@ Nobody is thrown off the screen, and no VM is put at risk: see `knocking`.
 from __future__ import annotations
 
 import asyncio
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from broker import vv
@@ -15,6 +16,7 @@ from broker.findings import Finding, broken, fine, odd
 from broker.model import GivenTarget, HandOverTarget, Health, Protocol, State, TcpTarget, UnixTarget
 from broker.proxy.dial import TargetDialer, secured
 from broker.runtime.knocking import DIAL_SECONDS, Knock
+from broker.service.naming import unmistakable
 from broker.service.port import ConsoleInfo, ExportRequest
 from broker.service.viewer import find_viewer, from_elsewhere, has_display
 from broker.spice.constants import ChannelType
@@ -81,7 +83,8 @@ class ConsolePath:
                 else "Give the machine a SPICE display",
             )
         if machine.state in (State.STOPPED, State.SHUTDOWN, State.CRASHED):
-            fix = f"Start it: broker vm start {machine.name}" if machine.defined else "Start it"
+            called = quote(await unmistakable(self._service, machine))
+            fix = f"Start it: broker vm start {called}" if machine.defined else "Start it"
             return broken(f"the machine is {machine.state.value}", fix)
         if machine.protocol is Protocol.VNC and not isinstance(self._driver, ForOneViewer):
             return broken("it speaks VNC, which the proxy does not", "Give it a SPICE display")
@@ -204,7 +207,8 @@ class ConsolePath:
 
     async def viewer(self) -> Finding:
         """A viewer can be shown here."""
-        elsewhere = from_elsewhere(self._machine.name, self._machine.protocol)
+        called = await unmistakable(self._service, self._machine)
+        elsewhere = from_elsewhere(called, self._machine.protocol)
         try:
             found = find_viewer(self._viewer)
         except ViewerMissing as exc:

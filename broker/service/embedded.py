@@ -38,6 +38,7 @@ from broker.service.doctor import DiagnosingVerbs, PathProbes
 from broker.service.drafting import DraftingVerbs
 from broker.service.guests import guest_of
 from broker.service.leaving import Leaving
+from broker.service.naming import unmistakable
 from broker.service.port import (
     MOST_SAID,
     VIEWER_LABEL,
@@ -104,7 +105,7 @@ class Viewers(Protocol):
         """Raise ViewerMissing when none can be started, before a token is spent."""
         ...
 
-    def start(self, exported: Exported, protocol: Spoken) -> Opened:
+    def start(self, exported: Exported, name: str, protocol: Spoken) -> Opened:
         """Start the configured viewer on a file."""
         ...
 
@@ -201,13 +202,14 @@ class EmbeddedService(
 
     async def open_viewer(self, key: MachineKey, request: ExportRequest | None = None) -> Opened:
         machine = await asyncio.to_thread(self._store.machine, key)
-        await asyncio.to_thread(self._viewers.check, machine.name, machine.protocol)
+        called = await unmistakable(self, machine)
+        await asyncio.to_thread(self._viewers.check, called, machine.protocol)
         request = request or ExportRequest(label=VIEWER_LABEL)
         await self._leaving.over(key)
         if request.policy.occupied is WhenOccupied.REFUSE:
             see_that_it_is_free(machine, await self.sessions())
         exported = await self._round.door(machine, request) or await self.export_vv(key, request)
-        return await asyncio.to_thread(self._viewers.start, exported, machine.protocol)
+        return await asyncio.to_thread(self._viewers.start, exported, called, machine.protocol)
 
     # -- machines
 

@@ -89,7 +89,7 @@ def see_that_it_is_free(machine: Machine, live: Iterable[Session]) -> None:
             raise Occupied(
                 f"{machine.name} is in use by {session.label or session.client}",
                 in_turn=False,
-                fix=f"Take it over: broker open {machine.name} --take-over",
+                fix=f"Take it over: broker open {quote(machine.full_name)} --take-over",
             )
 
 
@@ -142,15 +142,19 @@ class Viewers:
                 fix=elsewhere,
             )
 
-    def start(self, exported: Exported, protocol: Protocol = Protocol.SPICE) -> Opened:
+    def start(self, exported: Exported, name: str, protocol: Protocol = Protocol.SPICE) -> Opened:
         """Start the viewer on a file; returns once it seems to run.
+
+        Args:
+            name: The console, for the words of a fix.
+            protocol: What it speaks, for the same.
 
         Raises:
             ViewerMissing: No viewer or no display, or the viewer ended at once: its own words.
             StoreError: The runtime directory cannot be written.
         """
         reap()
-        self.check(exported.name, protocol)
+        self.check(name, protocol)
         viewer = find_viewer(self._command, self._which)
         try:
             file = self._write(exported.text)
@@ -181,7 +185,7 @@ class Viewers:
         file.unlink(missing_ok=True)
         raise ViewerMissing(
             f"{viewer[0]} ended at once with code {code}" + (f': "{words}"' if words else ""),
-            fix=from_elsewhere(exported.name, protocol),
+            fix=from_elsewhere(name, protocol),
         )
 
     def _write(self, text: str) -> Path:

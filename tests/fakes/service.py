@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from broker.errors import BrokerError, NoConsole, NotFound, VmStartFailed
+from broker.errors import Ambiguous, BrokerError, NoConsole, NotFound, VmStartFailed
 from broker.events import Event, Kind
 from broker.findings import CertificateFacts, Step, broken, fine
 from broker.model import (
@@ -257,9 +257,16 @@ class FakeService(FakeConfiguring):
         return list(self.rows)
 
     async def find(self, reference: str) -> ConsoleInfo:
-        for row in self.rows:
-            if reference in (row.machine.name, row.machine.full_name, row.machine.key.uuid):
-                return row
+        hits = [
+            row
+            for row in self.rows
+            if reference in (row.machine.name, row.machine.full_name, row.machine.key.uuid)
+        ]
+        if len(hits) > 1:
+            names = tuple(row.machine.full_name for row in hits)
+            raise Ambiguous(f"{len(hits)} consoles are called {reference}", candidates=names)
+        if hits:
+            return hits[0]
         raise NotFound(f"There is no console {reference}", fix="broker list shows what there is")
 
     async def find_by_token(self, text: str) -> ConsoleInfo:

@@ -11,8 +11,8 @@ import pytest
 from broker.cli import open as opening
 from broker.model import LinkPolicy, MachineKey, ProxyStatus
 from broker.service.port import ExportRequest, Opened
-from tests.broker.cli.calling import called
-from tests.fakes.service import FakeService, session
+from tests.broker.cli.calling import called, called_with
+from tests.fakes.service import FakeService, console, session
 
 
 class WithViewer(FakeService):
@@ -70,7 +70,7 @@ def test_a_console_that_is_in_use_is_said_before_a_viewer_starts() -> None:
     ran = called("open web-01", service)
     assert ran.code == 5
     assert "in use by ana" in ran.err
-    assert "--take-over" in ran.err
+    assert "broker open here/web-01 --take-over" in ran.err
     assert not [verb for verb, *_ in service.asked if verb == "open_viewer"]
 
 
@@ -107,6 +107,27 @@ def test_without_a_display_it_says_what_to_type_elsewhere(monkeypatch: pytest.Mo
     assert ran.code == 1
     assert "broker export-vv web-01 -o - | remote-viewer -" in ran.err
     assert service.asked == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"), [("here/web-01", "here/web-01"), ("here/a b", "'a b'")], ids=["two", "one"]
+)
+def test_what_it_says_to_type_means_the_same_console(
+    asked: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    service = FakeService()
+    service.rows += [console("web-01", "lab", 11), console("a b", "here", 12)]
+    ran = called_with(["open", asked], service)
+    assert f"broker export-vv {meant} -o - | remote-viewer -" in ran.err
+
+
+@pytest.mark.usefixtures("display")
+def test_which_of_two_is_to_be_started_is_said() -> None:
+    service = FakeService()
+    service.rows.append(console("db-01", "lab", 11))
+    assert "broker vm start here/db-01" in called("open here/db-01", service).err
 
 
 @pytest.mark.usefixtures("display")

@@ -104,7 +104,7 @@ def test_no_viewer_also_tells_the_way_from_another_machine(tmp_path: Path) -> No
 def test_the_viewer_gets_a_private_file(tmp_path: Path) -> None:
     copy = tmp_path / "seen"
     code = f"import sys, time; open({str(copy)!r}, 'w').write(sys.argv[1]); time.sleep(600)"
-    opened = Viewers(python(code), tmp_path / "run", environ=DISPLAY).start(EXPORTED)
+    opened = Viewers(python(code), tmp_path / "run", environ=DISPLAY).start(EXPORTED, "web-01")
     try:
         file = Path(written(copy))
         assert file.read_text() == EXPORTED.text
@@ -129,7 +129,9 @@ def written(file: Path) -> str:
 def test_the_file_goes_where_the_command_wants_it(tmp_path: Path) -> None:
     copy = tmp_path / "seen"
     code = f"import sys; open({str(copy)!r}, 'w').write(' '.join(sys.argv[1:]))"
-    Viewers((*python(code), "--file={file}", "-x"), tmp_path, environ=DISPLAY).start(EXPORTED)
+    Viewers((*python(code), "--file={file}", "-x"), tmp_path, environ=DISPLAY).start(
+        EXPORTED, "web-01"
+    )
     assert copy.read_text().startswith(f"--file={tmp_path}")
     assert copy.read_text().endswith(".vv -x")
 
@@ -138,7 +140,7 @@ def test_the_file_goes_where_the_command_wants_it(tmp_path: Path) -> None:
 def test_a_viewer_that_ends_at_once_is_quoted(tmp_path: Path) -> None:
     code = "import sys; print('cannot open display', file=sys.stderr); sys.exit(3)"
     with pytest.raises(ViewerMissing, match='with code 3: "cannot open display"'):
-        Viewers(python(code), tmp_path, environ=DISPLAY).start(EXPORTED)
+        Viewers(python(code), tmp_path, environ=DISPLAY).start(EXPORTED, "web-01")
     assert list((tmp_path / "viewer").glob("*.vv")) == []
 
 
@@ -146,7 +148,7 @@ def test_a_runtime_directory_that_cannot_be_used_is_said(tmp_path: Path) -> None
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(StoreError, match="cannot be started"):
-        Viewers(python("pass"), blocked, environ=DISPLAY).start(EXPORTED)
+        Viewers(python("pass"), blocked, environ=DISPLAY).start(EXPORTED, "web-01")
 
 
 def test_left_over_files_are_removed(tmp_path: Path) -> None:
@@ -154,16 +156,16 @@ def test_left_over_files_are_removed(tmp_path: Path) -> None:
     old.parent.mkdir()
     old.write_text("old")
     os.utime(old, (1, 1))
-    Viewers(python("pass"), tmp_path, environ=DISPLAY).start(EXPORTED)
+    Viewers(python("pass"), tmp_path, environ=DISPLAY).start(EXPORTED, "web-01")
     assert not old.exists()
 
 
 def test_a_viewer_that_has_ended_is_let_go_when_the_next_one_starts(tmp_path: Path) -> None:
     viewers = Viewers(python("import time; time.sleep(600)"), tmp_path, environ=DISPLAY)
-    first = viewers.start(EXPORTED)
+    first = viewers.start(EXPORTED, "web-01")
     os.kill(first.pid, 15)
     wait(first.pid)
-    second = viewers.start(EXPORTED)
+    second = viewers.start(EXPORTED, "web-01")
     os.kill(second.pid, 15)
     with pytest.raises(ChildProcessError):
         os.waitpid(first.pid, os.WNOHANG)
