@@ -208,6 +208,6 @@ async def qmp(path: Path, command: str, arguments: dict[str, object] | None = No
 async def _drained(serial: Serial) -> Serial:
     """Past the banner, wherever in it we connected, and past an answer that proves it."""
     await serial.send(b"..")
-    await serial.until(b"K1\n")
-    await serial.until(b"K0\n")
+    await serial.until(b"K1\r\n")
+    await serial.until(b"K0\r\n")
     return serial

@@ -17,7 +17,7 @@ from broker.model import Accel, Disk, DiskBus, Display, MachineId, MachineSpec, 
 BANNER: Final = b"CONSOLE BROKER DEMO READY\r\n"
 """What it says on COM1 (and, without the line end, on the screen) once it is up."""
 
-ANSWERS: Final = (b"K0\n", b"K1\n")
+ANSWERS: Final = (b"K0\r\n", b"K1\r\n")
 """What COM1 says after a key: the block is now black, white. The first key gives `K1`."""
 
 BLOCK: Final = (270, 128, 450, 288)

@@ -4,7 +4,7 @@
 ;
 ; It says CONSOLE BROKER DEMO READY on COM1 and on the screen, and then
 ;   - every key, and every byte sent to COM1, toggles the block in the middle of the screen
-;     and answers K1 or K0 (and a newline) on COM1;
+;     and answers K1 or K0 (and the end of the line) on COM1;
 ;   - the ACPI power button switches it off, so `broker vm stop` is quick and polite.
 ; The cursor is hidden: nothing moves on an idle screen. The CPU sleeps between timer ticks.
 ; Pixels (720x400): the block is exactly x 270-449, y 128-287; white after K1, black after K0.
@@ -137,7 +137,7 @@ say:    lodsb
 .done:  ret
 
 state:  db 0
-answer: db 'K0', 10, 0
+answer: db 'K0', 13, 10, 0
 banner: db 'CONSOLE BROKER DEMO READY', 13, 10, 0
 
 %define at(row, column) ((row) * COLUMNS + (column)) * 2

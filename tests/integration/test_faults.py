@@ -65,7 +65,7 @@ class Person:
         """The guest says that a key came; fails in time if it does not."""
         self._pressed += 1
         await self._keys.press(KEY_A)
-        await self.qemu.says(b"K%d\n" % (self._pressed % 2))
+        await self.qemu.says(b"K%d\r\n" % (self._pressed % 2))
 
 
 def resident() -> int:

@@ -23,7 +23,7 @@ from tests.integration.cli import broker, running, until_it_says
 pytestmark = [needs_qemu, pytest.mark.qemu]
 
 OPTIONAL = {ChannelType.RECORD, ChannelType.USBREDIR, ChannelType.PORT, ChannelType.WEBDAV}
-ANSWER, BANNER = ANSWERS[1].decode(), GREETING.decode().strip()
+ANSWER, BANNER = ANSWERS[1].decode().strip(), GREETING.decode().strip()
 KEY_A = 0x1E
 FOLDERS = (
     *("-chardev", "spiceport,id=folders,name=org.spice-space.webdav.0"),

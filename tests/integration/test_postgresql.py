@@ -44,7 +44,7 @@ async def test_a_house_serves_from_it_and_commands_see_what_goes_on(
     async with housed(locations, monkeypatch) as house:
         viewer = await house.viewer()
         await viewer.inputs.press(0x1E)
-        await house.qemu.says(b"K1\n")
+        await house.qemu.says(b"K1\r\n")
         live = await house.counted(3)
         (row,) = (await asyncio.to_thread(broker, "sessions", "--json")).rows
         assert (row["id"], row["console"]) == (live.id, "vm")

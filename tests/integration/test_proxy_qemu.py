@@ -165,7 +165,7 @@ async def test_a_viewer_sees_the_screen_and_types(backend: Backend, tmp_path: Pa
         inputs = await rig.open(ChannelType.INPUTS, connection_id=session)
         await inputs.until(Linked)
         await inputs.press(0x1E)
-        await machine.qemu.says(b"K1\n")
+        await machine.qemu.says(b"K1\r\n")
         assert rig.gate.joined == ["display.0", "inputs.0"]
         await main.close()
         closed = await rig.gate.heard(SessionClosed)
@@ -281,7 +281,7 @@ async def test_who_only_looks_on_cannot_type(tmp_path: Path) -> None:
         inputs = await rig.open(ChannelType.INPUTS, connection_id=session)
         await inputs.until(Linked)
         await inputs.press(0x1E)
-        await machine.qemu.says(b"K1\n")  # the first key that arrived
+        await machine.qemu.says(b"K1\r\n")  # the first key that arrived
 
 
 async def test_a_wrong_hypervisor_ticket_is_a_plain_failure(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ async def test_ryll_sees_the_screen_and_types(machine: Qemu, rig: Rig, broker_ho
         assert {(s["width"], s["height"]) for s in status["surfaces"]} == {(720, 400)}
         await rig.gate.heard(ChannelOpened, lambda opened: opened.channel == "inputs.0")
         await control.ask("send_key", scancode=0x1E, state="press")
-        await machine.says(b"K1\n")
+        await machine.says(b"K1\r\n")
         async with asyncio.timeout(SECONDS):
             while await ryll_pixel(control) != WHITE:  # noqa: ASYNC110 - ryll has to be asked
                 await asyncio.sleep(0.02)
@@ -169,7 +169,7 @@ async def ryll_pixel(control: Control) -> tuple[int, ...]:
 @pytest.mark.skipif(not shutil.which("spicy-screenshot"), reason="spicy-screenshot is missing")
 async def test_spicy_screenshot_sees_the_screen(machine: Qemu, rig: Rig, tmp_path: Path) -> None:
     await machine.qmp("human-monitor-command", **{"command-line": "sendkey a"})
-    await machine.says(b"K1\n")
+    await machine.says(b"K1\r\n")
     picture = tmp_path / "screen.ppm"
     async with program(
         "spicy-screenshot",
@@ -376,7 +376,7 @@ async def test_remote_viewer_shows_all_of_what_a_key_changed_at_once(
         await rig.gate.heard(ChannelOpened, lambda opened: opened.channel == "cursor.0")
         assert await white_rows(screen) == 0
         await machine.qmp("human-monitor-command", **{"command-line": "sendkey a"})
-        await machine.says(b"K1\n")
+        await machine.says(b"K1\r\n")
         async with asyncio.timeout(SECONDS):
             while await white_rows(screen) != BOTTOM - TOP:  # noqa: ASYNC110 - a screen tells nobody
                 await asyncio.sleep(0.05)

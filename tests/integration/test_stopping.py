@@ -25,7 +25,7 @@ pytestmark = pytest.mark.qemu
 
 async def press(house: House, viewer: Viewer) -> None:
     await viewer.inputs.press(0x1E)
-    await house.qemu.says(b"K1\n")
+    await house.qemu.says(b"K1\r\n")
 
 
 async def nobody_new(house: House) -> None:
@@ -48,7 +48,7 @@ async def test_sessions_go_on_for_a_while_and_nobody_new_is_let_in(house: House)
     inputs = await house.open(ChannelType.INPUTS, token, session=session)
     await inputs.until(Linked)
     await inputs.press(0x1E)
-    await house.qemu.says(b"K1\n")
+    await house.qemu.says(b"K1\r\n")
     await main.close()
     for pid in (status.pid or 0, *status.workers):
         await gone(pid)

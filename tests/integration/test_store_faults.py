@@ -71,7 +71,7 @@ async def works(house: House, viewer: Viewer, times: int = 4) -> None:
     """Press keys; the guest says so, and draws."""
     for number in range(times):
         await viewer.inputs.press(0x1E)
-        await house.qemu.says(b"K%d\n" % ((number + 1) % 2))
+        await house.qemu.says(b"K%d\r\n" % ((number + 1) % 2))
 
 
 async def told(log: Path) -> None:

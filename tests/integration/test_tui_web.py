@@ -90,7 +90,7 @@ async def use(tab: Tab, log: Callable[[], Path]) -> None:
     await tab.until("keyboard: guest")
     await tab.until("CONSOLE BROKER DEMO READY")
     await tab.type("a")
-    await logged(log(), b"K1\n", timeout=PATIENCE)
+    await logged(log(), b"K1\r\n", timeout=PATIENCE)
     await tab.type(LEADER)
     await tab.until("Copy the screen's text")
     await tab.type("c")

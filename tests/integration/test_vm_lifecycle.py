@@ -46,7 +46,7 @@ async def test_a_key_toggles_the_block_and_is_answered(demo_guest: Guest) -> Non
     await demo_guest.press_key()
     first = await demo_guest.serial.line()
     await demo_guest.press_key()
-    assert (first, await demo_guest.serial.line()) == (b"K1\n", b"K0\n")
+    assert (first, await demo_guest.serial.line()) == (b"K1\r\n", b"K0\r\n")
 
 
 async def test_a_running_vm_is_seen_with_its_process(demo_guest: Guest) -> None:

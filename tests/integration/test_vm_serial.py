@@ -149,7 +149,7 @@ def test_a_person_is_at_the_console_and_leaves(web: Web) -> None:
         at.press(b"c" + LEAVE)
         at.until("left with 0")
         assert at.is_as_before()
-    said = web.serial("--no-input", "--after", str(end), "--until", "K.\n")
+    said = web.serial("--no-input", "--after", str(end), "--until", "K.\r\n")
     assert (said.code, said.out[0]) == (0, "K")  # the key before Ctrl-] came through
 
 
@@ -171,7 +171,7 @@ def test_a_script_types_waits_and_goes_on_where_it_was(web: Web) -> None:
     first = web.serial("--until", "K(.)", "--json", stdin="a")
     assert first.document["groups"] == [str(first.document["matched"])[1:]]
     other = {"K0": "1", "K1": "0"}[str(first.document["matched"])]
-    second = web.serial("--until", f"K{other}\n", stdin="b")
+    second = web.serial("--until", f"K{other}\r\n", stdin="b")
     assert (second.code, second.out) == (0, f"K{other}\n")
     # What was said between two calls is not lost to the one after them.
     position = str(first.document["position"])
@@ -202,7 +202,7 @@ def test_one_who_stands_still_holds_nobody_up(web: Web) -> None:
         begin = web.paths.serial_log.stat().st_size
         hold(at.child())
         assert web.broker("vm", "keys", "web", "a", "b").code == 0
-        said = web.serial("--no-input", "--after", str(begin), "--until", r"(K.\n){2}")
+        said = web.serial("--no-input", "--after", str(begin), "--until", r"(K.\r\n){2}")
         assert said.code == 0
         os.kill(at.child(), signal.SIGCONT)
         at.press(LEAVE)

@@ -96,10 +96,10 @@ async def test_keys_are_heard_and_can_be_seen(demo_guest: Guest) -> None:
     shot = await shows(vm, BLACK)
     assert (shot.width, shot.height) == (720, 400)
     await vm.press(["a"])
-    assert await demo_guest.serial.line() == b"K1\n"
+    assert await demo_guest.serial.line() == b"K1\r\n"
     await shows(vm, WHITE)
     assert await vm.type("Hi\n") == 3
-    assert [await demo_guest.serial.line() for _ in range(3)] == [b"K0\n", b"K1\n", b"K0\n"]
+    assert [await demo_guest.serial.line() for _ in range(3)] == [b"K0\r\n", b"K1\r\n", b"K0\r\n"]
     await shows(vm, BLACK)
     assert list(demo_guest.paths.run.glob("screen-*")) == []
 
@@ -109,7 +109,7 @@ async def test_a_long_text_loses_no_key(demo_guest: Guest) -> None:
     vm = in_use(demo_guest.instance)
     assert await vm.type(text, pace=0.01) == len(text)
     for number in range(len(text)):
-        assert await demo_guest.serial.line() == (b"K1\n", b"K0\n")[number % 2]
+        assert await demo_guest.serial.line() == (b"K1\r\n", b"K0\r\n")[number % 2]
 
 
 async def test_what_cannot_be_typed_is_told_before_a_key_is_pressed(demo_guest: Guest) -> None:
@@ -121,7 +121,7 @@ async def test_what_cannot_be_typed_is_told_before_a_key_is_pressed(demo_guest: 
     with pytest.raises(UsageError, match="'detele' in 'ctrl-detele' is not a key"):
         await vm.press(["a", "ctrl-detele"])
     await vm.type("ß", layout="de")
-    assert await demo_guest.serial.line() == b"K1\n"
+    assert await demo_guest.serial.line() == b"K1\r\n"
 
 
 async def test_a_guest_that_is_held_is_sent_nothing(demo_guest: Guest) -> None:
@@ -131,7 +131,7 @@ async def test_a_guest_that_is_held_is_sent_nothing(demo_guest: Guest) -> None:
         await vm.press(["a"])
     await qmp(demo_guest.paths.qmp, "cont")
     await vm.press(["b"])
-    assert await demo_guest.serial.line() == b"K1\n"
+    assert await demo_guest.serial.line() == b"K1\r\n"
 
 
 async def test_an_older_qemus_picture_is_the_same(demo_guest: Guest, tmp_path: Path) -> None:
@@ -161,18 +161,18 @@ async def test_a_vm_that_is_off_says_so_to_every_verb(home: Home) -> None:
 async def test_a_snapshot_brings_back_screen_and_memory(on_qcow2: Guest) -> None:
     vm = in_use(on_qcow2.instance)
     await vm.press(["a"])
-    assert await on_qcow2.serial.line() == b"K1\n"
+    assert await on_qcow2.serial.line() == b"K1\r\n"
     await shows(vm, WHITE)
     saved = await vm.save_snapshot("white")
     assert (saved.tag, saved.disks, saved.complete) == ("white", ("disk0",), True)
     assert saved.memory_bytes > 100_000
     await vm.press(["a"])
-    assert await on_qcow2.serial.line() == b"K0\n"
+    assert await on_qcow2.serial.line() == b"K0\r\n"
     await shows(vm, BLACK)
     await vm.load_snapshot("white")
     await shows(vm, WHITE)
     await vm.press(["a"])  # it runs, and remembers that the block was white
-    assert await on_qcow2.serial.line() == b"K0\n"
+    assert await on_qcow2.serial.line() == b"K0\r\n"
     assert [one.tag for one in await vm.snapshots()] == ["white"]
     await vm.delete_snapshot("white")
     assert await vm.snapshots() == []
@@ -257,7 +257,7 @@ async def test_a_full_disk_is_told_and_the_guest_goes_on(home: Home) -> None:
             await vm.save_snapshot("one")
         assert (await vm.snapshots(), await vm.qmp("query-jobs", {}, timeout=30)) == ([], [])
         await vm.press(["a"])
-        assert await guest.serial.line() == b"K1\n"
+        assert await guest.serial.line() == b"K1\r\n"
 
 
 async def test_a_raw_disk_keeps_no_snapshot(home: Home) -> None:

@@ -29,7 +29,7 @@ async def test_channels_land_in_both_workers_and_are_one_session(house: House) -
     viewer = await house.viewer_across(one, two)
     assert [house.holder(each) for each in viewer.all] == [one, two, two]
     await viewer.inputs.press(0x1E)
-    await house.qemu.says(b"K1\n")
+    await house.qemu.says(b"K1\r\n")
     session = await house.counted(3)
     assert (session.worker, session.worker_life) == (one, life_of(one))
     assert {each.name for each in session.channels} == {"main", "display.0", "inputs.0"}
@@ -90,7 +90,7 @@ async def test_what_is_said_reaches_the_viewer_and_its_session_goes_on(house: Ho
     assert said.text.startswith("Back at five")
     assert said.text.isprintable()
     await viewer.inputs.press(0x1E)
-    await house.qemu.says(b"K1\n")
+    await house.qemu.says(b"K1\r\n")
     await house.service.message(session.id, "and ünder")
     assert (await viewer.main.until(Notified, of_ours)).notify.text == "and ünder"
     async with asyncio.timeout(SECONDS):
@@ -115,7 +115,7 @@ async def test_a_second_viewer_is_refused_before_the_machine_hears_of_it(house: 
     assert second.client.refusal is None  # closed without a word: no password would help
     assert len(await house.live()) == 1
     await first.inputs.press(0x1E)
-    await house.qemu.says(b"K1\n")
+    await house.qemu.says(b"K1\r\n")
     await house.told("occupied")
 
 
@@ -132,7 +132,7 @@ async def test_taking_over_ends_the_other_session_cleanly_in_whatever_worker(hou
     (session,) = await house.live()
     assert session.worker == two
     await second.inputs.press(0x1E)
-    await house.qemu.says(b"K1\n")
+    await house.qemu.says(b"K1\r\n")
     await second.main.close()
     await house.ended()
     assert reasons() == ["taken-over", "client-closed"]
@@ -147,7 +147,7 @@ async def test_who_waits_comes_in_when_the_other_has_left(house: House) -> None:
     await first.main.close()
     second = await waiting
     await second.inputs.press(0x1E)
-    await house.qemu.says(b"K1\n")
+    await house.qemu.says(b"K1\r\n")
 
 
 async def test_who_leaves_while_waiting_never_reaches_the_machine(house: House) -> None:

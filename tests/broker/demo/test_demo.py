@@ -26,6 +26,11 @@ def test_the_image_says_the_banner_that_the_code_promises() -> None:
     assert demo.BANNER in demo.image_bytes()
 
 
+def test_every_line_ends_as_a_terminal_in_raw_mode_wants_it() -> None:
+    assert demo.ANSWERS[0] in demo.image_bytes()  # the digit is put in as it runs
+    assert all(line.endswith(b"\r\n") for line in (demo.BANNER, *demo.ANSWERS))
+
+
 def test_writing_the_image_again_leaves_it_alone(tmp_path: Path) -> None:
     image = demo.write_image(tmp_path / "demo.img")
     before = image.stat()
