@@ -15,6 +15,7 @@ from broker.errors import BrokerError, NoConsole, ViewerMissing
 from broker.findings import Finding, broken, fine, odd
 from broker.model import GivenTarget, HandOverTarget, Health, Protocol, State, TcpTarget, UnixTarget
 from broker.proxy.dial import TargetDialer, secured
+from broker.proxy.gate import Dialed
 from broker.runtime.knocking import DIAL_SECONDS, Knock
 from broker.service.naming import unmistakable
 from broker.service.port import ConsoleInfo, ExportRequest
@@ -54,6 +55,7 @@ class ConsolePath:
         self._driver = driver
         self._viewer = viewer
         self._certificate = certificate
+        self._proxy_shows: Finding | None = None
 
     async def known(self) -> Finding:
         """The name is that of one console."""
@@ -165,37 +167,34 @@ class ConsolePath:
         status = await self._service.proxy_status()
         if not status.serving:
             return odd("no proxy is serving", "Start one: broker serve (broker open hosts its own)")
-        try:
-            async with asyncio.timeout(DIAL_SECONDS):
-                _, writer = await asyncio.open_connection(_dialable(status.host), status.tls_port)
-            writer.close()
-        except (OSError, TimeoutError) as exc:
-            return broken(
-                f"the proxy at {status.host}:{status.tls_port} does not answer ({exc})",
-                "Look at: broker status, and at proxy.public_host",
-            )
-        return fine(f"serving on {status.host}:{status.tls_port}")
-
-    async def proxy_certificate(self) -> Finding:
-        """It shows the certificate that .vv files name."""
-        status = await self._service.proxy_status()
         ours = await asyncio.to_thread(self._certificate)
-        if not status.serving:
-            return fine(f"{ours.host_subject}, once a proxy serves")
-        host = _dialable(status.host)
         target = TcpTarget(
-            host, tls_port=status.tls_port, ca_pem=ours.ca_pem, host_subject=ours.host_subject
+            _dialable(status.host),
+            tls_port=status.tls_port,
+            ca_pem=ours.ca_pem,
+            host_subject=ours.host_subject,
         )
         try:
             async with asyncio.timeout(DIAL_SECONDS):
-                (await secured(await TargetDialer().dial(target))).close()
+                dialed = await TargetDialer().dial(target)
         except (BrokerError, TimeoutError) as exc:
-            why = exc.what if isinstance(exc, BrokerError) else "it says nothing"
+            why = exc.what if isinstance(exc, BrokerError) else "it does not accept a connection"
             return broken(
-                f"what answers at {host}:{status.tls_port} is not our proxy: {why}",
-                "Start it anew, which renews its certificate: broker serve",
+                f"the proxy at {status.host}:{status.tls_port} does not answer: {why}",
+                "Look at: broker status, and at proxy.public_host",
             )
-        return fine(ours.host_subject)
+        self._proxy_shows = await _shown(dialed, target)
+        return fine(f"serving on {status.host}:{status.tls_port}")
+
+    async def proxy_certificate(self) -> Finding:
+        """It shows the certificate that .vv files name.
+
+        It did so to the step before: each knock is one more line in the proxy's audit log.
+        """
+        if self._proxy_shows is not None:
+            return self._proxy_shows
+        ours = await asyncio.to_thread(self._certificate)
+        return fine(f"{ours.host_subject}, once a proxy serves")
 
     async def file(self) -> Finding:
         """A .vv file can be made, and read again."""
@@ -223,6 +222,20 @@ class ConsolePath:
     def _knock(self) -> Knock:
         assert self._machine.target is not None
         return Knock(self._machine.target)
+
+
+async def _shown(dialed: Dialed, target: TcpTarget) -> Finding:
+    """Whether our proxy is at the other end, by its certificate; closes the connection."""
+    try:
+        async with asyncio.timeout(DIAL_SECONDS):
+            (await secured(dialed)).close()
+    except (BrokerError, TimeoutError) as exc:
+        why = exc.what if isinstance(exc, BrokerError) else "it says nothing"
+        return broken(
+            f"what answers at {target.host}:{target.tls_port} is not our proxy: {why}",
+            "Start it anew, which renews its certificate: broker serve",
+        )
+    return fine(target.host_subject or "")
 
 
 def _port(target: TcpTarget) -> int | None:

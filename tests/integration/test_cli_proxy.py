@@ -96,6 +96,24 @@ def test_every_process_of_serve_logs_json_when_it_is_told_to(
     assert [line.partition(" on ")[0] for line in talk] == ["broker: serving"]
 
 
+@needs_qemu
+@pytest.mark.qemu
+@pytest.mark.usefixtures("any_port")
+def test_the_doctor_knocks_at_the_proxy_once(demo_vm: str) -> None:
+    with running("serve", "--json"):
+        assert broker("status", "--wait", "90").code == 0
+        steps = json.loads(broker("doctor", demo_vm, "--json").out)["steps"]
+        marks = {step["name"]: step["mark"] for step in steps}
+        assert (marks["proxy"], marks["proxy TLS"]) == ("ok", "ok")
+
+        def knocks() -> list[object]:
+            rows = broker("events", "--json").rows
+            return [row["reason"] for row in rows if row["kind"] == "session.refused"]
+
+        until(lambda: bool(knocks()))
+    assert knocks() == ["client-closed"]  # all is written by now
+
+
 @pytest.fixture
 def demo_vm() -> Iterator[str]:
     assert broker("run", "--demo", "--headless").code == 0
