@@ -18,6 +18,7 @@ import logging
 import math
 import os
 import selectors
+from collections import deque
 from collections.abc import Callable
 from contextvars import Context
 from functools import partial
@@ -203,7 +204,19 @@ class HotLoop(asyncio.SelectorEventLoop):
         self.hot = HotSelector()
         self.hot.failed = self._hot_failed
         self.hot.wrapped = self._wrapped
+        self._queue: deque[asyncio.Handle] | None = None
         super().__init__(self.hot)
+        self.set_debug(self.get_debug())
+
+    def set_debug(self, enabled: bool) -> None:
+        """As asyncio has it; then all goes asyncio's own way, which looks at what it is given."""
+        super().set_debug(enabled)
+        self._queue = None if enabled else getattr(self, "_ready", None)
+
+    def close(self) -> None:
+        """As asyncio has it."""
+        self._queue = None  # from now on asyncio says what is wrong
+        super().close()
 
     def call_soon(
         self,
@@ -211,9 +224,16 @@ class HotLoop(asyncio.SelectorEventLoop):
         *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.Handle:
-        """As asyncio has it; a hot callback may have called it."""
+        """As asyncio has it; a hot callback may have called it.
+
+        Each step of a link comes by here, and asyncio's own way to its queue is six calls long.
+        """
         self.hot.stirred = True
-        return super().call_soon(callback, *args, context=context)
+        if context is None or self._queue is None:
+            return super().call_soon(callback, *args, context=context)
+        handle = asyncio.Handle(callback, args, self, context)
+        self._queue.append(handle)
+        return handle
 
     def call_at(
         self,

@@ -7,6 +7,7 @@ channel passes six of these while it is linked, and a storm of viewers as many f
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from types import TracebackType
 
 from broker.proxy.session import Session, SessionOver
@@ -19,30 +20,26 @@ class Patience:
     timer waits for. One that is over by then costs no more than having been written down.
     """
 
-    __slots__ = ("_ends", "_is_waiting", "seconds")
+    __slots__ = ("_is_waiting", "ends", "seconds")
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._ends: dict[Stage, float] = {}
+        self.ends: dict[Stage, float] = {}
+        """When each is broken off, by the loop's clock, the oldest first; stages keep it."""
         self._is_waiting = False
 
-    def begin(self, stage: Stage) -> None:
-        """Break it off in `seconds`."""
-        loop = asyncio.get_running_loop()
-        self._ends[stage] = end = loop.time() + self.seconds
+    def wait(self) -> None:
+        """See to it that the oldest is broken off in time."""
         if not self._is_waiting:
             self._is_waiting = True
-            loop.call_at(end, self._look, loop)
-
-    def over(self, stage: Stage) -> None:
-        """It needs no time-out any more."""
-        self._ends.pop(stage, None)
+            loop = asyncio.get_running_loop()
+            loop.call_at(next(iter(self.ends.values())), self._look, loop)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Break off what has run out, and wait for the next."""
         now = loop.time()
         late = []
-        for stage, end in self._ends.items():
+        for stage, end in self.ends.items():
             if end > now:
                 loop.call_at(end, self._look, loop)
                 break
@@ -50,7 +47,7 @@ class Patience:
         else:
             self._is_waiting = False
         for stage in late:
-            del self._ends[stage]
+            del self.ends[stage]
             stage.break_off()
 
 
@@ -76,14 +73,16 @@ class Stage:
 
     def __enter__(self) -> None:
         """Begin."""
-        if self._session is not None:
-            self._session.tell_of_end(self._cut)
+        if (session := self._session) is not None:
+            session.tell_of_end(self)
         task = asyncio.current_task()
         assert task is not None
         self._task: asyncio.Task[object] = task
         self._cancelling = task.cancelling()
-        if self._patience is not None:
-            self._patience.begin(self)
+        if (patience := self._patience) is not None:
+            patience.ends[self] = monotonic() + patience.seconds
+            if len(patience.ends) == 1:
+                patience.wait()
 
     def __exit__(
         self,
@@ -94,9 +93,9 @@ class Stage:
         """Translate a cancellation that was ours; all others pass."""
         session = self._session
         if session is not None:
-            session.tell_no_more(self._cut)
+            session.tell_no_more(self)
         if self._patience is not None:
-            self._patience.over(self)
+            self._patience.ends.pop(self, None)
         if self._handle is not None:
             self._handle.cancel()
         if self._broken_off:
@@ -114,8 +113,8 @@ class Stage:
             return
         raise SessionOver(session.end_reason) from problem
 
-    def _cut(self, _reason: str) -> None:
-        """Not at once: who ends the session may be the body itself, about to leave."""
+    def __call__(self, _reason: str) -> None:
+        """The session ends. Not at once: who ends it may be the body itself, about to leave."""
         if self._handle is None:
             self._handle = asyncio.get_running_loop().call_soon(self.break_off)
 

@@ -19,11 +19,13 @@ from broker.spice.constants import (
 )
 from broker.spice.errors import LocalProtocolError, RemoteProtocolError
 from broker.spice.link_stage import LinkStage
-from broker.spice.stream import Steps
 from broker.spice.wire import U32, LinkHeader, LinkMess, LinkReply
 
 _REPLY_MAX = MAX_LINK_BYTES - LinkHeader.SIZE
 """Behind the header: whatever is there, for nothing follows a reply before our ticket does."""
+
+
+_BY_TICKET = U32.pack(Mechanism.SPICE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +53,25 @@ class LinkRefused:
 ClientEvent = LinkOffered | LinkAccepted | LinkRefused
 
 
+_HEADER, _REPLY, _TICKET, _RESULT = range(4)
+"""What is waited for: pieces of the server's, and our ticket."""
+
+
 class ClientLink(LinkStage[ClientEvent]):
     """The client's side of one link handshake. Once it failed, nothing more is sent."""
 
-    __slots__ = ("_presented", "_reply", "mess")
+    __slots__ = ("_at", "_offered_caps", "mess")
 
     def __init__(self, mess: LinkMess) -> None:
+        super().__init__(LinkHeader.SIZE, _REPLY_MAX, mess.encode())
         self.mess = mess
-        self._reply: LinkReply | None = None
-        self._presented = False
-        super().__init__(mess.encode())
+        self._at = _HEADER
+        self._offered_caps = 0
 
     @property
     def mini_header(self) -> bool:
         """Whether messages will have the short header: both sides must have offered it."""
-        offered = self._reply.common_caps if self._reply else 0
-        return bool(self.mess.common_caps & offered & 1 << CommonCap.MINI_HEADER)
+        return bool(self.mess.common_caps & self._offered_caps & 1 << CommonCap.MINI_HEADER)
 
     def present(self, sealed: bytes, then: bytes = b"") -> list[ClientEvent]:
         """Queue the ticket, and behind it messages that must travel in the same write.
@@ -81,39 +86,46 @@ class ClientLink(LinkStage[ClientEvent]):
         Raises:
             LocalProtocolError: Nothing was offered, or a ticket was presented before.
         """
-        if self._reply is None or self._presented or self.done:
+        if self._at != _TICKET or self.done:
             raise LocalProtocolError("a ticket answers one offer")
         if len(sealed) != SEALED_TICKET_BYTES:
             raise LocalProtocolError(f"a sealed ticket has {SEALED_TICKET_BYTES} bytes")
-        self._presented = True
-        selects = self.mess.common_caps & self._reply.common_caps & 1 << CommonCap.AUTH_SELECTION
-        if selects:
-            self._outgoing += U32.pack(Mechanism.SPICE)
+        self._at, self._needs = _RESULT, U32.size
+        if self.mess.common_caps & self._offered_caps & 1 << CommonCap.AUTH_SELECTION:
+            self._outgoing += _BY_TICKET
         self._outgoing += sealed + then
         return self._advance()
 
-    def _handshake(self) -> Steps:
-        header = LinkHeader.decode((yield from self._stream.exactly(LinkHeader.SIZE, _REPLY_MAX)))
-        if header.magic != MAGIC:
-            raise RemoteProtocolError(f"not SPICE: answers with {header.magic!r}")
-        if header.major != VERSION_MAJOR:
-            raise RemoteProtocolError(f"protocol version {header.major}, expected {VERSION_MAJOR}")
-        if not LinkReply.SIZE <= header.size <= MAX_LINK_BYTES:
-            raise RemoteProtocolError(
-                f"link reply of {header.size} bytes, expected {LinkReply.SIZE} to {MAX_LINK_BYTES}"
-            )
-        reply = LinkReply.decode((yield from self._stream.exactly(header.size)))
-        if reply.error != LinkError.OK:
-            self.done = True
-            self._events.append(LinkRefused(reply.error, ticket_judged=False))
-            return
-        self._reply = reply
-        self._events.append(LinkOffered(reply))
-        while not self._presented:
-            yield
-        (result,) = U32.unpack((yield from self._stream.exactly(U32.size)))
-        self.done = True
-        if result == LinkError.OK:
-            self._events.append(LinkAccepted())
-        else:
-            self._events.append(LinkRefused(result, ticket_judged=True))
+    def _take(self, piece: bytes) -> ClientEvent | None:
+        if self._at == _HEADER:
+            self._at, self._needs, self._then = _REPLY, _size_of(piece), 0
+            return None
+        if self._at == _REPLY:
+            reply = LinkReply.decode(piece)
+            if reply.error != LinkError.OK:
+                self._end()
+                return LinkRefused(reply.error, ticket_judged=False)
+            self._offered_caps = reply.common_caps
+            self._at, self._needs = _TICKET, 0
+            return LinkOffered(reply)
+        self._end()
+        (result,) = U32.unpack(piece)
+        return LinkAccepted() if result == LinkError.OK else LinkRefused(result, ticket_judged=True)
+
+
+def _size_of(header: bytes) -> int:
+    """Bytes of the reply behind its header.
+
+    Raises:
+        RemoteProtocolError: It is none.
+    """
+    magic, major, _, size = LinkHeader.FORMAT.unpack(header)
+    if magic != MAGIC:
+        raise RemoteProtocolError(f"not SPICE: answers with {magic!r}")
+    if major != VERSION_MAJOR:
+        raise RemoteProtocolError(f"protocol version {major}, expected {VERSION_MAJOR}")
+    if not LinkReply.SIZE <= size <= MAX_LINK_BYTES:
+        raise RemoteProtocolError(
+            f"link reply of {size} bytes, expected {LinkReply.SIZE} to {MAX_LINK_BYTES}"
+        )
+    return int(size)

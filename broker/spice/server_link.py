@@ -6,6 +6,8 @@ Source: spice-server 0.15.1 `reds.cpp`; "Spice protocol", section Link.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
 
 from broker.spice.constants import (
     MAGIC,
@@ -19,7 +21,6 @@ from broker.spice.constants import (
 )
 from broker.spice.errors import LocalProtocolError, RemoteProtocolError
 from broker.spice.link_stage import LinkStage
-from broker.spice.stream import NO_STEPS, Steps
 from broker.spice.wire import U32, LinkHeader, LinkMess, LinkReply
 
 
@@ -42,19 +43,21 @@ _CHANNEL_TYPES = frozenset(ChannelType)
 _LEAST_BYTES = LinkMess.SIZE + SEALED_TICKET_BYTES
 """Behind the header there is at least that much before the first message: a request without
 capabilities, and a ticket."""
+_HEADER, _REQUEST, _OFFER, _MECHANISM, _TICKET, _WORD = range(6)
+"""What is waited for: pieces of the viewer's, our offer, and our word on the ticket."""
+_ACCEPTED: Final = U32.pack(LinkError.OK)
 ServerEvent = LinkRequested | TicketReceived
 
 
 class ServerLink(LinkStage[ServerEvent]):
     """The server's side of one link handshake. When it failed, a reply is queued."""
 
-    __slots__ = ("_asked", "_offered", "_ticket_seen")
+    __slots__ = ("_at", "_selects")
 
     def __init__(self) -> None:
-        self._offered = False
-        self._ticket_seen = False
-        self._asked = False
-        super().__init__()
+        super().__init__(LinkHeader.SIZE, _LEAST_BYTES)
+        self._at = _HEADER
+        self._selects = False
 
     def offer(self, public_key: bytes, common_caps: int, channel_caps: int) -> list[ServerEvent]:
         """Answer the request: go on, under this key, with these capabilities.
@@ -65,10 +68,15 @@ class ServerLink(LinkStage[ServerEvent]):
         Raises:
             LocalProtocolError: There is no request to answer.
         """
-        if not self._asked or self._offered or self.done:
+        if self._at != _OFFER or self.done:
             raise LocalProtocolError("an offer answers one request")
-        self._offered = True
-        self._outgoing += LinkReply(LinkError.OK, public_key, common_caps, channel_caps).encode()
+        # A client without AUTH_SELECTION sends its ticket at once; spice-server looks at the
+        # client's capability here, and we always offer ours.
+        if self._selects:
+            self._at, self._needs, self._then = _MECHANISM, U32.size, SEALED_TICKET_BYTES
+        else:
+            self._at, self._needs = _TICKET, SEALED_TICKET_BYTES
+        self._outgoing += _offered(public_key, common_caps, channel_caps)
         return self._advance()
 
     def accept(self) -> None:
@@ -77,11 +85,10 @@ class ServerLink(LinkStage[ServerEvent]):
         Raises:
             LocalProtocolError: There is no ticket to judge.
         """
-        if not self._ticket_seen or self.done:
+        if self._at != _WORD or self.done:
             raise LocalProtocolError("only a ticket can be accepted")
-        self._outgoing += U32.pack(LinkError.OK)
+        self._outgoing += _ACCEPTED
         self.done = True
-        self._steps = NO_STEPS
 
     def refuse(self, error: LinkError) -> None:
         """Say no in the form this step has for it: a reply before the offer, a result after it.
@@ -90,49 +97,63 @@ class ServerLink(LinkStage[ServerEvent]):
         """
         if self.done:
             return
-        self.done = True
-        if self._ticket_seen:
+        self._end()
+        if self._at == _WORD:
             self._outgoing += U32.pack(error)
-        elif not self._offered:
+        elif self._at <= _OFFER:
             self._outgoing += LinkReply(error).encode()
 
     def _answer_to(self, failure: RemoteProtocolError) -> bytes:
         return LinkReply(failure.reply).encode()
 
-    def _handshake(self) -> Steps:
-        header = LinkHeader.decode((yield from self._stream.exactly(LinkHeader.SIZE, _LEAST_BYTES)))
-        if header.magic != MAGIC:
-            raise RemoteProtocolError(
-                f"not SPICE: starts with {header.magic!r}", LinkError.INVALID_MAGIC
-            )
-        if header.major != VERSION_MAJOR:
-            raise RemoteProtocolError(
-                f"protocol version {header.major}, expected {VERSION_MAJOR}",
-                LinkError.VERSION_MISMATCH,
-            )
-        if not LinkMess.SIZE <= header.size <= MAX_LINK_BYTES:
-            raise RemoteProtocolError(
-                f"link message of {header.size} bytes, expected {LinkMess.SIZE} to {MAX_LINK_BYTES}"
-            )
-        mess = LinkMess.decode((yield from self._stream.exactly(header.size)))
-        if mess.channel_type not in _CHANNEL_TYPES:
-            raise RemoteProtocolError(
-                f"channel type {mess.channel_type} does not exist", LinkError.CHANNEL_NOT_AVAILABLE
-            )
-        self._asked = True
-        self._events.append(LinkRequested(mess))
-        while not self._offered:
-            yield
-        # A client without AUTH_SELECTION sends its ticket at once; spice-server looks at the
-        # client's capability here, and we always offer ours.
-        if mess.common_caps >> CommonCap.AUTH_SELECTION & 1:
-            (mechanism,) = U32.unpack(
-                (yield from self._stream.exactly(U32.size, SEALED_TICKET_BYTES))
-            )
+    def _take(self, piece: bytes) -> ServerEvent | None:
+        at = self._at
+        if at == _HEADER:
+            self._at, self._needs, self._then = _REQUEST, _size_of(piece), 0
+            return None
+        if at == _REQUEST:
+            mess = LinkMess.decode(piece)
+            if mess.channel_type not in _CHANNEL_TYPES:
+                raise RemoteProtocolError(
+                    f"channel type {mess.channel_type} does not exist",
+                    LinkError.CHANNEL_NOT_AVAILABLE,
+                )
+            self._selects = bool(mess.common_caps >> CommonCap.AUTH_SELECTION & 1)
+            self._at, self._needs = _OFFER, 0
+            return LinkRequested(mess)
+        if at == _MECHANISM:
+            (mechanism,) = U32.unpack(piece)
             if mechanism != Mechanism.SPICE:
                 raise RemoteProtocolError(
                     f"authentication by mechanism {mechanism}, only a ticket is accepted"
                 )
-        sealed = yield from self._stream.exactly(SEALED_TICKET_BYTES)
-        self._ticket_seen = True
-        self._events.append(TicketReceived(sealed))
+            self._at, self._needs, self._then = _TICKET, SEALED_TICKET_BYTES, 0
+            return None
+        self._at, self._needs = _WORD, 0
+        return TicketReceived(piece)
+
+
+def _size_of(header: bytes) -> int:
+    """Bytes of the request behind its header.
+
+    Raises:
+        RemoteProtocolError: It is none.
+    """
+    magic, major, _, size = LinkHeader.FORMAT.unpack(header)
+    if magic != MAGIC:
+        raise RemoteProtocolError(f"not SPICE: starts with {magic!r}", LinkError.INVALID_MAGIC)
+    if major != VERSION_MAJOR:
+        raise RemoteProtocolError(
+            f"protocol version {major}, expected {VERSION_MAJOR}", LinkError.VERSION_MISMATCH
+        )
+    if not LinkMess.SIZE <= size <= MAX_LINK_BYTES:
+        raise RemoteProtocolError(
+            f"link message of {size} bytes, expected {LinkMess.SIZE} to {MAX_LINK_BYTES}"
+        )
+    return int(size)
+
+
+@lru_cache(64)
+def _offered(public_key: bytes, common_caps: int, channel_caps: int) -> bytes:
+    """The same for all channels of a kind to servers of a kind."""
+    return LinkReply(LinkError.OK, public_key, common_caps, channel_caps).encode()

@@ -8,6 +8,7 @@ Source: spice-protocol 0.14.3 `spice/protocol.h`; spice-common `spice.proto`.
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 from broker.spice.constants import (
@@ -35,19 +36,20 @@ class LinkHeader:
     minor: int = VERSION_MINOR
 
     SIZE: ClassVar = 16
-    _FORMAT: ClassVar = struct.Struct("<4sIII")
+    FORMAT: ClassVar = struct.Struct("<4sIII")
 
     @classmethod
     def decode(cls, data: bytes) -> "LinkHeader":
         """From 16 bytes."""
-        magic, major, minor, size = cls._FORMAT.unpack(data)
+        magic, major, minor, size = cls.FORMAT.unpack(data)
         return cls(size, magic, major, minor)
 
     def encode(self) -> bytes:
         """To 16 bytes."""
-        return self._FORMAT.pack(self.magic, self.major, self.minor, self.size)
+        return self.FORMAT.pack(self.magic, self.major, self.minor, self.size)
 
 
+@lru_cache(256)
 def encode_caps(bits: int) -> bytes:
     """Capabilities as words of 32 bits; none for an empty set."""
     return bits.to_bytes((bits.bit_length() + 31) // 32 * 4, "little")
@@ -91,6 +93,7 @@ class LinkMess:
 
     SIZE: ClassVar = 18
     _FORMAT: ClassVar = struct.Struct("<IBBIII")
+    _WHOLE: ClassVar = struct.Struct(LinkHeader.FORMAT.format + "IBBIII")
 
     @classmethod
     def decode(cls, body: bytes) -> "LinkMess":
@@ -108,8 +111,12 @@ class LinkMess:
     def encode(self) -> bytes:
         """Header, structure and capabilities: all a client sends first."""
         common, channel = encode_caps(self.common_caps), encode_caps(self.channel_caps)
-        body = (
-            self._FORMAT.pack(
+        return (
+            self._WHOLE.pack(
+                MAGIC,
+                VERSION_MAJOR,
+                VERSION_MINOR,
+                self.SIZE + len(common) + len(channel),
                 self.connection_id,
                 self.channel_type,
                 self.channel_id,
@@ -120,7 +127,6 @@ class LinkMess:
             + common
             + channel
         )
-        return LinkHeader(len(body)).encode() + body
 
 
 @dataclass(frozen=True, slots=True)
