@@ -52,8 +52,8 @@ class HotSelector(selectors.EpollSelector):
         """Something was scheduled on the loop since `select` began."""
         self.failed: Callable[[Exception], None] = lambda _: None
         """Told what a hot callback raised."""
-        self.wrapped: Callable[[Callback], Callback] = lambda callback: callback
-        """Asked once for what is called instead of a callback."""
+        self.wrapped: Callable[[Callback], Callback] | None = None
+        """Asked once for what is called instead of a callback; None: itself."""
         self.eagerness = Eagerness()
         """Told how long sleeps are; knows whether to look for a moment before one."""
         self._epoll = epoll.fromfd(os.dup(self.fileno()))
@@ -67,7 +67,7 @@ class HotSelector(selectors.EpollSelector):
         """Call it whenever the descriptor is readable, or in trouble."""
         if self._patients.pop(fd, None) is None and fd not in self._readers:
             self._watch_more(fd, EPOLLIN, fd in self._writers)
-        self._readers[fd] = self.wrapped(callback)
+        self._readers[fd] = self.wrapped(callback) if self.wrapped else callback
 
     def add_patient_reader(self, fd: int, callback: Callback, /) -> None:
         """The same for what may wait: for each that need not, one such is called; two at least.
@@ -77,7 +77,7 @@ class HotSelector(selectors.EpollSelector):
         """
         if self._readers.pop(fd, None) is None and fd not in self._patients:
             self._watch_more(fd, EPOLLIN, fd in self._writers)
-        self._patients[fd] = self.wrapped(callback)
+        self._patients[fd] = self.wrapped(callback) if self.wrapped else callback
 
     def remove_reader(self, fd: int, /) -> None:
         """Call it no more; harmless when it is not watched."""
@@ -88,7 +88,7 @@ class HotSelector(selectors.EpollSelector):
         """Call it whenever the descriptor is writable, or in trouble."""
         if fd not in self._writers:
             self._watch_more(fd, EPOLLOUT, fd in self._readers or fd in self._patients)
-        self._writers[fd] = self.wrapped(callback)
+        self._writers[fd] = self.wrapped(callback) if self.wrapped else callback
 
     def remove_writer(self, fd: int, /) -> None:
         """Call it no more; harmless when it is not watched."""
@@ -203,7 +203,6 @@ class HotLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self.hot = HotSelector()
         self.hot.failed = self._hot_failed
-        self.hot.wrapped = self._wrapped
         self._queue: deque[asyncio.Handle] | None = None
         super().__init__(self.hot)
         self.set_debug(self.get_debug())
@@ -211,6 +210,7 @@ class HotLoop(asyncio.SelectorEventLoop):
     def set_debug(self, enabled: bool) -> None:
         """As asyncio has it; then all goes asyncio's own way, which looks at what it is given."""
         super().set_debug(enabled)
+        self.hot.wrapped = self._wrapped if enabled else None
         self._queue = None if enabled else getattr(self, "_ready", None)
 
     def close(self) -> None:
@@ -256,7 +256,7 @@ class HotLoop(asyncio.SelectorEventLoop):
 
     def _wrapped(self, callback: Callback) -> Callback:
         """In debug mode slow callbacks are told, as asyncio tells its own."""
-        return partial(self._timed, callback) if self.get_debug() else callback
+        return partial(self._timed, callback)
 
     def _timed(self, callback: Callback) -> None:
         began = self.time()

@@ -30,7 +30,7 @@ class Ending:
 class Relay:
     """Both directions of one channel, from the end of the link stage on."""
 
-    __slots__ = ("_backend", "_client", "_done", "_pumps", "_watch", "dropped",
+    __slots__ = ("_backend", "_client", "_done", "_is_watched", "_pumps", "_watch", "dropped",
                  "to_client", "to_server")  # fmt: skip
 
     def __init__(
@@ -44,6 +44,7 @@ class Relay:
         self.dropped = _NOTHING
         """Messages that a policy kept back, by kind, where the inspectors do not count them."""
         self._watch = watch_of(loop)
+        self._is_watched = False
         self._done: asyncio.Future[Ending] = loop.create_future()
         watch, ended = self._watch, self._on_ended
         self._pumps = (
@@ -56,8 +57,9 @@ class Relay:
 
         The legs are left open, and nothing of ours listens to them any more.
         """
-        for leg in (self._client, self._backend):
-            leg.hand_over(watched_on=True)
+        self._is_watched = True
+        self._client.hand_over(watched_on=True)
+        self._backend.hand_over(watched_on=True)
         try:
             for pump in self._pumps:
                 if not self._done.done():
@@ -116,8 +118,11 @@ class Relay:
             self._done.set_result(Ending(f"{side}-{why.reason}", str(why)))
 
     def _let_go(self) -> None:
+        if not self._is_watched:
+            return
+        self._is_watched = False
         for pump in self._pumps:
-            pump.pause()
+            pump.paused = True
         for leg in (self._client, self._backend):
             self._watch.remove_reader(leg.fd)
             self._watch.remove_writer(leg.fd)

@@ -43,7 +43,7 @@ class ChannelTimes:
         self._ping: dict[int, int] = {}
         self._draw: dict[int, int] = {}
         self._proxy: dict[int, int] = {}
-        self._told: tuple[int, int, int] | None = None
+        self._told = (0, 0, 0)
 
     def taken(self, name: str) -> _Taking:
         """Take times while the body runs.

@@ -82,7 +82,7 @@ class Viewer:
             TurnedAway: It closed, or does not read.
         """
         self._pending = self._link.offer(self._key.public_bytes, common_caps, channel_caps)
-        await self._say()
+        await self.say(self._link.data_to_send())
 
     async def ticket(self, session: Session | None = None) -> str | None:
         """Its password; None when it was not sealed for our key, or is not text.
