@@ -81,7 +81,8 @@ async def ended(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        writer.transport.abort()
+        with contextlib.suppress(AttributeError):  # Python 3.11.2, of TLS that is closed already
+            writer.transport.abort()
         with contextlib.suppress(*CUT):
             await writer.wait_closed()
 
