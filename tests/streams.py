@@ -75,14 +75,19 @@ async def _served(handler: Handler, end: socket.socket, tls: ssl.SSLContext | No
             await writer.wait_closed()
 
 
+def cut(writer: asyncio.StreamWriter) -> None:
+    """End that connection at once."""
+    with contextlib.suppress(AttributeError):  # Python 3.11.2 says so of TLS that is closed already
+        writer.transport.abort()
+
+
 @contextlib.asynccontextmanager
 async def ended(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
     """That connection is gone after the body, and what it did not send with it."""
     try:
         yield
     finally:
-        with contextlib.suppress(AttributeError):  # Python 3.11.2, of TLS that is closed already
-            writer.transport.abort()
+        cut(writer)
         with contextlib.suppress(*CUT):
             await writer.wait_closed()
 

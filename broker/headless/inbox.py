@@ -101,8 +101,10 @@ class Inbox(asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         """Close it at once."""
-        if self._transport is not None:
-            self._transport.abort()
+        # In Python 3.11.2, Debian 12's, TLS that has ended has nothing left that could be aborted.
+        with contextlib.suppress(AttributeError):
+            if self._transport is not None:
+                self._transport.abort()
 
     @property
     def tls(self) -> ssl.SSLObject | None:

@@ -16,7 +16,7 @@ from broker.spice.constants import ChannelType
 from broker.spice.ticket import seal
 from broker.spice.wire import LinkMess, LinkReply
 from tests.broker.proxy.rig import Connection, Rig
-from tests.streams import ended, joined, serving
+from tests.streams import cut, ended, joined, serving
 
 PATIENCE = 10.0
 """Seconds that the adversary waits for anything."""
@@ -119,7 +119,7 @@ class Link:
         with contextlib.suppress(OSError, AttributeError):  # AttributeError: it is gone already
             sock = self.writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
-        self.writer.transport.abort()
+        cut(self.writer)
 
     def close(self) -> None:
         """Close politely."""

@@ -27,6 +27,7 @@ from tests.broker.proxy.qemu import PASSWORD, Qemu, free_port, running_qemu
 from tests.broker.proxy.rig import SECONDS, Connection
 from tests.integration.test_serving import hosted, until
 from tests.stopping import on_hold
+from tests.streams import cut
 
 UUID = "6f4e2c1a-0000-0000-0000-000000000001"
 SECRET = ("-object", f"secret,id=pw,data={PASSWORD}")
@@ -138,7 +139,7 @@ class House:
     async def leave(self) -> None:
         """Drop every connection that was made here."""
         for writer in self.writers:
-            writer.transport.abort()
+            cut(writer)
         for writer in self.writers:
             with contextlib.suppress(OSError):
                 await writer.wait_closed()

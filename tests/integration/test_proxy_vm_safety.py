@@ -19,6 +19,7 @@ from broker.spice.ticket import seal
 from broker.spice.wire import DisplayInit, LinkMess, LinkReply, message
 from tests.broker.proxy.qemu import PASSWORD, Qemu, free_port, running_qemu
 from tests.broker.proxy.rig import SECONDS, TOKEN, Connection, Rig, proxying
+from tests.streams import cut
 
 pytestmark = pytest.mark.qemu
 
@@ -53,12 +54,12 @@ async def test_without_the_proxy_a_display_that_vanishes_kills_the_machine() -> 
         mess = LinkMess(session, ChannelType.DISPLAY, 0, 0x0B, 0)
         writer.write(await linked(reader, writer, mess, PASSWORD))
         assert await reader.readexactly(4) == bytes(4)
-        writer.transport.abort()
+        cut(writer)
         try:
             async with asyncio.timeout(SECONDS):
                 assert await qemu.process.wait() < 0  # a signal
         finally:
-            main.writer.transport.abort()
+            cut(main.writer)
             for each in (main.writer, writer):
                 with contextlib.suppress(ConnectionError):
                     await each.wait_closed()

@@ -25,6 +25,7 @@ from tests.fakes.source import FakeSource
 from tests.integration.house import House
 from tests.integration.test_serving import hosted, until
 from tests.sources.remote import KINDS, TICKETED
+from tests.streams import cut
 
 pytestmark = pytest.mark.qemu
 
@@ -71,7 +72,7 @@ async def serving(
             yield service, house
         finally:
             for writer in house.writers:
-                writer.transport.abort()
+                cut(writer)
                 with contextlib.suppress(OSError, ssl.SSLError):
                     await writer.wait_closed()
 

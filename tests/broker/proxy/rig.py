@@ -31,6 +31,7 @@ from broker.proxy.proxy import Proxy
 from broker.proxy.tls import TlsServer
 from broker.spice.client import ChannelClient, Event, MainReady
 from broker.spice.constants import ChannelType
+from tests.streams import cut
 
 SECONDS = float(os.environ.get("TEST_SECONDS", "60"))
 """Nothing a test waits for takes longer; a hang fails here, with a traceback of the wait."""
@@ -157,7 +158,7 @@ class Connection:
         """Vanish: the other side gets a reset, as from a process that was killed."""
         sock = self.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        self.writer.transport.abort()
+        cut(self.writer)
 
 
 @dataclass
@@ -220,7 +221,7 @@ class Rig:
     async def close(self) -> None:
         """Close what tests left open."""
         for writer in self.writers:
-            writer.transport.abort()
+            cut(writer)
             with contextlib.suppress(OSError, ssl.SSLError):
                 await writer.wait_closed()
 
