@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import ssl
+import stat
 from pathlib import Path
+from typing import Final
 
 from broker import human
 from broker.driver import DriverContext
@@ -15,6 +17,9 @@ from broker.errors import ConfigError
 from broker.model import SourceName
 from broker.typed_path import expanded
 from sources.options import Secret
+
+MOST_BYTES: Final = 1024 * 1024
+"""Of a secret or of certificates; the CAs of a whole system take a quarter of it."""
 
 
 class Reader:
@@ -72,14 +77,32 @@ def read_text(path: Path, where: str, key: str) -> str:
     Raises:
         ConfigError: It cannot be read.
     """
+    return _read(path, where, key)[0]
+
+
+def _read(path: Path, where: str, key: str) -> tuple[str, int]:
+    """What is in a file, and its mode. A pipe or a device is refused: its end may never come."""
     try:
-        return path.read_text(encoding="utf-8")
+        with open(path, "rb", opener=_without_waiting) as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read(MOST_BYTES + 1) if stat.S_ISREG(mode) else None
+        if content is None:
+            reason = "it is no file"
+        elif len(content) > MOST_BYTES:
+            reason = f"it is longer than {human.size(MOST_BYTES)}"
+        else:
+            return content.decode("utf-8"), mode
     except (OSError, ValueError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it is no text"
-        raise ConfigError(
-            f"{where}: {key} names {path}, which cannot be read ({reason})",
-            fix="Relative paths start at the directory of sources.yaml",
-        ) from None
+        reason = (exc.strerror or "") if isinstance(exc, OSError) else "it is no text"
+    raise ConfigError(
+        f"{where}: {key} names {path}, which cannot be read ({reason})",
+        fix="Relative paths start at the directory of sources.yaml",
+    )
+
+
+def _without_waiting(name: str, flags: int) -> int:
+    """Open it though it be a pipe that nobody writes into."""
+    return os.open(name, flags | os.O_NONBLOCK)
 
 
 def secret_file(path: Path, where: str, key: str) -> tuple[str, str]:
@@ -88,10 +111,11 @@ def secret_file(path: Path, where: str, key: str) -> tuple[str, str]:
     Raises:
         ConfigError: It cannot be read, or is empty.
     """
-    text = read_text(path, where, key).rstrip("\r\n")
+    text, mode = _read(path, where, key)
+    text = text.rstrip("\r\n")
     if not text:
         raise ConfigError(f"{where}: {path} is empty", fix=f"Write the {key[:-5]} into it")
-    if path.stat().st_mode & 0o044:
+    if mode & 0o044:
         return text, f"{where}: others can read {path}. Close it: chmod 600 {path}"
     return text, ""
 
@@ -100,9 +124,14 @@ def variable(name: str, where: str, key: str) -> str:
     """A secret in an environment variable.
 
     Raises:
-        ConfigError: It is not set.
+        ConfigError: It is not set, or is no text.
     """
     if found := os.environ.get(name):
+        if any("\ud800" <= char <= "\udfff" for char in found):  # bytes that are not UTF-8
+            raise ConfigError(
+                f"{where}: {key} names {human.one_line(name)}, which is no text",
+                fix="Set it to text in UTF-8",
+            )
         return found
     raise ConfigError(
         f"{where}: {key} names {human.one_line(name)}, which is not set",

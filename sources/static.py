@@ -44,7 +44,7 @@ _FIXES = {
 }
 
 
-_PROXY = re.compile(r"http://(\[[0-9A-Fa-f:.]+\]|[\w.-]+):[0-9]{1,5}/?")
+_PROXY = re.compile(r"http://(?:\[[0-9A-Fa-f:.]+\]|[\w.-]+):([0-9]{1,5})/?")
 """Without a name and password: those would lie in the database unsealed."""
 
 
@@ -162,7 +162,7 @@ class StaticDriver:
         return {
             f"consoles.{place}.{key}".rstrip("."): text
             for place, one in enumerate(listed if isinstance(listed, list) else ())
-            for key, text in (problems_of(ConsoleOptions, one) or _together(one)).items()
+            for key, text in _problems_of(one).items()
         }
 
     @property
@@ -286,7 +286,7 @@ def _check(where: str, console: ConsoleOptions, found: Mapping[str, object]) -> 
         raise ConfigError(f"{where}: {what}", fix=_FIXES["ticket"])
     if tickets[0] != "ticket" and getattr(console, tickets[0]) is None:
         raise ConfigError(f"{where}: its {tickets[0]} is empty", fix=_FIXES["ticket"])
-    if console.proxy is not None and not _PROXY.fullmatch(console.proxy):
+    if console.proxy is not None and not _is_proxy(console.proxy):
         raise ConfigError(
             f"{where}: its proxy is not http://host:port", fix="Write `proxy: http://host:3128`"
         )
@@ -302,6 +302,18 @@ def _check(where: str, console: ConsoleOptions, found: Mapping[str, object]) -> 
             raise ConfigError(f"{where}: its {key} is missing", fix=f"Add `{key}: …`")
     if not ports:
         raise ConfigError(f"{where} says no port", fix=_FIXES["port"])
+
+
+def _is_proxy(text: str) -> bool:
+    found = _PROXY.fullmatch(text)
+    return found is not None and 0 < int(found[1]) < 65536
+
+
+def _problems_of(found: object) -> Mapping[str, str]:
+    """What is wrong with one of `consoles`, option by option; `""` is the console as a whole."""
+    if not isinstance(found, Mapping):
+        return {"": "is not an entry. Begin it with `- uuid: …`"}
+    return problems_of(ConsoleOptions, found) or _together(found)
 
 
 def _together(found: Mapping[str, object]) -> Mapping[str, str]:

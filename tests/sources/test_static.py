@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from broker.model import (
     TcpTarget,
     UnixTarget,
 )
+from sources.reading import MOST_BYTES
 from sources.static import StaticDriver
 
 SECRET = "s3cr3t-ticket"
@@ -149,7 +151,17 @@ async def test_a_proxy_may_stand_on_the_way(context: DriverContext) -> None:
     assert target == TcpTarget("127.0.0.1", port=5910, proxy="http://gw.lab:3128")
 
 
-@pytest.mark.parametrize("proxy", ["gw", "https://gw:1", "http://me:secret@gw:3128", "http://gw"])
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "gw",
+        "https://gw:1",
+        "http://me:secret@gw:3128",
+        "http://gw",
+        "http://gw:0",
+        "http://gw:65536",
+    ],
+)
 def test_what_is_no_proxy_is_said_without_its_secret(context: DriverContext, proxy: str) -> None:
     problem = mistake(context, {"consoles": [entry(proxy=proxy)]})
     assert "its proxy is not http://host:port" in problem.what
@@ -220,6 +232,31 @@ def test_a_ticket_may_be_in_the_environment(
     monkeypatch.setenv("SEXTANT_TICKET", SECRET)
     made = driver(context, entry(ticket=..., ticket_env="SEXTANT_TICKET"))
     assert made.kept_tickets() == {UUID: SECRET}
+
+
+def test_a_variable_that_is_no_text_is_said(
+    context: DriverContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(os.environb, b"SEXTANT_TICKET", b"s3cr3t-ticket\xff")
+    problem = mistake(context, {"consoles": [entry(ticket=..., ticket_env="SEXTANT_TICKET")]})
+    assert "SEXTANT_TICKET, which is no text" in problem.what
+
+
+def test_a_pipe_that_nobody_writes_into_holds_nobody_up(context: DriverContext) -> None:
+    os.mkfifo(context.config_dir / "ticket", 0o600)
+    problem = mistake(context, {"consoles": [entry(ticket=..., ticket_file="ticket")]})
+    assert "it is no file" in problem.what
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(b"x" * (MOST_BYTES + 1), "longer than 1.0 MB"), (b"s3cr3t-ticket\xff", "it is no text")],
+    ids=["long", "binary"],
+)
+def test_a_file_that_is_no_ticket_is_said(context: DriverContext, content: bytes, why: str) -> None:
+    (context.config_dir / "ticket").write_bytes(content)
+    problem = mistake(context, {"consoles": [entry(ticket=..., ticket_file="ticket")]})
+    assert why in problem.what
 
 
 async def test_a_null_ticket_is_a_server_that_asks_for_none(context: DriverContext) -> None:
@@ -350,3 +387,9 @@ def test_each_mistake_of_a_console_is_told_by_its_key(
     assert short.keys() == told.keys()
     assert all(words in short[key] for key, words in told.items())
     assert SECRET not in str(found)
+
+
+@pytest.mark.parametrize("odd", ["vm", None, 5, ["uuid"]])
+def test_what_is_no_console_at_all_is_told_as_a_whole(odd: object) -> None:
+    found = StaticDriver.option_problems({"consoles": [entry(), odd]})
+    assert found == {"consoles.1": "is not an entry. Begin it with `- uuid: …`"}
