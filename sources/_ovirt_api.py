@@ -191,7 +191,7 @@ class OvirtApi(RemoteDriver[OvirtOptions]):
         Raises:
             BrokerError: It is one; which, depends on its status and words.
         """
-        if reply.is_fine and not (b'"failed"' in reply.body and b'"fault"' in reply.body):
+        if reply.is_fine and not _has_failed(reply):
             return reply
         words = self._words(reply)
         shown = one_line(name) or "the machine"
@@ -203,7 +203,7 @@ class OvirtApi(RemoteDriver[OvirtOptions]):
                 fix="Give it the role UserRole or UserVmManager on the VMs; without an "
                 "administrator role, set `filter: true`",
             )
-        if reply.status == 404:
+        if reply.status == 404 and name:
             raise self._missing(shown)
         if "in use by another user" in words:
             raise Refused(f"{shown}: {words}", reason="busy", fix="Wait until they have left")
@@ -212,3 +212,11 @@ class OvirtApi(RemoteDriver[OvirtOptions]):
         if reply.status == 409 or reply.is_fine:
             raise UsageError(f"{shown}: {words or 'not in its present state'}")
         raise reply.unexpected(words)
+
+
+def _has_failed(reply: Reply) -> bool:
+    """Whether an action was taken up and failed. A list is not parsed for that: it may be long."""
+    if b'"failed"' not in reply.body or b'"fault"' not in reply.body:
+        return False
+    found = reply.told()  # a machine may be called so
+    return found.get("status") == "failed" and "fault" in found

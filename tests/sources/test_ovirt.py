@@ -152,6 +152,19 @@ async def test_a_fault_inside_an_action_is_a_fault(bench: Bench) -> None:
         await bench.driver().switch(DESK2, Ability.START)
 
 
+async def test_machines_may_be_called_what_a_fault_is_called(bench: Bench) -> None:
+    bench.fake.guests[DESK1].name, bench.fake.guests[DESK2].name = "failed", "fault"
+    assert {"failed", "fault"} <= {machine.name for machine in await bench.driver().machines()}
+
+
+@pytest.mark.parametrize("part", ["/sso/oauth/token", "/api/vms"])
+async def test_an_address_that_is_no_engine_is_no_missing_machine(bench: Bench, part: str) -> None:
+    page = Answer(404, b"<html>not found</html>", headers={"Content-Type": "text/html"})
+    bench.fake.server.upset(http.saying(page), part=part)
+    with pytest.raises(SourceUnreachable, match=f"{part} with 404"):
+        await bench.driver().machines()
+
+
 async def test_the_engines_own_file_is_never_asked_for(bench: Bench) -> None:
     await bench.driver().console(DESK1)
     assert not bench.fake.server.asked(part="remoteviewerconnectionfile")
