@@ -231,6 +231,11 @@ def _last_run(path: Path) -> str:
 
 
 def _since(path: Path, begin: int) -> str:
-    with path.open("rb") as file:
-        file.seek(begin)
-        return file.read(look.LOG_TAIL_BYTES).decode("utf-8", "replace")
+    """What QEMU said from there on, its end where that is long; empty when the log is gone."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(begin, size - look.LOG_TAIL_BYTES))
+            return file.read(look.LOG_TAIL_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return ""

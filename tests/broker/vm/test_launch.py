@@ -9,7 +9,8 @@ from broker.model import Accel, MachineId, MachineSpec
 from broker.vm import launch, probe, reaper
 from broker.vm.argv import Engine
 from broker.vm.paths import VmPaths
-from broker.vm.tries import Died
+from broker.vm.process import Process
+from broker.vm.tries import Died, answers
 
 SPEC = MachineSpec("web-01", MachineId("6f4e2c1a-0000-4000-8000-000000000001"))
 KVM, PLAIN, TCG = Engine(Accel.KVM, "host"), Engine(Accel.KVM), Engine(Accel.TCG, "max")
@@ -91,3 +92,25 @@ async def test_what_the_system_refuses_is_said(
     monkeypatch.setattr(probe, "find_qemu", lambda name: name)
     with pytest.raises(kind, match=text):
         await launch.launch(SPEC, paths, qemu="qemu", clock=SystemClock(), start_seconds=1)
+
+
+GONE = Process(0, 0)
+"""One that ended before anybody looked."""
+
+
+async def test_the_last_of_many_words_is_the_one_that_counts(paths: VmPaths) -> None:
+    before, chatter = "console-broker: of before\n", "warning: odd\n" * 2000
+    last = "qemu-system-x86_64: failed to initialize kvm: Permission denied\n"
+    paths.qemu_log.write_text(before + chatter + last)
+    with pytest.raises(Died) as caught:
+        await answers("web-01", GONE, paths, len(before))
+    assert caught.value.names_the_engine
+    with pytest.raises(Died) as short:
+        await answers("web-01", GONE, paths, len(before + chatter))
+    assert short.value.output == last
+
+
+async def test_a_log_that_was_taken_away_hides_nothing_but_the_words(paths: VmPaths) -> None:
+    with pytest.raises(Died) as caught:
+        await answers("web-01", GONE, paths, 0)
+    assert caught.value.output == ""
