@@ -156,8 +156,11 @@ class NoConsole(BrokerError):
 
 def speaks_vnc(name: str) -> NoConsole:
     """The proxy speaks SPICE, and that machine does not."""
+    from shlex import quote  # here, for every command imports this module
+
     return NoConsole(
-        f"{name} speaks VNC, which the proxy does not", fix=f"Open it here: broker open {name}"
+        f"{name} speaks VNC, which the proxy does not",
+        fix=f"Open it here: broker open {quote(name)}",
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 from typing import Annotated, ClassVar, Final
 
 from pydantic import BeforeValidator, Field, field_validator
@@ -208,7 +209,8 @@ class OvirtApi(RemoteDriver[OvirtOptions]):
         if "in use by another user" in words:
             raise Refused(f"{shown}: {words}", reason="busy", fix="Wait until they have left")
         if "not running" in words.lower():
-            raise NoConsole(f"{shown} is not running", fix=f"Start it: broker vm start {shown}")
+            start = f"broker vm start {shlex.quote(shown)}"
+            raise NoConsole(f"{shown} is not running", fix=f"Start it: {start}")
         if reply.status == 409 or reply.is_fine:
             raise UsageError(f"{shown}: {words or 'not in its present state'}")
         raise reply.unexpected(words)

@@ -7,6 +7,7 @@ Source: PVE::API2, PVE::APIServer::AnyEvent; tried against pveproxy 9.2.
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from typing import ClassVar, Final
 from urllib.parse import quote
@@ -200,7 +201,8 @@ class ProxmoxApi(RemoteDriver[ProxmoxOptions]):
                 fix="See that the node is up: pvecm status",
             )
         if "not running" in words:
-            return NoConsole(f"{name} is not running", fix=f"Start it: broker vm start {name}")
+            start = f"broker vm start {shlex.quote(name)}"
+            return NoConsole(f"{name} is not running", fix=f"Start it: {start}")
         if "no spice port" in words.lower():
             return NoSpice(
                 f"{name} has no SPICE", fix="Set its display to SPICE (qxl), then stop and start it"

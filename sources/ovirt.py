@@ -7,6 +7,7 @@ never asked for, since it holds the token of our account.
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import ClassVar, Final, Self
@@ -123,7 +124,8 @@ class OvirtDriver(OvirtApi):
         """
         vm = await self._vm(machine_id)
         if _STATES.get(vm.status) in NOT_LIVE:
-            raise NoConsole(f"{vm.name} is {vm.status}", fix=f"Start it: broker vm start {vm.name}")
+            start = f"broker vm start {shlex.quote(vm.name)}"
+            raise NoConsole(f"{vm.name} is {vm.status}", fix=f"Start it: {start}")
         at = await self._where(vm)
         asked_at = self._clock.now()
         ticket = await self._ticket(vm)

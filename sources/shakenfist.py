@@ -7,6 +7,7 @@ makes, which names the node, and need `addresses` where that name does not resol
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Self
@@ -156,7 +157,7 @@ class ShakenfistDriver(ShakenfistApi):
         if one.power_state not in ("on", "paused"):
             raise NoConsole(
                 f"{one.name} is {one.power_state or 'not placed yet'}",
-                fix=f"Start it: broker vm start {one.name}",
+                fix=f"Start it: broker vm start {shlex.quote(one.name)}",
             )
         place = await (self._told(one) if self._is_system else self._from_file(one))
         ca = self.options.spice_ca_cert

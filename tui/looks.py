@@ -123,8 +123,11 @@ class Looks:
             code = await asyncio.to_thread(_run, words)
         self._app.refresh()
         if code:
+            from shlex import quote
+
+            by_hand = f"broker vm serial {quote(machine.name)}"
             self._app.notify(
-                f"The serial bridge ended with {code}; in a shell: broker vm serial {machine.name}",
+                f"The serial bridge ended with {code}; in a shell: {by_hand}",
                 title=human.one_line(machine.name),
                 severity="warning",
                 markup=False,

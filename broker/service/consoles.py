@@ -142,9 +142,12 @@ class Consoles:
         info = self.by_key(key)
         machine = info.machine
         if machine.protocol is Spoken.NONE:
+            import shlex  # here, for export-vv is quick
+
+            called = shlex.quote(machine.name)
             raise NoConsole(
                 f"{machine.full_name} has no graphical console",
-                fix=f"Give it a display, or use its serial port: broker vm serial {machine.name}",
+                fix=f"Give it a display, or use its serial port: broker vm serial {called}",
             )
         if machine.protocol is Spoken.VNC:
             raise speaks_vnc(machine.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,7 +34,7 @@ async def guest_of(driver: Driver, machine: Machine, tell: Tell) -> Guest:
     if not isinstance(driver, GuestControl):
         raise UsageError(
             f"{machine.full_name} is not a VM of this host, so only its screen can be reached",
-            fix=f"Open that: broker open {machine.full_name}",
+            fix=f"Open that: broker open {shlex.quote(machine.full_name)}",
         )
     return ToldGuest(await driver.guest(machine.key.uuid), machine, tell)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
@@ -115,7 +116,7 @@ def occupied(others: Sequence[Session], *, in_turn: bool) -> Occupied:
     return Occupied(
         f"{name} is in use by {human.one_line(who)}",
         in_turn=in_turn,
-        fix=f"Take it over: broker export-vv {name} --take-over",
+        fix=f"Take it over: broker export-vv {shlex.quote(name)} --take-over",
     )
 
 
@@ -136,7 +137,7 @@ def _refusal(db: Connection, found: Token | None, now: datetime) -> Refused:
         MACHINE.c.source == found.key.source, MACHINE.c.uuid == found.key.uuid
     )
     name = human.one_line(db.execute(named).scalar() or f"{found.key.source}/{found.key.uuid}")
-    file, fix = f"The file for {name}", f"Export it again: broker export-vv {name}"
+    file, fix = f"The file for {name}", f"Export it again: broker export-vv {shlex.quote(name)}"
     if found.revoked_at is not None:
         return Refused(f"{file} was revoked", reason="token-revoked", fix=fix)
     if found.used_at is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import shlex
 import socket
 import string
 from collections.abc import Callable, Mapping, Sequence
@@ -221,17 +222,18 @@ class LibvirtDriver:
         machine = self._machine(connection, found, *found.state()[:2])
         known = self._known.get(machine_id)  # not when an event has come meanwhile
         screens = known[1] if known else domain.screens_of(found.XMLDesc(0))
+        called = shlex.quote(machine.name)
         if screens.spice is None:
             if screens.vnc:
                 raise speaks_vnc(machine.name)
             raise NoConsole(
                 f"{machine.full_name} has no SPICE display",
-                fix=f"Give it one: virsh edit {machine.name}, <graphics type='spice'/>",
+                fix=f"Give it one: virsh edit {called}, <graphics type='spice'/>",
             )
         if machine.state not in ACTIVE:
             raise NoConsole(
                 f"{machine.full_name} is {machine.state.value}",
-                fix=f"Start it: broker vm start {machine.name}",
+                fix=f"Start it: broker vm start {called}",
             )
         target = self._target(machine_id, screens.spice)
         if isinstance(target, GivenTarget):
@@ -292,7 +294,7 @@ class LibvirtDriver:
                 if exc.get_error_code() == link.WRONG_STATE:
                     raise NoConsole(
                         f"{self._name}/{found.name()} is off",
-                        fix=f"Start it: broker vm start {found.name()}",
+                        fix=f"Start it: broker vm start {shlex.quote(found.name())}",
                     ) from None
                 raise
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any, Final
 
 from broker.errors import UsageError
@@ -33,7 +34,8 @@ def switch(found: Any, ability: Ability, state: State) -> None:
         case Ability.STOP:
             found.destroy()
         case _ if off:
-            raise UsageError(f"{found.name()} is off", fix=f"broker vm start {found.name()}")
+            start = f"broker vm start {shlex.quote(found.name())}"
+            raise UsageError(f"{found.name()} is off", fix=start)
         case Ability.REBOOT:
             found.reboot(0)
         case Ability.RESET:

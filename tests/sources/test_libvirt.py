@@ -56,7 +56,7 @@ NODE = """<node>
    <graphics type='vnc' port='5999'/>
    <graphics type='spice' port='5900' tlsPort='5901' listen='127.0.0.1' passwd='s3cret-pass'/>
   </devices></domain>
- <domain type='test'><name>text</name><uuid>{text}</uuid><memory>65536</memory><vcpu>1</vcpu>
+ <domain type='test'><name>plain text</name><uuid>{text}</uuid><memory>65536</memory><vcpu>1</vcpu>
   <os><type>hvm</type></os></domain>
  <domain type='test'><name>vnc</name><uuid>{vnc}</uuid><memory>65536</memory><vcpu>1</vcpu>
   <os><type>hvm</type></os><devices><graphics type='vnc' port='5998'/></devices></domain>
@@ -103,7 +103,7 @@ async def test_domains_are_listed_with_what_speaks_there(driver: LibvirtDriver) 
     found = await named(driver)
     assert {name: machine.protocol for name, machine in found.items()} == {
         "web": Protocol.SPICE,
-        "text": Protocol.NONE,
+        "plain text": Protocol.NONE,
         "vnc": Protocol.VNC,
     }
     assert found["web"].state is State.RUNNING
@@ -139,8 +139,9 @@ async def test_power_as_libvirt_has_it(driver: LibvirtDriver) -> None:
 
 
 async def test_machines_without_spice_say_what_they_lack(driver: LibvirtDriver) -> None:
-    with pytest.raises(NoConsole, match="no SPICE display"):
+    with pytest.raises(NoConsole, match="no SPICE display") as caught:
         await driver.console(TEXT)
+    assert "virsh edit 'plain text'," in caught.value.fix
     with pytest.raises(NoConsole, match="VNC"):
         await driver.console(VNC)
 

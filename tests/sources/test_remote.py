@@ -203,6 +203,15 @@ async def test_a_machine_that_is_off_has_no_screen_and_says_what_to_do(bench: Be
     assert caught.value.fix
 
 
+async def test_what_is_advised_to_be_typed_is_no_other_command_by_a_machines_name(
+    bench: Bench,
+) -> None:
+    bench.fake.guests[bench.stopped].name = name = "db; reboot"
+    with pytest.raises(NoConsole) as caught:
+        await bench.driver().console(bench.stopped)
+    assert name not in caught.value.fix.replace(f"'{name}'", "")
+
+
 async def test_a_machine_without_spice_has_none_for_us(bench: Bench) -> None:
     (plain,) = [guest.id for guest in bench.fake.guests.values() if not guest.spice]
     with pytest.raises(NoConsole):
