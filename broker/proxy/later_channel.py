@@ -52,6 +52,9 @@ DEVICE_SECONDS: Final = 30.0
 """The longest that a server which does not answer is waited for before such a channel is closed."""
 
 
+_KINDS: Final = {int(kind): kind for kind in ChannelType}
+
+
 class LaterChannel:
     """Serves connections that name a session."""
 
@@ -80,7 +83,7 @@ class LaterChannel:
             await viewer.ticket()
             raise TurnedAway("session-unknown", "no such session", LinkError.BAD_CONNECTION_ID)
         session = seat.session
-        kind = ChannelType(mess.channel_type)
+        kind = _KINDS[mess.channel_type]
         if kind not in FROM_CLIENT or kind in session.admission.policy.hidden:
             raise TurnedAway(
                 "channel-forbidden", f"{name} may not be opened", LinkError.PERMISSION_DENIED

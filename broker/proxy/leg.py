@@ -53,7 +53,17 @@ def prepare(sock: socket.socket) -> None:
 class Leg:
     """A socket and perhaps a TLS engine. Owns the socket."""
 
-    __slots__ = ("_asked", "_gone", "_reader", "_watch", "engine", "fd", "sock", "unsent")
+    __slots__ = (
+        "_asked",
+        "_closed",
+        "_gone",
+        "_reader",
+        "_watch",
+        "engine",
+        "fd",
+        "sock",
+        "unsent",
+    )
 
     def __init__(
         self, sock: socket.socket, engine: TlsEngine | None = None, *, prepared: bool = False
@@ -72,6 +82,7 @@ class Leg:
         """What the socket did not take yet, already encrypted."""
         self._asked = False  # we spoke last: what comes next cannot be here yet
         self._gone = False  # the peer has closed: nobody reads what we would say
+        self._closed = False
         self._watch: Watch | None = (
             None  # from the first wait for bytes until the relay, or the end
         )
@@ -205,8 +216,10 @@ class Leg:
 
     def close(self) -> None:
         """Close at once, without another word. Not for a viewer that is owed an answer."""
-        self.hand_over()
-        self.sock.close()
+        if not self._closed:
+            self._closed = True
+            self.hand_over()
+            self.sock.close()
 
     def hang_up(self) -> None:
         """Close at once, also if somebody keeps a copy of the descriptor."""

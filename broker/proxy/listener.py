@@ -7,7 +7,6 @@ import errno
 import logging
 import socket
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -99,7 +98,8 @@ class Listener:
         self._serves = serves
         self._spawn = spawn
         self._courtesy = courtesy
-        self._half_open: Counter[str] = Counter()
+        self._half_open: dict[str, int] = {}
+        self._half_open_in_all = 0
         self._pauses: dict[int, asyncio.TimerHandle] = {}
 
     def open(self) -> None:
@@ -163,7 +163,8 @@ class Listener:
             return True
         if door.private:
             give_room(sock)
-        self._half_open[peer.host] += 1
+        self._half_open[peer.host] = self._half_open.get(peer.host, 0) + 1
+        self._half_open_in_all += 1
         self._spawn(self._welcome(sock, peer, door), f"viewer {peer}")
         return True
 
@@ -176,8 +177,8 @@ class Listener:
         return True
 
     def _is_full(self, peer: Peer) -> bool:
-        mine = self._half_open[peer.host] >= self._limits.half_open_per_address
-        if not mine and self._half_open.total() < self._limits.half_open:
+        mine = self._half_open.get(peer.host, 0) >= self._limits.half_open_per_address
+        if not mine and self._half_open_in_all < self._limits.half_open:
             return False
         text = "too many connections without a ticket" + (" from this address" if mine else "")
         self._gate.record(ConnectionRefused(peer, "limit", text))
@@ -220,6 +221,9 @@ class Listener:
         return b""
 
     def _let_through(self, host: str) -> None:
-        self._half_open[host] -= 1
-        if not self._half_open[host]:
+        self._half_open_in_all -= 1
+        left = self._half_open[host] - 1
+        if left:
+            self._half_open[host] = left
+        else:
             del self._half_open[host]

@@ -43,10 +43,12 @@ async def connect(family: int, address: object, where: str) -> socket.socket:
     try:
         if not _NONBLOCK:
             sock.setblocking(False)
-        # Over the loopback it is connected at once, though it says that it has only begun.
+        # Over the loopback it is connected at once, though `connect` says that it has only begun.
         problem = sock.connect_ex(cast("str", address))
         if problem in _BEGUN:
-            if not _is_connected(sock):
+            try:
+                sock.getpeername()
+            except OSError:
                 await _connected(sock)
         elif problem:
             raise OSError(problem, os.strerror(problem))
@@ -61,15 +63,6 @@ async def connect(family: int, address: object, where: str) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def _is_connected(sock: socket.socket) -> bool:
-    """Whether it is already: over the loopback that takes no time, and `connect` does not tell."""
-    try:
-        sock.getpeername()
-    except OSError:
-        return False
-    return True
 
 
 async def _connected(sock: socket.socket) -> None:

@@ -87,8 +87,8 @@ class Steps:
             SessionOver: The session ended before it began.
         """
         key = (session.admission.session, name)
-        times = ChannelTimes(relay, session)
-        with session.on_end(relay.stop), times.taken(name):
+        session.tell_of_end(relay.stop)
+        with ChannelTimes(relay, session, name) as times:
             self.gate.record(ChannelOpened(*key, peer))
             self.relays[key] = relay
             self.times[key] = times
@@ -96,6 +96,7 @@ class Steps:
             try:
                 ending = await relay.run()
             finally:
+                session.tell_no_more(relay.stop)
                 del self.relays[key], self.times[key]
                 if (timed := times.notice(*key, carried=False, over=True)) is not None:
                     self.gate.record(timed)

@@ -2,12 +2,15 @@
 
 The inspectors tell of the few messages that matter (`spice.latency`). Of runs of a pump and of
 presses one is taken each time that the traffic report asks for it, about once a second: then a key
-costs nothing either, and a viewer that sends floods of them keeps nobody busy.
+costs nothing either, and a viewer that sends floods of them keeps nobody busy. A channel's first
+press is taken without being asked for; a run is not, for many a channel of a storm ends before.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from time import monotonic
+from typing import Final, Self
 
 from broker.latency import Counts, Timing, bucket_of
 from broker.model import SessionId
@@ -26,45 +29,48 @@ from broker.spice.latency import (
     is_press,
 )
 
+PONGS_AND_PRESSES: Final[Mapping[int, int]] = {**PONGS, **PRESSES}
+PINGS_AND_DRAWINGS: Final[Mapping[int, int]] = {**PINGS, **DRAWINGS}
+
 
 class ChannelTimes:
-    """One channel's histograms."""
+    """One channel's histograms; `with`: times are taken while the body runs.
 
-    __slots__ = ("_answer", "_awaits_press", "_draw", "_has_keys", "_ping", "_pings",
+    Args:
+        name: The channel's: `inputs.0` is watched for presses, `display.0` for drawings.
+    """
+
+    __slots__ = ("_answer", "_awaits_press", "_draw", "_has_keys", "_is_drawn", "_ping", "_pings",
                  "_proxy", "_relay", "_session", "_told")  # fmt: skip
 
-    def __init__(self, relay: Relay, session: Session) -> None:
+    def __init__(self, relay: Relay, session: Session, name: str) -> None:
         self._relay = relay
         self._session = session
         self._pings = PingTimer()
         self._answer = AnswerTimer()
-        self._has_keys = False
+        self._has_keys = name.startswith("inputs")
+        self._is_drawn = name.startswith("display")
         self._awaits_press = False
         self._ping: dict[int, int] = {}
         self._draw: dict[int, int] = {}
         self._proxy: dict[int, int] = {}
         self._told = (0, 0, 0)
 
-    def taken(self, name: str) -> _Taking:
-        """Take times while the body runs.
-
-        Args:
-            name: The channel's: `inputs.0` is watched for presses, `display.0` for drawings.
-        """
-        return _Taking(self, name.partition(".")[0])
-
-    def begin(self, kind: str) -> None:
-        """The same until `end`."""
+    def __enter__(self) -> Self:
+        """Begin."""
         self._relay.to_client.watch(PINGS, self._on_ping)
-        self._relay.to_server.watch(PONGS, self._on_client)
-        self._has_keys = kind == "inputs"
-        self.sample()
-        if kind == "display":
+        if self._has_keys:
+            self._await_press()
+        else:
+            self._relay.to_server.watch(PONGS, self._on_client)
+        if self._is_drawn:
             self._session.tell_of_presses(self._on_press)
+        return self
 
-    def end(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """The channel is over."""
-        self._session.tell_no_more_of_presses(self._on_press)
+        if self._is_drawn:
+            self._session.tell_no_more_of_presses(self._on_press)
 
     def notice(
         self, session: SessionId, channel: str, *, carried: bool, over: bool = False
@@ -75,6 +81,8 @@ class ChannelTimes:
             carried: Bytes passed since the last notice, so the connections' state is new too.
             over: The connections end: nobody looks at their state any more.
         """
+        if not (carried or self._ping or self._draw or self._proxy):
+            return None
         times = (_total(self._ping), _total(self._draw), _total(self._proxy))
         if times == self._told and not carried:
             return None
@@ -93,8 +101,11 @@ class ChannelTimes:
         """Time the next run of each pump, and the next press."""
         self._relay.sample(self._on_run)
         if self._has_keys and not self._awaits_press:
-            self._awaits_press = True
-            self._relay.to_server.watch({**PONGS, **PRESSES}, self._on_client)
+            self._await_press()
+
+    def _await_press(self) -> None:
+        self._awaits_press = True
+        self._relay.to_server.watch(PONGS_AND_PRESSES, self._on_client)
 
     def _on_ping(self, _kind: int, start: bytes, size: int) -> None:
         self._pings.pinged(start, size, monotonic())
@@ -110,7 +121,7 @@ class ChannelTimes:
 
     def _on_press(self, at: float) -> None:
         if self._answer.pressed(at):
-            self._relay.to_client.watch({**PINGS, **DRAWINGS}, self._on_server)
+            self._relay.to_client.watch(PINGS_AND_DRAWINGS, self._on_server)
 
     def _on_server(self, kind: int, start: bytes, size: int) -> None:
         if kind == Base.PING:
@@ -121,22 +132,6 @@ class ChannelTimes:
 
     def _on_run(self, seconds: float) -> None:
         _count(self._proxy, seconds)
-
-
-class _Taking:
-    """See `ChannelTimes.taken`. It lives as long as the channel does: a generator takes a kB."""
-
-    __slots__ = ("_kind", "_times")
-
-    def __init__(self, times: ChannelTimes, kind: str) -> None:
-        self._times = times
-        self._kind = kind
-
-    def __enter__(self) -> None:
-        self._times.begin(self._kind)
-
-    def __exit__(self, *_: object) -> None:
-        self._times.end()
 
 
 def _count(counts: dict[int, int], seconds: float | None) -> None:

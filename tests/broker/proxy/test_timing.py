@@ -52,11 +52,11 @@ class Loose:
             Inspector(FROM_CLIENT[kind], mini=True),
         )
         self.name = f"{kind.name.lower()}.0"
-        self.times = ChannelTimes(self.relay, session)
+        self.times = ChannelTimes(self.relay, session, self.name)
 
     @contextlib.asynccontextmanager
     async def relaying(self) -> AsyncIterator[None]:
-        with self.times.taken(self.name):
+        with self.times:
             running = asyncio.ensure_future(self.relay.run())
             await asyncio.sleep(0)
             try:
@@ -154,11 +154,15 @@ async def test_a_run_of_a_pump_is_timed_when_asked_for(session: Session) -> None
     loose = Loose(ChannelType.DISPLAY, session)
     async with loose.relaying():
         await loose.from_server(DRAW)
+        none = loose.told()
+        loose.times.sample()
+        await loose.from_server(DRAW)
         await loose.from_server(DRAW)
         once = loose.told()
         loose.times.sample()
         await loose.from_server(DRAW)
         twice = loose.told()
+    assert none is None
     assert once is not None
     assert twice is not None
     assert (total(once.timing.proxy), total(twice.timing.proxy)) == (1, 2)
