@@ -50,9 +50,9 @@ class Flag:
 class Session:
     """What the channels of one session share."""
 
-    __slots__ = ("_calm", "_crossing", "_empty", "_kept", "_on_end", "_on_main_closed", "_on_press",
+    __slots__ = ("_calm", "_crossing", "_empty", "_kept", "_on_main_closed", "_on_press",
                  "admission", "backend_id", "channels", "connection_id", "end_reason", "keep_main",
-                 "main_closed", "peer")  # fmt: skip
+                 "main_closed", "on_ending", "peer")  # fmt: skip
 
     def __init__(self, connection_id: int, admission: Admission, peer: Peer) -> None:
         self.connection_id = connection_id
@@ -65,6 +65,8 @@ class Session:
         """Names of channels beside MAIN whose token was good."""
         self.end_reason = ""
         """Why it is over; empty while it lives."""
+        self.on_ending: set[Callable[[str], None]] = set()
+        """Told the reason when it ends; stages add themselves, all others by `tell_of_end`."""
         self.main_closed = Flag(is_set=False)
         """MAIN's backend connection is closed: the server closes the others now."""
         self._on_main_closed: set[Callable[[], None]] = set()
@@ -76,7 +78,6 @@ class Session:
         self._kept: contextlib.ExitStack | None = None
         self._crossing = 0
         self._calm = Flag(is_set=True)
-        self._on_end: set[Callable[[str], None]] = set()
         self._on_press: set[Callable[[float], None]] = set()
 
     def end(self, reason: str) -> None:
@@ -84,7 +85,7 @@ class Session:
         if self.end_reason:
             return
         self.end_reason = reason
-        for tell in tuple(self._on_end):
+        for tell in tuple(self.on_ending):
             tell(reason)
 
     def on_end(self, tell: Callable[[str], None]) -> _Telling:
@@ -99,11 +100,11 @@ class Session:
         """The same until `tell_no_more`; raises at once."""
         if self.end_reason:
             raise SessionOver(self.end_reason)
-        self._on_end.add(tell)
+        self.on_ending.add(tell)
 
     def tell_no_more(self, tell: Callable[[str], None]) -> None:
         """It does not matter any more."""
-        self._on_end.discard(tell)
+        self.on_ending.discard(tell)
 
     def main_has_closed(self) -> None:
         """MAIN's backend connection is closed, or never was."""

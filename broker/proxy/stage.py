@@ -74,7 +74,9 @@ class Stage:
     def __enter__(self) -> None:
         """Begin."""
         if (session := self._session) is not None:
-            session.tell_of_end(self)
+            if session.end_reason:
+                raise SessionOver(session.end_reason)
+            session.on_ending.add(self)
         task = asyncio.current_task()
         assert task is not None
         self._task: asyncio.Task[object] = task
@@ -93,7 +95,7 @@ class Stage:
         """Translate a cancellation that was ours; all others pass."""
         session = self._session
         if session is not None:
-            session.tell_no_more(self)
+            session.on_ending.discard(self)
         if self._patience is not None:
             self._patience.ends.pop(self, None)
         if self._handle is not None:
