@@ -30,7 +30,7 @@ class Ending:
 class Relay:
     """Both directions of one channel, from the end of the link stage on."""
 
-    __slots__ = ("_backend", "_client", "_done", "_is_watched", "_pumps", "_watch", "dropped",
+    __slots__ = ("_backend", "_client", "_done", "_has_begun", "_pumps", "_watch", "dropped",
                  "to_client", "to_server")  # fmt: skip
 
     def __init__(
@@ -44,7 +44,7 @@ class Relay:
         self.dropped = _NOTHING
         """Messages that a policy kept back, by kind, where the inspectors do not count them."""
         self._watch = watch_of(loop)
-        self._is_watched = False
+        self._has_begun = False
         self._done: asyncio.Future[Ending] = loop.create_future()
         watch, ended = self._watch, self._on_ended
         self._pumps = (
@@ -57,7 +57,7 @@ class Relay:
 
         The legs are left open, and nothing of ours listens to them any more.
         """
-        self._is_watched = True
+        self._has_begun = True
         self._client.hand_over(watched_on=True)
         self._backend.hand_over(watched_on=True)
         try:
@@ -118,9 +118,9 @@ class Relay:
             self._done.set_result(Ending(f"{side}-{why.reason}", str(why)))
 
     def _let_go(self) -> None:
-        if not self._is_watched:
+        """Listen no more. Not only once: a message of ours may have begun a wait since."""
+        if not self._has_begun:
             return
-        self._is_watched = False
         for pump in self._pumps:
             pump.paused = True
         for leg in (self._client, self._backend):

@@ -156,6 +156,22 @@ async def test_what_was_stopped_stays_stopped(wire: Wire) -> None:
         wire.viewer.recv(1)
 
 
+async def test_what_is_said_as_it_ends_leaves_nothing_that_listens(wire: Wire) -> None:
+    """The descriptor's number is the next connection's, which could not be watched then."""
+    running = asyncio.ensure_future(wire.relay.run())
+    await push_until_full(wire.server, memoryview(message(1, bytes(10_000_000))))
+    wire.relay.stop("enough")
+    wire.relay.say_to_client(2, b"")
+    assert await running == Ending("enough")
+    with contextlib.suppress(BlockingIOError):
+        while wire.viewer.recv(65536):
+            pass
+    for _ in range(3):
+        await asyncio.sleep(0)
+    with pytest.raises(BlockingIOError):
+        wire.viewer.recv(1)
+
+
 async def test_what_tls_holds_in_memory_is_relayed_without_another_packet(
     wire: Wire, tmp_path: Path
 ) -> None:
@@ -249,6 +265,7 @@ SCENARIOS = [
     test_a_side_that_goes_while_it_owes_us_room_is_told,
     test_a_refused_message_ends_it_after_what_was_good,
     test_what_was_stopped_stays_stopped,
+    test_what_is_said_as_it_ends_leaves_nothing_that_listens,
     test_a_leg_says_its_last_words_before_it_closes,
     test_a_leg_whose_peer_never_reads_closes_all_the_same,
     test_a_leg_whose_peer_is_gone_says_so,
