@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -121,3 +122,14 @@ def test_every_dependency_is_locked() -> None:
     wanted = {re.split(r"[<>=~;\[ ]", line)[0] for line in project["dependencies"]}
     locked = (ROOT / "requirements" / "run.txt").read_text()
     assert [name for name in wanted if f"\n{name.replace('.', '-')}==" not in f"\n{locked}"] == []
+
+
+@pytest.mark.parametrize("apt", ["true", "false"])
+def test_a_quicker_python_is_wished_for_and_not_insisted_on(tmp_path: Path, apt: str) -> None:
+    fakes = {"find-python": '! [ "${1:-}" = quick ]', "id": "echo 0", "apt-get": apt}
+    for name, script in fakes.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{script}\n")
+        (tmp_path / name).chmod(0o700)
+    shutil.copy(ROOT / ".ci" / "system-packages", tmp_path)
+    env = outside(tmp_path) | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    run(tmp_path / "system-packages", "python", env=env)
