@@ -1,7 +1,8 @@
 """Each named attack against a machine of its own: bare, behind others, and behind us.
 
 HOW is `bare`, `relay` (plain TCP), `kerbside` (its proxy, fetched from the package index), or a way
-of ours to the machine: `hand-over`, `tcp`, `tls`, `unix`.
+of ours to the machine: `hand-over`, `tcp`, `tls`, `unix`; and for viewers that come by the proxy's
+private socket, as our own do, `private` (handed over) and `private-tls`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from tests.adversary import plays
-from tests.adversary.machines import KINDS, field_of, sees_a_picture
+from tests.adversary.machines import WAYS, field_of, sees_a_picture
 from tests.adversary.trial import played
 from tests.adversary.usb_plays import USB
 
@@ -44,13 +45,13 @@ async def table(hows: list[str]) -> bool:
     for title, those in (("the eleven", plays.ELEVEN), ("all", EVERY)):
         counts = [f"{sum(n in those for n in lived[how])} of {len(those)} live" for how in hows]
         say(f"| {title} | {' | '.join(counts)} |\n")
-    return all(len(lived[how]) == len(EVERY) for how in hows if how in KINDS)
+    return all(len(lived[how]) == len(EVERY) for how in hows if how in WAYS)
 
 
 def main() -> int:
     """The table on stdout; 1 when a machine of ours was harmed."""
     parser = argparse.ArgumentParser(prog="python -m tests.adversary", description=__doc__)
-    parser.add_argument("hows", nargs="*", metavar="HOW", default=["bare", "relay", *KINDS])
+    parser.add_argument("hows", nargs="*", metavar="HOW", default=["bare", "relay", *WAYS])
     return 0 if asyncio.run(table(parser.parse_args().hows)) else 1
 
 

@@ -63,7 +63,7 @@ class Direct:
 
 @dataclass(frozen=True)
 class Through:
-    """Over TLS through the proxy, with a token that was let in."""
+    """Through the proxy, by the door that the rig uses, with a token that was let in."""
 
     rig: Rig
     ticket: str

@@ -30,6 +30,10 @@ from tests.broker.proxy.rig import Connection, Rig, proxying
 
 KINDS = ("hand-over", "tcp", "tls", "unix")
 """How the proxy reaches a machine."""
+PRIVATE = {"private": "hand-over", "private-tls": "tls"}
+"""How it does for viewers that come by its private socket (ADR 18), as our own do."""
+WAYS = (*KINDS, *PRIVATE)
+"""Every way through us."""
 OTHERS = ("relay", "kerbside")
 """What else can stand in front of one: a relay that looks at nothing, and kerbside's proxy."""
 OUT = Path(__file__).parents[2] / "bench" / "out" / "relay"
@@ -211,7 +215,7 @@ async def field_of(
     warns: bool = False,
     controller: str = "qemu-xhci",
 ) -> AsyncIterator[Field]:
-    """A machine: `bare`, behind something in `OTHERS`, or behind us in one of `KINDS`."""
+    """A machine: `bare`, behind something in `OTHERS`, or behind us in one of `WAYS`."""
     if how == "kerbside":
         async with (
             machine("tcp", directory, *more, controller=controller) as made,
@@ -219,16 +223,18 @@ async def field_of(
         ):
             yield there
         return
-    if how not in KINDS:
+    if how not in WAYS:
         async with (
             machine("tcp", directory, *more, controller=controller) as made,
             plain_relay(made.port) as port,
         ):
             yield Bare(made, made.port if how == "bare" else port)
         return
-    async with machine(how, directory, *more, controller=controller) as made:
+    kind = PRIVATE.get(how, how)
+    async with machine(kind, directory, *more, controller=controller) as made:
         limits = Limits(half_open_per_address=200, close_seconds=2.0, firewall_warns=warns)
         async with proxying(directory, dialer=TargetDialer(Ours()), limits=limits) as rig:
+            rig.by_private = how in PRIVATE
             yield Guarded(made, rig, policy or Policy())
 
 

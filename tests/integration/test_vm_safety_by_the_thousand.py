@@ -4,7 +4,7 @@ An adversary plays every attack that we know and any number of drawn ones (`test
 each, QEMU must answer its monitor in time, and now and then a fresh viewer must get a picture.
 
 ADVERSARY_SEED draws the same attacks again; ADVERSARY_TRIES says how many the slow tests draw for
-each kind of backend. A failure names the seed, the try, and what the adversary did.
+each way to a machine. A failure names the seed, the try, and what the adversary did.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import pytest
 from broker.model import LinkPolicy
 from broker.proxy.gate import Policy
 from broker.proxy.link_policy import policy_for
-from tests.adversary.machines import KINDS, field_of
+from tests.adversary.machines import PRIVATE, WAYS, field_of, sees_a_picture
 from tests.adversary.plays import ALL, ELEVEN, Play
+from tests.adversary.socket_plays import SOCKET
 from tests.adversary.trial import Harmed, Tally, played, siege
 from tests.adversary.usb_draw import UsbAttack
 from tests.adversary.usb_plays import KILL_BARE, USB
@@ -28,21 +29,30 @@ pytestmark = pytest.mark.qemu
 
 SEED = os.environ.get("ADVERSARY_SEED") or secrets.token_hex(4)
 TRIES = int(os.environ.get("ADVERSARY_TRIES", "1500"))
-EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
+EVERY_WAY = pytest.mark.parametrize("way", WAYS)
 
 
-@EVERY_KIND
-async def test_drawn_attacks_harm_no_machine(kind: str, tmp_path: Path) -> None:
-    async with field_of(kind, tmp_path) as place:
+@EVERY_WAY
+async def test_drawn_attacks_harm_no_machine(way: str, tmp_path: Path) -> None:
+    async with field_of(way, tmp_path) as place:
         tally = await siege(place, SEED, 40, seconds=8)
     assert tally.tries >= 1
 
 
-@EVERY_KIND
-async def test_known_attacks_harm_no_machine(kind: str, tmp_path: Path) -> None:
-    async with field_of(kind, tmp_path) as place:
+@EVERY_WAY
+async def test_known_attacks_harm_no_machine(way: str, tmp_path: Path) -> None:
+    async with field_of(way, tmp_path) as place:
         for name, play in ALL.items():
             assert not await played(play, place.way(), place.machine), name
+        await sees_a_picture(place.way())
+
+
+@pytest.mark.parametrize("way", PRIVATE)
+async def test_what_takes_a_socket_without_tls_harms_no_machine(way: str, tmp_path: Path) -> None:
+    async with field_of(way, tmp_path) as place:
+        for name, play in SOCKET.items():
+            assert not await played(play, place.way(), place.machine), name
+            await sees_a_picture(place.way())
 
 
 LOOKING_ON = policy_for(LinkPolicy(view_only=True))
@@ -66,8 +76,9 @@ async def test_drawn_attacks_harm_a_machine_without_us(how: str, tmp_path: Path)
             await siege(place, "without-us", 200, seconds=240)
 
 
-async def test_no_known_usb_device_harms_a_machine(tmp_path: Path) -> None:
-    async with field_of("hand-over", tmp_path) as place:
+@pytest.mark.parametrize("way", ["hand-over", "private"])
+async def test_no_known_usb_device_harms_a_machine(way: str, tmp_path: Path) -> None:
+    async with field_of(way, tmp_path) as place:
         for name, play in USB.items():
             assert not await played(play, place.way(), place.machine), name
 
@@ -106,15 +117,15 @@ async def _harm_of(play: Play, directory: Path) -> str:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("vga", ["std", "virtio", "qxl"])
-@EVERY_KIND
+@EVERY_WAY
 async def test_thousands_of_drawn_attacks_harm_no_machine(
-    kind: str, vga: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    way: str, vga: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tries = max(1, TRIES // 3)
-    async with field_of(kind, tmp_path, "-vga", vga) as place:
-        tally: Tally = await siege(place, f"{SEED}-{kind}-{vga}", tries, seconds=1500)
+    async with field_of(way, tmp_path, "-vga", vga) as place:
+        tally: Tally = await siege(place, f"{SEED}-{way}-{vga}", tries, seconds=1500)
     with capsys.disabled():
-        print(f"\n{kind}, {vga}, seed {SEED}: {tally}")  # noqa: T201 - the number is the point
+        print(f"\n{way}, {vga}, seed {SEED}: {tally}")  # noqa: T201 - the number is the point
     assert tally.tries == tries
 
 
