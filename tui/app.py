@@ -186,8 +186,7 @@ class BrokerApp(Acting):
         """Paint, then open the service."""
         self._checkups = Checkups(self, self._life.service, self._checked)
         self.set_keymap(keymap.bound())
-        for problem in self._warnings:
-            self.notify(problem, title="Settings", severity="warning", timeout=12, markup=False)
+        self._jobs.note(self._warnings, "Settings")
         self.call_after_refresh(self._live)
         self._import_the_rest()
         if self._obey_signals:
@@ -224,6 +223,7 @@ class BrokerApp(Acting):
                 gc.freeze()  # many rows that stay: looking through them again is waste
         if snapshot.proxy is not None and snapshot.proxy.serving:
             self.proxy_problem = None
+        self._jobs.note(snapshot.notes)
         self.snapshot = snapshot
 
     def no_proxy(self, problem: BrokerError) -> None:

@@ -57,6 +57,7 @@ class Bridge:
             sources=tuple(await service.sources()),
             events=(*events, *newer)[-KEPT_EVENTS:],
             proxy=await service.proxy_status(),
+            notes=service.notes,
             connected=True,
         )
         took = clock() - begun

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -45,6 +45,7 @@ class Jobs:
         self.changing: list[str] = []
         """Those of them that are more than a look at something."""
         self._under_way: set[Hashable] = set()
+        self._noted: set[str] = set()
 
     def run(
         self,
@@ -113,6 +114,16 @@ class Jobs:
             timeout=TROUBLE_SECONDS,
             markup=False,
         )
+
+    def note(self, texts: Iterable[str], title: str = "Note") -> None:
+        """Something that is odd, and no answer to what was asked; each once."""
+        for text in texts:
+            if text not in self._noted:
+                self._noted.add(text)
+                log.warning("%s", text)  # a toast goes
+                self._app.notify(
+                    text, title=title, severity="warning", timeout=TROUBLE_SECONDS, markup=False
+                )
 
     def trouble(self, problem: BaseException) -> None:
         """A bug of ours: show it, so that it can be copied into a report, and go on."""

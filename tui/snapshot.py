@@ -24,6 +24,7 @@ class Snapshot:
         consoles: None until a list was read. Nobody changes it any more.
         changed: Where they differ from a list before; None when that is not known.
         events: Oldest first.
+        notes: What a person should hear of, each once.
         problem: Why the last reading failed; what was read before is kept.
         partial: These are the first consoles of more, painted before the service was there.
         connected: The service answered at least once.
@@ -34,6 +35,7 @@ class Snapshot:
     sessions: tuple[Session, ...] = ()
     sources: tuple[SourceStatus, ...] = ()
     events: tuple[Event, ...] = ()
+    notes: tuple[str, ...] = ()
     proxy: ProxyStatus | None = None
     problem: BrokerError | None = None
     connected: bool = False

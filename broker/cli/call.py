@@ -133,7 +133,7 @@ class Call(NamedTuple):
 
         async def put() -> T:
             async with self.open_service() as service:
-                for note in getattr(service, "notes", ()):
+                for note in service.notes:
                     self.talk.note_once(note)
                 return await question(service)
 

@@ -174,7 +174,7 @@ async def open_service(
                 entry, driver_context(house.locations, house.settings, house.clock)
             ),
             look_at=_look_at,
-            notes=house.notes,
+            notes=lambda: house.notes,
             certificate=lambda: pki.server_facts(house.locations.pki_dir),
         )
         async with contextlib.AsyncExitStack() as stack:

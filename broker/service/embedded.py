@@ -131,7 +131,7 @@ class EmbeddedService(
         make_driver: The driver of an entry of sources.yaml; ConfigError when it is wrong.
         look_at: What answers where a console is said to be.
         poll_every: Seconds between looks at the store's change counter.
-        notes: What was odd about opening the store; said once by a face.
+        notes: What is odd about the store and the settings by now; each said once by a face.
         certificate: What the proxy's certificate says of itself.
     """
 
@@ -153,7 +153,7 @@ class EmbeddedService(
         make_driver: Callable[[SourceEntry], Driver],
         look_at: Callable[[Console, Clock], Awaitable[Sequence[Step]]],
         poll_every: float = 0.25,
-        notes: tuple[str, ...] = (),
+        notes: Callable[[], tuple[str, ...]] = lambda: (),
         certificate: Callable[[], CertificateFacts | None] = lambda: None,
     ) -> None:
         self._store = store
@@ -176,7 +176,11 @@ class EmbeddedService(
         PreferringVerbs.__init__(self, files)
         self._leaving = Leaving(store.token, self.sessions)
         ViewingVerbs.__init__(self, self, open_view, self._leaving)
-        self.notes = notes
+        self._notes = notes
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._notes()
 
     # -- consoles
 

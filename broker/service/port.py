@@ -105,6 +105,11 @@ class Opened:
 class Service(Configuring, Definitions, Protocol):
     """Everything a person can ask for."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should hear of, whatever is asked; more may come while it is open."""
+        ...
+
     # -- consoles
     async def consoles(self) -> Sequence[ConsoleInfo]:
         """All known consoles of all sources, ordered by name then source; the caller's to keep."""

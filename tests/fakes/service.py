@@ -179,6 +179,7 @@ class FakeService(FakeConfiguring):
     guests: FakeGuest = field(default_factory=FakeGuest)
     """Whichever machine is asked for."""
     closed: bool = False
+    notes: tuple[str, ...] = ()
     shown_certificate: CertificateFacts | None = field(
         default_factory=lambda: CertificateFacts(
             "O=Console Broker,CN=console-broker",

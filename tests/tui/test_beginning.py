@@ -48,3 +48,16 @@ async def test_a_qemu_that_runs_already_is_found_and_taken_in(drive: Drive) -> N
         await pilot.press("enter")
         await settle(pilot)
     assert ("adopt", str(FOUND.pid), None) in service.asked
+
+
+async def test_what_the_service_notes_is_said_once_when_it_opens_and_when_it_comes(
+    drive: Drive,
+) -> None:
+    slip = "BROKER_TUI_THEEM sets nothing."
+    service = FakeService(notes=("broker.db was damaged", slip))
+    async with drive(service, warnings=(slip,), size=(100, 50)) as pilot:
+        await until(pilot, "broker.db was damaged", slip)
+        service.notes = ("broker.db was damaged", "It was damaged again", slip)
+        service.changed()
+        shown = await until(pilot, "It was damaged again")
+    assert [shown.count(said) for said in (*service.notes, "Settings")] == [1, 1, 1, 1]

@@ -15,9 +15,7 @@ from broker.service.port import Service
 from tests.broker.cli.calling import FakeQuick
 from tests.fakes.service import FakeService
 
-
-class NotingService(FakeService):
-    notes = ("the database was damaged",)
+NOTES = ("the database was damaged",)
 
 
 def call_on(service: FakeService, quick: FakeQuick | None = None) -> tuple[Call, io.StringIO]:
@@ -26,14 +24,14 @@ def call_on(service: FakeService, quick: FakeQuick | None = None) -> tuple[Call,
 
 
 def test_what_the_service_has_to_say_comes_first() -> None:
-    call, said = call_on(NotingService())
+    call, said = call_on(FakeService(notes=NOTES))
     call.ask(lambda service: service.sessions())
     assert said.getvalue() == "broker: the database was damaged\n"
 
 
 def test_what_the_fast_path_has_to_say_is_said_once() -> None:
-    service = NotingService()
-    call, said = call_on(service, FakeQuick(service, notes=NotingService.notes))
+    service = FakeService(notes=NOTES)
+    call, said = call_on(service, FakeQuick(service, notes=NOTES))
     call.quickly(lambda quick: quick.consoles(), lambda service: service.consoles())
     call.ask(lambda service: service.sessions())
     assert said.getvalue() == "broker: the database was damaged\n"
