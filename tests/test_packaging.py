@@ -124,12 +124,43 @@ def test_every_dependency_is_locked() -> None:
     assert [name for name in wanted if f"\n{name.replace('.', '-')}==" not in f"\n{locked}"] == []
 
 
-@pytest.mark.parametrize("apt", ["true", "false"])
-def test_a_quicker_python_is_wished_for_and_not_insisted_on(tmp_path: Path, apt: str) -> None:
-    fakes = {"find-python": '! [ "${1:-}" = quick ]', "id": "echo 0", "apt-get": apt}
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A place with `.ci/system-packages` alone, where apt brings nothing and Python is slow."""
+    fakes = {
+        "find-python": '[ "${1:-}" != quick ] && echo "$0.found"',
+        "find-python.found": "exit 1",
+        "id": "echo 0",
+        "apt-get": "exit 1",
+    }
     for name, script in fakes.items():
-        (tmp_path / name).write_text(f"#!/bin/bash\n{script}\n")
-        (tmp_path / name).chmod(0o700)
+        fake(tmp_path / name, script)
     shutil.copy(ROOT / ".ci" / "system-packages", tmp_path)
-    env = outside(tmp_path) | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    run(tmp_path / "system-packages", "python", env=env)
+    return tmp_path
+
+
+def fake(program: Path, script: str) -> None:
+    program.write_text(f"#!/bin/bash\n{script}\n")
+    program.chmod(0o700)
+
+
+def beside(bare: Path) -> dict[str, str]:
+    path = f"{bare}:{os.environ['PATH']}"
+    return outside(bare) | {"PATH": path, "VENV": str(bare / "venv")}
+
+
+@pytest.mark.parametrize("comes", [False, True])
+def test_a_quicker_python_is_wished_for_and_not_insisted_on(bare: Path, *, comes: bool) -> None:
+    if comes:
+        fake(bare / "apt-get", "exit 0")
+    run(bare / "system-packages", "python", env=beside(bare))
+
+
+def test_the_headers_of_a_python_that_is_not_used_are_not_missed(bare: Path) -> None:
+    words = (bare / "system-packages", "test")
+    (bare / "venv" / "bin").mkdir(parents=True)
+    without = subprocess.run(words, env=beside(bare), capture_output=True, text=True, check=False)
+    fake(bare / "venv" / "bin" / "python", "exit 0")
+    made = subprocess.run(words, env=beside(bare), capture_output=True, text=True, check=False)
+    assert "the headers of Python" in without.stderr
+    assert "the headers of Python" not in made.stderr
