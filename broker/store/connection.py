@@ -7,6 +7,7 @@ aside by another process, or removed by a person), its next verb works on the on
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 import threading
 import zlib
@@ -21,6 +22,8 @@ from broker.errors import StoreError
 from broker.store import faults
 from broker.store.engine import be_alone, engine_on, make_ready, open_url
 from broker.store.version import SqliteVersion
+
+log = logging.getLogger(__name__)
 
 
 class Database(Protocol):
@@ -99,7 +102,11 @@ class SqliteDatabase:
             if self._is_ours():
                 return
             self.close()
-            self.notes += make_ready(self._path, self.engine, self._clock)
+            new = make_ready(self._path, self.engine, self._clock)
+            self.notes += new
+            if self._generation:  # most who open a store look at its notes then, and never again
+                for note in new:
+                    log.warning("%s", note)
             self._generation += 1
             self._inode = self._path.stat().st_ino
 

@@ -169,7 +169,9 @@ def test_a_database_with_a_broken_page_is_kept_aside(
     again.close()
 
 
-def test_damage_met_later_is_said_once_and_then_healed(store: Store, locations: Locations) -> None:
+def test_damage_met_later_is_said_once_and_then_healed(
+    store: Store, locations: Locations, caplog: pytest.LogCaptureFixture
+) -> None:
     store.put_machines(LAB, [machine()], tickets={}, kept=False)
     before = store.data_version()
     store.close()
@@ -179,6 +181,7 @@ def test_damage_met_later_is_said_once_and_then_healed(store: Store, locations: 
     assert "kept aside" in caught.value.fix
     assert store.machines() == []
     assert len(store.notes) == 1
+    assert caplog.messages == list(store.notes)
     assert store.data_version() != before
     assert not faults.suspect_mark(locations.database).exists()
 
