@@ -14,6 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing
+from contextvars import copy_context
 from functools import partial
 from typing import Any
 
@@ -391,8 +392,22 @@ def test_in_debug_mode_a_slow_callback_is_told(
     with caplog.at_level(logging.WARNING, "asyncio"):
         run(main(), debug=True)
     assert any(
-        "slow" in each.getMessage() and "took" in each.getMessage() for each in caplog.records
+        ".slow at" in each.getMessage() and "took" in each.getMessage() for each in caplog.records
     )
+
+
+def test_what_is_wrong_is_told_as_asyncio_tells_it() -> None:
+    with closing(new_loop()) as loop:
+        loop.set_debug(True)
+        nothing: Any = "nothing to call"
+        with pytest.raises(TypeError, match="callable"):
+            loop.call_soon(nothing, context=copy_context())
+        loop.set_debug(False)
+        loop.call_soon(loop.stop, context=copy_context())
+        loop.run_forever()
+    for context in (None, copy_context()):
+        with pytest.raises(RuntimeError, match="closed"):
+            loop.call_soon(print, context=context)
 
 
 def test_a_loop_that_is_stopped_from_a_callback_stops(pair: Pair) -> None:

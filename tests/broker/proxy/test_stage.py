@@ -32,9 +32,10 @@ async def test_each_of_many_is_broken_off_and_whoever_is_done_is_not() -> None:
         await asyncio.sleep(0)
     done, _ = await asyncio.wait(late, timeout=30)
     assert [type(each.exception()) for each in done] == [TimeoutError] * 5
-    with pytest.raises(TimeoutError):  # its timer had stopped, and begins anew
-        async with asyncio.timeout(30):
-            await waits(None, patience)
+    again = asyncio.ensure_future(waits(None, patience))  # its timer had stopped, and begins anew
+    await asyncio.wait([again], timeout=30)
+    assert again.done()
+    assert isinstance(again.exception(), TimeoutError)
     current = asyncio.current_task()
     assert current is not None
     assert not current.cancelling()
@@ -89,5 +90,8 @@ async def test_a_cancellation_by_others_passes(session: Session) -> None:
 
 
 async def test_what_the_body_raises_passes(session: Session) -> None:
-    with pytest.raises(ValueError, match="its own"), Stage(session, Patience(NEVER)):
+    patience = Patience(NEVER)
+    with pytest.raises(ValueError, match="its own"), Stage(session, patience):
         raise ValueError("its own")
+    assert not session.on_ending
+    assert not patience.ends

@@ -108,6 +108,22 @@ def test_a_server_that_breaks_the_protocol_is_a_failure(answer: bytes) -> None:
     assert link.done
 
 
+def test_nothing_is_read_after_a_failure() -> None:
+    link = ClientLink(MESS)
+    link.data_to_send()
+    link.receive_data(LinkHeader(178, b"HTTP").encode())
+    assert (link.bytes_wanted, link.receive_data(REPLY.encode())) == (0, [])
+    with pytest.raises(LocalProtocolError):
+        link.present(SEALED)
+    assert link.data_to_send() == b""
+
+
+def test_the_longest_reply_is_read() -> None:
+    body = REPLY.encode()[16:]
+    longest = LinkHeader(4096).encode() + body + bytes(4096 - len(body))
+    assert ClientLink(MESS).receive_data(longest) == [LinkOffered(REPLY)]
+
+
 def test_a_ticket_is_presented_once_and_sealed() -> None:
     with pytest.raises(LocalProtocolError):
         ClientLink(MESS).present(SEALED)

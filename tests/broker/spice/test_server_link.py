@@ -61,6 +61,14 @@ def test_reads_a_request_and_a_ticket_at_once_each() -> None:
     assert link.bytes_wanted == 0
 
 
+def test_of_a_request_in_parts_no_more_is_wanted_than_it_has() -> None:
+    link = ServerLink()
+    link.receive_data(HELLO[:16])
+    assert link.bytes_wanted == len(HELLO) - 16
+    link.receive_data(HELLO[16:20])
+    assert link.bytes_wanted == len(HELLO) - 20
+
+
 def test_a_client_that_cannot_select_sends_its_ticket_at_once() -> None:
     link = offered(LinkMess(0, 1, 0, 0, 0).encode())
     assert link.receive_data(SEALED) == [TicketReceived(SEALED)]
@@ -117,6 +125,17 @@ def test_a_bad_request_gets_the_reply_of_this_step(hello: bytes, error: LinkErro
     assert link.done
 
 
+@pytest.mark.parametrize(
+    "bad", [LinkHeader(18, b"GET ").encode(), LinkMess(0, 0, 0, 0, 0).encode()]
+)
+def test_nothing_is_read_after_a_failure(bad: bytes) -> None:
+    link = ServerLink()
+    link.receive_data(bad)
+    link.data_to_send()
+    assert (link.bytes_wanted, link.receive_data(HELLO + TICKET)) == (0, [])
+    assert (link.data_to_send(), link.trailing(), link.trailing()) == (b"", HELLO + TICKET, b"")
+
+
 def test_another_minor_version_is_welcome() -> None:
     link = ServerLink()
     assert link.receive_data(LinkHeader(len(HELLO) - 16, minor=9).encode() + HELLO[16:])
@@ -134,6 +153,20 @@ def test_calls_out_of_order_are_bugs_of_ours() -> None:
         link.offer(KEY, 0, 0)
     with pytest.raises(LocalProtocolError):
         link.accept()
+
+
+def test_whoever_was_refused_is_refused_for_good() -> None:
+    asks, waits = ServerLink(), offered()
+    asks.receive_data(HELLO)
+    waits.receive_data(TICKET)
+    for link in (asks, waits):
+        link.refuse(LinkError.ERROR)
+        link.data_to_send()
+    with pytest.raises(LocalProtocolError):
+        asks.offer(KEY, COMMON_CAPS, 0)
+    with pytest.raises(LocalProtocolError):
+        waits.accept()
+    assert asks.data_to_send() + waits.data_to_send() == b""
 
 
 @given(cut=st.integers(0, len(HELLO + TICKET)))
