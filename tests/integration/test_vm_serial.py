@@ -201,10 +201,12 @@ def test_one_who_stands_still_holds_nobody_up(web: Web) -> None:
     with web.terminal() as at:
         begin = web.paths.serial_log.stat().st_size
         hold(at.child())
-        assert web.broker("vm", "keys", "web", "a", "b").code == 0
-        said = web.serial("--no-input", "--after", str(begin), "--until", r"(K.\r\n){2}")
+        try:
+            assert web.broker("vm", "keys", "web", "a", "b").code == 0
+            said = web.serial("--no-input", "--after", str(begin), "--until", r"(K.\r\n){2}")
+        finally:
+            os.kill(at.child(), signal.SIGCONT)  # or it would outlive a test that fails
         assert said.code == 0
-        os.kill(at.child(), signal.SIGCONT)
         at.press(LEAVE)
         at.until("left with 0")
 
