@@ -48,7 +48,10 @@ async def connect(family: int, address: object, where: str) -> socket.socket:
         if problem in _BEGUN:
             try:
                 sock.getpeername()
+                connected = True
             except OSError:
+                connected = False
+            if not connected:
                 await _connected(sock)
         elif problem:
             raise OSError(problem, os.strerror(problem))
