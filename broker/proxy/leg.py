@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final
 
 from broker.proxy.tls import TlsEnded, TlsEngine, TlsFailed
+from broker.proxy.waiting import Wait
 from broker.proxy.watch import Watch, add_patient_reader, watch_of
 
 CHUNK_BYTES: Final = 256 * 1024
@@ -86,7 +87,7 @@ class Leg:
         self._watch: Watch | None = (
             None  # from the first wait for bytes until the relay, or the end
         )
-        self._reader: asyncio.Future[None] | None = None
+        self._reader: Wait | None = None
         if sock.gettimeout() != 0.0:
             sock.setblocking(False)
         if not prepared:
@@ -306,25 +307,25 @@ class Leg:
             await self._readable()
         return bytes(view[:count])
 
-    def _readable(self) -> asyncio.Future[None]:
+    def _readable(self) -> Wait:
         """Done when bytes are there. The descriptor stays watched: in the link stage more follow.
 
         Not a coroutine of its own: a link waits five times.
         """
-        loop = asyncio.get_running_loop()
         self._asked = False
-        ready: asyncio.Future[None] = asyncio.Future(loop=loop)
-        self._reader = ready
-        if self._watch is None:
+        ready = self._reader
+        if ready is None:
+            loop = asyncio.get_running_loop()
+            self._reader = ready = Wait(loop)
             self._watch = watch_of(loop)
             add_patient_reader(self._watch, self.fd, self._on_readable)
         return ready
 
     def _on_readable(self) -> None:
-        if self._reader is None or self._reader.done():
+        if self._reader is None or not self._reader.is_awaited:
             self.hand_over()  # nobody waits now; who does next, watches again
         else:
-            self._reader.set_result(None)
+            self._reader.wake()
 
     async def send(self, data: bytes) -> None:
         """Send all of it; in one write when the socket takes it.
