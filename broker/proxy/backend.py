@@ -34,9 +34,7 @@ class Backend:
             LegClosed: The server is gone.
         """
         self.link.present(self.sealed, then)
-        self.leg.write(self.link.data_to_send())
-        if self.leg.unsent:
-            await self.leg.drain()
+        await self.leg.send(self.link.data_to_send())
 
     async def result(self) -> None:
         """Wait for the server's word on the ticket; the caller sets the time-out.
@@ -73,9 +71,7 @@ async def open_backend(
             leg = await dial.secured(await dialer.dial(admission.target))
             try:
                 link = ClientLink(mess)
-                leg.write(link.data_to_send())
-                if leg.unsent:
-                    await leg.drain()
+                await leg.send(link.data_to_send())
                 offered = await _next_event(leg, link)
                 assert isinstance(offered, LinkOffered)
                 if link.trailing():
@@ -96,10 +92,9 @@ async def open_backend(
 
 
 async def _next_event(leg: Leg, link: ClientLink) -> ClientEvent:
-    receive = leg.receive_raw if leg.engine is None else leg.receive
     while True:
         try:
-            events = link.receive_data(await receive(link.bytes_wanted))
+            events = link.receive_data(await leg.receive(link.bytes_wanted))
         except LegClosed as exc:
             raise _gone(exc) from exc
         if link.failure is not None:

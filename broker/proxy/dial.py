@@ -76,12 +76,9 @@ async def _dial_tcp(target: TcpTarget) -> Dialed:
         else None
     )
     if target.proxy is None:
-        host, where = target.address or target.host, f"{target.host}:{port}"
-        if target.policy is None and (family := _numeric(host)) is not None:
-            return Dialed(await connect(family, (host, port), where), tls)
-        addresses = await _addresses(host, port, "hypervisor")
+        addresses = await _addresses(target.address or target.host, port, "hypervisor")
         _see_that_it_may_be(addresses, port, target.policy)
-        return Dialed(await first_to_answer(addresses, where), tls)
+        return Dialed(await first_to_answer(addresses, f"{target.host}:{port}"), tls)
     host, proxy_port = split_proxy(target.proxy)
     where = f"{target.host}:{port} behind {host}:{proxy_port}"
     addresses = await _addresses(host, proxy_port, "proxy")

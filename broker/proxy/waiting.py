@@ -50,7 +50,6 @@ class Wait:
         """It waits now."""
         self._wake = wake
         self._context = context
-        self._is_cancelled = False
 
     def cancel(self, msg: object = None) -> bool:
         """It is cancelled, and goes on with that in its next turn."""
