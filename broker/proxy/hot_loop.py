@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import Context
 from functools import partial
+from itertools import islice
 from select import EPOLLIN, EPOLLOUT, epoll
 from time import monotonic
 from typing import Final, TypeVarTuple, Unpack
@@ -61,6 +62,8 @@ class HotSelector(selectors.EpollSelector):
         self._readers: dict[int, Callback] = {}
         self._patients: dict[int, Callback] = {}
         """Readers that may wait."""
+        self._due: dict[int, None] = {}
+        """Those of them that were ready in an earlier round and had no turn yet, in that order."""
         self._writers: dict[int, Callback] = {}
 
     def add_reader(self, fd: int, callback: Callback, /) -> None:
@@ -160,15 +163,25 @@ class HotSelector(selectors.EpollSelector):
                 except Exception as exc:  # as in asyncio: it stays that callback's own
                     self.failed(exc)
             if waiting:
-                self._call(waiting[: max(handled - len(waiting), PATIENT_LEAST)])
+                self._call(waiting, max(handled - len(waiting), PATIENT_LEAST))
             if ready or self.stirred or not events or not wait:
                 return ready
             now = monotonic()
             if wait > 0 and (wait := until - now) <= 0:
                 return ready
 
-    def _call(self, waiting: list[int]) -> None:
-        """The turn of some of the patient; epoll names the others again, and these behind them."""
+    def _call(self, waiting: list[int], most: int) -> None:
+        """The turn of so many of the patient; the others are first in the next round.
+
+        Epoll would name them again, but behind those that had their turn and are ready still: two
+        doors in a storm of viewers, say. One that is not ready any more is called for nothing.
+        """
+        due = self._due
+        if due or len(waiting) > most:
+            due.update(dict.fromkeys(waiting))  # who is in it keeps its place
+            waiting = list(islice(due, most))
+            for fd in waiting:
+                del due[fd]
         for fd in waiting:
             if callback := self._patients.get(fd):
                 try:
@@ -192,6 +205,7 @@ class HotSelector(selectors.EpollSelector):
         """Give the descriptors back."""
         self._readers.clear()
         self._patients.clear()
+        self._due.clear()
         self._writers.clear()
         self._epoll.close()
         super().close()

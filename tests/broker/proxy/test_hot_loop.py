@@ -283,6 +283,65 @@ def test_links_that_are_ready_together_leave_relays_their_turn_between_them(
     assert (per_round.total(), max(per_round.values())) == (links, at_once)
 
 
+def test_patient_readers_that_are_always_ready_leave_the_others_their_turn() -> None:
+    async def main() -> list[int]:
+        """How often each was called until the last had its turn."""
+        pairs = [socket.socketpair() for _ in range(7)]
+        called = [0] * len(pairs)
+        done = asyncio.Event()
+
+        def never_reads(index: int) -> None:
+            called[index] += 1
+            if all(called) or called[index] == 100:
+                done.set()
+
+        for index, (near, far) in enumerate(pairs):
+            hot().add_patient_reader(near.fileno(), partial(never_reads, index))
+            far.send(b"x")
+        await done.wait()
+        for near, far in pairs:
+            hot().remove_reader(near.fileno())
+            near.close()
+            far.close()
+        return called
+
+    assert max(run(main())) <= 2  # in turn
+
+
+def test_one_that_was_put_off_and_is_watched_no_more_is_not_called() -> None:
+    async def main() -> int:
+        pairs = [socket.socketpair() for _ in range(5)]
+        called, rounds = 0, 0
+        done = asyncio.Event()
+
+        def ends_the_others() -> None:
+            nonlocal called
+            called += 1
+            for near, _ in pairs:
+                hot().remove_reader(near.fileno())
+
+        def counts() -> None:
+            nonlocal rounds
+            rounds += 1
+            if rounds == 5:
+                done.set()
+
+        for near, far in pairs:
+            hot().add_patient_reader(near.fileno(), ends_the_others)
+            far.send(b"x")
+        near, far = socket.socketpair()
+        hot().add_reader(near.fileno(), counts)
+        far.send(b"x")
+        await done.wait()
+        hot().remove_reader(near.fileno())
+        for each in (*pairs, (near, far)):
+            each[0].close()
+            each[1].close()
+        return called
+
+    assert run(main()) == 1
+
+
 def test_a_patient_reader_becomes_a_relay_and_may_be_written_to(pair: Pair) -> None:
     async def main() -> list[str]:
         near, far = pair
