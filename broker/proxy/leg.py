@@ -376,10 +376,15 @@ class Leg:
             self.close()
 
     async def drop_to_end(self) -> None:
-        """Read and forget until the peer closes; the caller sets the time-out."""
+        """Read and forget until the peer closes; the caller sets the time-out.
+
+        A piece at a time, others having their turn in between: a peer that sends on and on would
+        keep the loop to itself.
+        """
         with contextlib.suppress(LegClosed):
             while True:
-                await self.receive_raw(CHUNK_BYTES)
+                await self._readable()
+                self._read_raw_into(ciphertext)
 
 
 def _resolve(ready: asyncio.Future[None]) -> None:

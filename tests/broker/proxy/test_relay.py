@@ -8,7 +8,9 @@ import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -215,6 +217,49 @@ async def test_a_leg_whose_peer_never_reads_closes_all_the_same(wire: Wire) -> N
     wire.client.write(b"x" * 200_000)
     await wire.client.finish(0.01)
     assert wire.client.sock.fileno() == -1
+
+
+class Flooded(socket.socket):
+    """However often it is read from, there is more."""
+
+    reads = 0
+    peer: socket.socket
+
+    def recv_into(self, *args: Any) -> int:
+        count = super().recv_into(*args)
+        return count if self._has_more() else 0
+
+    def recv(self, *args: Any) -> bytes:
+        data = super().recv(*args)
+        return data if self._has_more() else b""
+
+    def _has_more(self) -> bool:
+        self.reads += 1
+        self.peer.send(b"more")
+        return self.reads < 100
+
+
+@pytest.mark.parametrize("make_loop", [new_loop, asyncio.SelectorEventLoop])
+def test_a_peer_that_sends_on_and_on_at_the_end_leaves_others_their_turn(
+    make_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    near, far = socket.socketpair()
+    sock = Flooded(fileno=near.detach())
+    sock.peer = far
+    turns: list[int] = []
+
+    async def main() -> None:
+        far.send(b"first")
+        finishing = asyncio.ensure_future(Leg(sock).finish(SECONDS))
+        while not finishing.done():
+            turns.append(sock.reads)
+            await asyncio.sleep(0)
+        turns.append(sock.reads)
+
+    with far, asyncio.Runner(loop_factory=make_loop) as runner:
+        runner.run(asyncio.wait_for(main(), SECONDS))
+    assert sock.reads == 100
+    assert all(after - before <= 1 for before, after in pairwise(turns))
 
 
 async def test_a_leg_whose_peer_is_gone_says_so(wire: Wire) -> None:
