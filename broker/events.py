@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from broker import human
 
 if TYPE_CHECKING:
-    from broker.model import MachineKey, SessionId
+    from broker.model import MachineKey, Session, SessionId
 
 
 class Kind(StrEnum):
@@ -74,3 +77,41 @@ class Event:
     label: str = ""
     verdict: str = ""
     channel: str = ""
+
+
+ENDS: Final[Mapping[str, str]] = {
+    "backend-closed": "the machine closed the connection",
+    "client-closed": "",
+    "disconnected": "somebody ended the session",
+    "proxy-stopped": "the proxy stopped",
+    "session-ttl": "its time was up",
+    "taken-over": "somebody took the console over",
+    "worker-died": "the relay worker that held it died",
+}
+"""Why a session ended, for people; a viewer that closes just leaves."""
+
+
+def of_session(event: Event, session: Session) -> Event:
+    """The same event with all that a session says of it; its own client stays."""
+    return replace(
+        event,
+        source=session.key.source,
+        key=session.key,
+        console=session.console,
+        session=session.id,
+        client=event.client or session.client,
+        label=session.label,
+    )
+
+
+def session_closed(session: Session, reason: str, at: datetime, *, more: str = "") -> Event:
+    """The line of the audit log for a session that has ended.
+
+    Args:
+        more: What is known of the reason; otherwise `ENDS` says it.
+    """
+    lasted = human.age((at - session.started_at).total_seconds())
+    text = f"{session.client} left {session.key.source}/{session.console} after {lasted}"
+    if why := more or ENDS.get(reason, reason.replace("-", " ")):
+        text += f": {why}"
+    return of_session(Event(at=at, kind=Kind.SESSION_CLOSED, text=text, reason=reason), session)

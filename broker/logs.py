@@ -10,7 +10,7 @@ import contextlib
 import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import Final, TextIO
 
@@ -35,6 +35,10 @@ FIELDS: Final = (
 )  # fmt: skip
 """What a line may carry beside its text; keys of a JSON line, and of an event."""
 
+BESIDE: Final = ("session", "channel", "client", "console", "label", "reason")
+"""What stands behind a line of text for people, unless the text says it."""
+OF_A_SESSION: Final = ("session", "channel", "reason")
+
 _session: ContextVar[str] = ContextVar("session", default="")
 _channel: ContextVar[str] = ContextVar("channel", default="")
 
@@ -57,6 +61,22 @@ def about(*, session: str = "", channel: str = "") -> None:
         _session.set(session)
     if channel:
         _channel.set(channel)
+
+
+def beside(text: str, fields: Mapping[str, str]) -> str:
+    """`[session=… client=…]`: what is known beside a text; empty when that is nothing.
+
+    Session and channel are always told, so that one can look for them; the rest unless the text
+    has it.
+    """
+    from shlex import quote  # here, because most commands log nothing
+
+    told = [
+        f"{name}={quote(value)}"
+        for name, value in fields.items()
+        if value and (name in ("session", "channel") or value not in text)
+    ]
+    return f"[{one_line(' '.join(told))}]" if told else ""
 
 
 class Fields(logging.Filter):
@@ -94,12 +114,13 @@ class TextLines(logging.Formatter):
     """One line for people; what comes from elsewhere cannot begin another."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - its name
-        """The line, with session and channel behind it where they are known."""
+        """The line, and behind it what else is known: of a session its opening said the rest."""
         record.message = one_line(record.message)
         line = super().formatMessage(record)
         known = fields_of(record)
-        told = [f"{name}={known[name]}" for name in ("session", "channel") if name in known]
-        return f"{line} [{one_line(' '.join(told))}]" if told else line
+        names = OF_A_SESSION if "session" in known else BESIDE
+        told = beside(record.message, {name: known.get(name, "") for name in names})
+        return f"{line} {told}" if told else line
 
 
 class JsonLines(logging.Formatter):

@@ -11,6 +11,7 @@ from broker.cli.args import Parser, Verb, count, count_or_zero
 from broker.cli.call import Call
 from broker.cli.diagnostics import Exit
 from broker.human import one_line, utc
+from broker.logs import beside
 
 if TYPE_CHECKING:
     from broker.events import Event
@@ -57,9 +58,17 @@ def _print(call: Call, events: Iterable[Event], last: int) -> int:
 
 
 def _line(event: Event) -> str:
-    is_told = not event.client or event.client in event.text
-    who = "" if is_told else f" from {event.client}"
-    return one_line(f"{utc(event.at)}  {event.kind.value:<16}  {event.text}{who}")
+    """Its text, and behind it what else is known: a refusal's text seldom says whose it was."""
+    known = {
+        "session": event.session or "",
+        "client": event.client,
+        "console": event.console,
+        "label": event.label,
+        "reason": event.reason,
+    }
+    told = beside(event.text, known)
+    line = f"{utc(event.at)}  {event.kind.value:<16}  {event.text}"
+    return one_line(f"{line} {told}" if told else line)
 
 
 EVENTS = Verb(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from broker import tokens
 from broker.clock import Clock
 from broker.errors import BrokerError, Occupied, Refused
-from broker.events import Event, Kind
+from broker.events import Event, Kind, of_session, session_closed
 from broker.model import Console, MachineKey, Session, SessionId
 from broker.proxy.gate import (
     Admission,
@@ -34,7 +34,7 @@ from broker.proxy.link_policy import policy_for
 from broker.runtime.counters import Counters, kind_of
 from broker.runtime.ledger import Due, Ledger
 from broker.runtime.live import Live
-from broker.runtime.verdicts import VerdictLog, of_session
+from broker.runtime.verdicts import VerdictLog
 from broker.service.admission import REASONS, Wanted, check_address
 from broker.service.admission import Admission as Decisions
 
@@ -240,10 +240,8 @@ class StoreGate:
         self._ledger.due.sessions.discard(notice.session)
         self._ledger.due.closed.append((live.snapshot(ended=True), notice.reason))
         self._counters.add("ended", notice.reason)
-        text = f"{live.session.client} left {live.session.key.source}/{live.session.console}"
-        text += _why(notice.text)
-        now = self._clock.now()
-        self._tell(Event(at=now, kind=Kind.SESSION_CLOSED, text=text, reason=notice.reason), live)
+        more = "" if notice.text == "closed" else notice.text
+        self._ledger.tell(session_closed(live.session, notice.reason, self._clock.now(), more=more))
 
     def _refuse(self, notice: ConnectionRefused) -> None:
         wanted = self._in_turn.pop(notice.peer, None)

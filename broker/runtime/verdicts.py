@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from broker.events import Event, Kind
+from broker.events import Event, Kind, of_session
 from broker.model import Session, SessionId
 from broker.proxy.gate import Judged
 
@@ -58,19 +58,6 @@ class VerdictLog:
                 pending.told_at = now
             elif not waits:
                 del self._pending[key]
-
-
-def of_session(event: Event, session: Session) -> Event:
-    """The same event with all that a session says of it; its own client stays."""
-    return replace(
-        event,
-        source=session.key.source,
-        key=session.key,
-        console=session.console,
-        session=session.id,
-        client=event.client or session.client,
-        label=session.label,
-    )
 
 
 def _row(pending: _Pending, at: datetime, *, channel: str, verdict: str) -> Event:

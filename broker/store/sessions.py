@@ -250,9 +250,7 @@ def end_orphans(db: Connection, dead: Sequence[tuple[int, str]], at: datetime) -
     """See `Store.end_orphans`."""
     theirs = tuple_(SESSION.c.worker, SESSION.c.worker_life).in_(dead)
     lost = _read(db, and_(_LIVE, theirs))
-    for one in lost:
-        close_session(db, one.id, "worker-died", at)
-    return lost
+    return [one for one in lost if close_session(db, one.id, "worker-died", at)]
 
 
 def prune(db: Connection, before: datetime) -> int:

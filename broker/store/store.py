@@ -6,12 +6,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Self
 
-from sqlalchemy import and_, delete, insert, select, update
+from sqlalchemy import Connection, and_, delete, insert, select, update
 
 from broker import logs
 from broker.clock import Clock
 from broker.config.locations import Locations
-from broker.events import Event
+from broker.events import Event, session_closed
 from broker.model import (
     Console,
     Machine,
@@ -323,6 +323,8 @@ class Store:
     def end_orphans(self, is_alive: Callable[[int, str], bool], at: datetime) -> list[Session]:
         """Close the sessions whose worker process died, with reason `worker-died`.
 
+        The worker would have written down and counted their ends; so it is done here.
+
         Args:
             is_alive: Told a worker's process id and its life.
         """
@@ -332,7 +334,14 @@ class Store:
         if not dead:
             return []
         with self._database.writing() as db:
-            return sessions.end_orphans(db, dead, at)
+            lost = sessions.end_orphans(db, dead, at)
+            ends = [session_closed(one, "worker-died", at) for one in lost]
+            if lost:
+                audit.add_all(db, ends)
+                _count(db, "ended:worker-died", len(lost))
+        for event in ends:
+            audit.tell(event)
+        return lost
 
     # -- counters
 
@@ -340,8 +349,7 @@ class Store:
         """Add to counters, all or none; they begin at nothing and outlive whoever counts."""
         with self._database.writing() as db:
             for name, more in sorted(counts.items()):  # in one order, two writers do not deadlock
-                if not db.execute(queries.COUNT, {"of": name, "more": more}).rowcount:
-                    db.execute(insert(queries.COUNTER).values(name=name, value=more))
+                _count(db, name, more)
 
     def counts(self) -> dict[str, float]:
         """Every counter by its name."""
@@ -379,3 +387,8 @@ class Store:
             return (
                 sessions.prune(db, before) + db.execute(delete(queries.EVENT).where(old)).rowcount
             )
+
+
+def _count(db: Connection, name: str, more: float) -> None:
+    if not db.execute(queries.COUNT, {"of": name, "more": more}).rowcount:
+        db.execute(insert(queries.COUNTER).values(name=name, value=more))

@@ -121,6 +121,21 @@ def test_a_line_of_text_says_which_session_and_channel(capsys: pytest.CaptureFix
     ]
 
 
+def test_a_line_of_text_about_no_session_says_who_came_and_why_not(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Whatever blocks addresses by a log needs the address; in the text of a refusal it is not."""
+    logs.configure(0, minimum=logging.INFO)
+    who = {"client": "192.0.2.7:4711", "label": "display", "console": "büro pc"}
+    logged(channel="main", **who, reason="token-used")
+    logged(session="abc", channel="main", **who, reason="client-closed")
+    assert capsys.readouterr().err.splitlines() == [
+        "broker: display.0 opened "
+        "[channel=main client=192.0.2.7:4711 console='büro pc' reason=token-used]",
+        "broker: display.0 opened [session=abc channel=main reason=client-closed]",
+    ]
+
+
 async def test_what_a_task_is_about_stands_in_its_lines_and_in_no_others(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

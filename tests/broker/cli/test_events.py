@@ -22,8 +22,8 @@ def told(count: int) -> FakeService:
 def test_events_come_oldest_first() -> None:
     ran = called("events", told(2))
     assert ran.out.splitlines() == [
-        "2026-11-21T08:15:00Z  machine.started   start 1",
-        "2026-11-21T08:15:00Z  machine.started   start 2",
+        "2026-11-21T08:15:00Z  machine.started   start 1 [console=demo]",
+        "2026-11-21T08:15:00Z  machine.started   start 2 [console=demo]",
     ]
 
 
@@ -93,3 +93,15 @@ def test_a_line_says_which_session_whose_token_and_what_was_decided() -> None:
         "session": "abcdefabcdef", "label": "Ada", "channel": "display.0", "verdict": "refused",
         "reason": "channel-forbidden",
     }  # fmt: skip
+
+
+def test_a_line_says_who_was_refused_and_why_behind_what_was_said() -> None:
+    service = FakeService()
+    service.say(Kind.SESSION_REFUSED, "demo is in use by Ada (192.0.2.1:1)", service.rows[2])
+    service.log[-1] = replace(
+        service.log[-1], client="192.0.2.7:4711", label="Bob B", reason="occupied"
+    )
+    assert called("events", service).out.splitlines() == [
+        "2026-11-21T08:15:00Z  session.refused   demo is in use by Ada (192.0.2.1:1) "
+        "[client=192.0.2.7:4711 label='Bob B' reason=occupied]",
+    ]

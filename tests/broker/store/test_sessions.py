@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from broker.errors import Ambiguous, NotFound, Refused
+from broker.events import Kind
 from broker.latency import Timing
 from broker.model import MachineKey, SessionId
 from broker.store.store import Store
@@ -289,6 +290,11 @@ def test_sessions_of_a_dead_worker_are_closed(store: Store) -> None:
     assert [one.id for one in store.sessions()] == ["held"]
     assert store.session("lost", live=False).end_reason == "worker-died"
     assert store.end_orphans(is_alive, at) == []
+    told = [event for event in store.events(limit=9, after=0) if event.reason == "worker-died"]
+    assert sorted(str(event.session) for event in told) == ["before", "lost"]
+    assert {event.kind for event in told} == {Kind.SESSION_CLOSED}
+    assert told[0].text.endswith(" after 3s: the relay worker that held it died")
+    assert store.counts() == {"ended:worker-died": 2.0}
 
 
 def test_what_is_old_and_over_is_forgotten(store: Store, clock: FakeClock) -> None:
