@@ -63,7 +63,7 @@ class HotSelector(selectors.EpollSelector):
         self._patients: dict[int, Callback] = {}
         """Readers that may wait."""
         self._due: dict[int, None] = {}
-        """Those of them that were ready in an earlier round and had no turn yet, in that order."""
+        """Those of them that were ready and had no turn yet, in that order."""
         self._writers: dict[int, Callback] = {}
 
     def add_reader(self, fd: int, callback: Callback, /) -> None:
@@ -119,7 +119,7 @@ class HotSelector(selectors.EpollSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Call what is hot and ready; return when something else is, or was scheduled by that."""
         poll, readers, writers = self._poll, self._readers, self._writers
-        patients = self._patients
+        patients, due = self._patients, self._due
         eagerness = self.eagerness
         ready: list[tuple[selectors.SelectorKey, int]] = []
         # As in the stock selector: epoll counts milliseconds, and a timer must not be early.
@@ -138,15 +138,15 @@ class HotSelector(selectors.EpollSelector):
                 before, woken = woken, monotonic()
                 if wait:
                     eagerness.slept(woken - now, now - before, handled)
-            handled = len(events)
-            waiting: list[int] = []
+            hot = handled = len(events)
             for fd, event in events:
                 try:
                     if event == EPOLLIN and (callback := readers.get(fd)):
                         callback()
                     elif fd in patients:
                         if event & ~EPOLLOUT:
-                            waiting.append(fd)
+                            hot -= 1
+                            due[fd] = None  # who is in it keeps its place
                         if event & ~EPOLLIN and (callback := writers.get(fd)):
                             callback()
                     elif fd in readers or fd in writers:
@@ -162,23 +162,25 @@ class HotSelector(selectors.EpollSelector):
                         ready.append((key, mask & key.events))
                 except Exception as exc:  # as in asyncio: it stays that callback's own
                     self.failed(exc)
-            if waiting:
-                self._call(waiting, max(handled - len(waiting), PATIENT_LEAST))
+            if due:
+                self._call(max(hot, PATIENT_LEAST))
             if ready or self.stirred or not events or not wait:
                 return ready
             now = monotonic()
             if wait > 0 and (wait := until - now) <= 0:
                 return ready
 
-    def _call(self, waiting: list[int], most: int) -> None:
+    def _call(self, most: int) -> None:
         """The turn of so many of the patient; the others are first in the next round.
 
         Epoll would name them again, but behind those that had their turn and are ready still: two
         doors in a storm of viewers, say. One that is not ready any more is called for nothing.
         """
         due = self._due
-        if due or len(waiting) > most:
-            due.update(dict.fromkeys(waiting))  # who is in it keeps its place
+        if len(due) <= most:
+            waiting = list(due)
+            due.clear()
+        else:
             waiting = list(islice(due, most))
             for fd in waiting:
                 del due[fd]
