@@ -38,8 +38,10 @@ class Connections:
 
     async def cut(self) -> None:
         """End what is left by force."""
+        loop = asyncio.get_running_loop()
         for task in self._tasks:
-            task.cancel()
+            # behind its first step: a task that is cancelled before it never comes to its `finally`
+            loop.call_soon(task.cancel)
         await self._none.wait()
 
     def _over(self, task: asyncio.Task[None]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.proxy.connections import Life
+from broker.proxy.connections import Connections, Life
 from broker.proxy.gate import ConnectionRefused, Peer
 from broker.proxy.leg import Leg
 from broker.proxy.limits import Limits
@@ -242,3 +242,27 @@ class NoChannels:
 
     async def refuse_plain(self, leg: Leg, peer: Peer, *, early: bytes = b"") -> None:
         raise AssertionError
+
+
+async def test_a_viewer_that_came_in_the_last_moment_is_let_go_as_any_other() -> None:
+    gate, connections, came = FakeGate(), Connections(), asyncio.Event()
+
+    def spawn(life: Life, name: str) -> None:
+        came.set()  # whoever waits for it goes on before the first step of that life
+        connections.spawn(life, name)
+
+    tls = StdlibServer(ssl.create_default_context())
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        limits = Limits(half_open=1)
+        listener = Listener([Door(sock)], tls, gate, limits, NoChannels(), spawn)
+        listener.open()
+        for _ in range(2):  # the first leaves no count behind
+            came.clear()
+            with socket.create_connection(sock.getsockname()) as viewer:
+                async with asyncio.timeout(SECONDS):
+                    await came.wait()
+                    await connections.cut()
+                viewer.settimeout(SECONDS)
+                assert viewer.recv(1) == b""
+        listener.close()
+    assert not gate.notices
