@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import sys
+import threading
 from argparse import Namespace
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from broker.cli import jsonable, session_view
 from broker.cli.args import Parser, Verb, count, seconds
@@ -30,6 +32,8 @@ ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"
 """The terminal's other screen, without a cursor; a line that is too long ends at the edge."""
 LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 HOME, REST_OF_LINE, REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
+HEIGHT = 24
+"""Lines of a terminal that does not know how many it has, as on a serial line."""
 LAST_KEYS = (b"q", b"Q", b"\x1b", b"\x03")
 
 
@@ -75,28 +79,52 @@ async def _print(call: Call, service: Service, every: float, looks: int | None) 
 
 async def _watch(call: Call, service: Service, every: float, looks: int | None) -> Exit:
     """On the whole terminal, until a key or `looks` say otherwise."""
-    with _screen(call), _keys() as leave:
+    stir = _Stir()
+    with _screen(call) as screen, _keys(stir) as keys, _stops(screen, keys, stir):
         done = 0
-        async for _ in _ticks(every, leave):
+        async for _ in _ticks(every, stir):
             now, live = SystemClock().now(), await service.sessions()
-            lines = _page(call, live, call.proxy_status(), now)
-            height = os.get_terminal_size(sys.stdout.fileno()).lines
-            shown = lines[: height - 1] if len(lines) >= height else lines
-            body = "".join(f"{line}{REST_OF_LINE}\r\n" for line in shown)
-            call.out.exactly(f"{HOME}{body}{REST_OF_SCREEN}")
+            page = _page(call, live, call.proxy_status(), now)
+            height = os.get_terminal_size(sys.stdout.fileno()).lines or HEIGHT
+            lines = _fitted(page, height)
+            body = "\r\n".join(f"{line}{REST_OF_LINE}" for line in lines)
+            rest = f"\r\n{REST_OF_SCREEN}" if len(lines) < height else ""
+            call.out.exactly(f"{HOME}{body}{rest}")
             done += 1
             if done == looks:
                 break
     return Exit.DONE
 
 
-async def _ticks(every: float, leave: asyncio.Event) -> AsyncIterator[None]:
+def _fitted(page: list[str], height: int) -> list[str]:
+    """As many lines as there is room for; how many sessions that leaves out is said."""
+    if len(page) <= height:
+        return page
+    shown = page[: height - 1]
+    return [*shown, f"and {len(page) - len(shown)} more"]
+
+
+class _Stir:
+    """Why not to wait for the next look: a key that means to leave, or a terminal to paint anew."""
+
+    def __init__(self) -> None:
+        self.leaving = False
+        self.called = asyncio.Event()
+
+    def leave(self) -> None:
+        """That was the last look."""
+        self.leaving = True
+        self.called.set()
+
+
+async def _ticks(every: float, stir: _Stir) -> AsyncIterator[None]:
     """At once, and then every so many seconds until it is time to leave."""
-    while not leave.is_set():
+    while not stir.leaving:
         yield
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(every):
-                await leave.wait()
+                await stir.called.wait()
+        stir.called.clear()
 
 
 def _page(call: Call, live: Sequence[Session], proxy: ProxyStatus, now: datetime) -> list[str]:
@@ -116,26 +144,68 @@ def _page(call: Call, live: Sequence[Session], proxy: ProxyStatus, now: datetime
     return lines
 
 
+class _Loan(Protocol):
+    """Something of the terminal's that is taken, and given back while we are stopped."""
+
+    def take(self) -> None:
+        """Have it."""
+
+    def give_back(self) -> None:
+        """Leave it as it was."""
+
+
+class _Screen:
+    """The other screen of the terminal."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def take(self) -> None:
+        self._call.out.exactly(ENTER)
+
+    def give_back(self) -> None:
+        self._call.out.exactly(LEAVE)
+
+
+class _Keyboard:
+    """A terminal that passes keys on as they are pressed."""
+
+    def __init__(self, descriptor: int) -> None:
+        import termios
+
+        self._descriptor = descriptor
+        self._before = termios.tcgetattr(descriptor)
+
+    def take(self) -> None:
+        import tty
+
+        tty.setcbreak(self._descriptor)
+
+    def give_back(self) -> None:
+        import termios
+
+        with contextlib.suppress(termios.error):  # the terminal may be gone
+            termios.tcsetattr(self._descriptor, termios.TCSADRAIN, self._before)
+
+
 @contextlib.contextmanager
-def _screen(call: Call) -> Iterator[None]:
-    """The other screen of the terminal; the one before is put back, whatever happens."""
-    call.out.exactly(ENTER)
+def _screen(call: Call) -> Iterator[_Screen]:
+    """The screen is put back, whatever happens."""
+    screen = _Screen(call)
+    screen.take()
     try:
-        yield
+        yield screen
     finally:
-        call.out.exactly(LEAVE)
+        screen.give_back()
 
 
 @contextlib.contextmanager
-def _keys() -> Iterator[asyncio.Event]:
-    """An event that is set by a key which means to leave; keys are read as they are pressed."""
-    leave = asyncio.Event()
+def _keys(stir: _Stir) -> Iterator[_Keyboard | None]:
+    """Keys are read as they are pressed; None where nobody can press one."""
     stdin = sys.stdin.fileno() if sys.stdin is not None and sys.stdin.isatty() else None
     if stdin is None:
-        yield leave
+        yield None
         return
-    import termios
-    import tty
 
     def pressed() -> None:
         try:
@@ -144,18 +214,46 @@ def _keys() -> Iterator[asyncio.Event]:
             typed = b""
         nobody_is_there = not typed
         if nobody_is_there or (typed[:1] in LAST_KEYS and typed[:2] not in (b"\x1b[", b"\x1bO")):
-            leave.set()
+            stir.leave()
 
-    before = termios.tcgetattr(stdin)
+    keyboard = _Keyboard(stdin)
     loop = asyncio.get_running_loop()
-    tty.setcbreak(stdin)
+    keyboard.take()
     loop.add_reader(stdin, pressed)
     try:
-        yield leave
+        yield keyboard
     finally:
         loop.remove_reader(stdin)
-        with contextlib.suppress(termios.error):  # the terminal may be gone
-            termios.tcsetattr(stdin, termios.TCSADRAIN, before)
+        keyboard.give_back()
+
+
+@contextlib.contextmanager
+def _stops(screen: _Loan, keys: _Loan | None, stir: _Stir) -> Iterator[None]:
+    """Ctrl-Z gives the shell its terminal as it was, `fg` takes it again.
+
+    A shell knows nothing of our modes: after `fg` it is for us to set them. A new size is drawn
+    at once.
+    """
+    loop = asyncio.get_running_loop()
+    loans: list[_Loan] = [screen, *([keys] if keys is not None else [])]
+
+    def stop() -> None:
+        for loan in reversed(loans):
+            loan.give_back()
+        loop.remove_signal_handler(signal.SIGTSTP)
+        signal.pthread_kill(threading.get_ident(), signal.SIGTSTP)  # this thread goes no further
+        loop.add_signal_handler(signal.SIGTSTP, stop)
+        for loan in loans:
+            loan.take()
+        stir.called.set()
+
+    loop.add_signal_handler(signal.SIGTSTP, stop)
+    loop.add_signal_handler(signal.SIGWINCH, stir.called.set)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTSTP)
+        loop.remove_signal_handler(signal.SIGWINCH)
 
 
 TOP = Verb(

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from broker.cli import top
 from broker.cli.top import ENTER, LEAVE
 from tests.broker.cli.calling import called
 from tests.fakes.service import FakeService, console, session
@@ -60,7 +61,7 @@ class Terminal:
             stdout=slave,
             stderr=slave,
             env=os.environ | {"BROKER_HOME": str(home), "TERM": "xterm"},
-            start_new_session=True,
+            process_group=0,  # one of our session, or nothing could stop it
         )
         self.slave = slave
         self.seen = ""
@@ -112,3 +113,43 @@ def test_it_ends_with_its_terminal(tmp_path: Path) -> None:
         on.until("0 sessions")
         on.hang_up()
         assert on.process.wait(SECONDS) == 1
+
+
+def test_stopped_it_lends_the_terminal_to_the_shell_and_takes_it_again(tmp_path: Path) -> None:
+    """After `fg` a shell leaves the modes as they are: `q` would wait for an Enter."""
+    with terminal(tmp_path, "--every", "1h") as on:
+        on.until("0 sessions")
+        on.process.send_signal(signal.SIGTSTP)
+        on.until(LEAVE)
+        state = os.waitid(os.P_PID, on.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        assert state is not None
+        assert state.si_status == signal.SIGTSTP
+        assert termios.tcgetattr(on.slave) == on.before
+        on.seen = ""
+        on.process.send_signal(signal.SIGCONT)
+        on.until("0 sessions")
+        assert on.seen.startswith(ENTER)
+        on.press(b"q")
+        on.until(LEAVE)
+        assert on.process.wait(SECONDS) == 0
+
+
+def test_a_terminal_of_another_size_is_drawn_anew_at_once(tmp_path: Path) -> None:
+    with terminal(tmp_path, "--every", "1h") as on:
+        on.until("0 sessions")
+        on.seen = ""
+        on.process.send_signal(signal.SIGWINCH)
+        on.until("0 sessions")
+
+
+@pytest.mark.parametrize(
+    ("height", "shown"),
+    [
+        (6, ["head", "a", "b", "c"]),
+        (4, ["head", "a", "b", "c"]),
+        (3, ["head", "a", "and 2 more"]),
+        (1, ["and 4 more"]),
+    ],
+)
+def test_sessions_for_which_there_is_no_room_are_counted(height: int, shown: list[str]) -> None:
+    assert top._fitted(["head", "a", "b", "c"], height) == shown
