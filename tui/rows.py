@@ -212,17 +212,21 @@ def _typical(counts: Counts, glyphs: Glyphs) -> Cell:
 
 def session_columns(now: Callable[[], datetime], glyphs: Glyphs = UNICODE) -> list[Column[Session]]:
     """The columns of the session list."""
+
+    def policy(session: Session) -> Cell:
+        return Cell(human.one_line(", ".join(session.policy.words)), "dim")
+
     return [
-        Column("CONSOLE", 18, lambda s: Cell(human.one_line(s.console)), 0, flex=True, hits=True),
+        Column("CONSOLE", 16, lambda s: Cell(human.one_line(s.console)), 0, flex=True, hits=True),
         Column("SOURCE", 11, lambda s: Cell(human.one_line(s.key.source)), 5, hits=True),
         Column("FROM", 21, lambda s: Cell(human.one_line(s.client)), 1, hits=True),
-        Column("FOR", 10, lambda s: Cell(human.one_line(s.label), "dim"), 6, hits=True),
-        Column("CHANNELS", 8, lambda s: count_cell(len(s.channels), glyphs), 4, right=True),
+        Column("FOR", 10, lambda s: Cell(human.one_line(s.label)), 2, flex=True, hits=True),
+        Column("CHANNELS", 8, lambda s: count_cell(len(s.channels), glyphs), 6, right=True),
         Column(
             "DOWN",
             8,
             lambda s: Cell(human.size(s.bytes_to_client)),
-            2,
+            3,
             right=True,
             sort=lambda s: -s.bytes_to_client,
         ),
@@ -230,7 +234,7 @@ def session_columns(now: Callable[[], datetime], glyphs: Glyphs = UNICODE) -> li
             "UP",
             8,
             lambda s: Cell(human.size(s.bytes_to_server)),
-            3,
+            4,
             right=True,
             sort=lambda s: -s.bytes_to_server,
         ),
@@ -244,6 +248,7 @@ def session_columns(now: Callable[[], datetime], glyphs: Glyphs = UNICODE) -> li
         ),
         Column("PING", 7, lambda s: _typical(s.timing.ping, glyphs), 8, right=True),
         Column("KEY", 7, lambda s: _typical(s.timing.draw, glyphs), 9, right=True),
+        Column("POLICY", 12, policy, 10, flex=True, hits=True),
         Column(
             "AGE",
             7,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from broker.errors import NotFound
 from broker.events import Kind
+from broker.model import LinkPolicy
 from tests.fakes.service import FakeService, session
 from tests.tui.conftest import Drive, settle, text_of
+from tui.keys import DISCONNECT, MESSAGE, SESSION_CONSOLE
+from tui.screens.sessions import SessionsScreen
 
 
 @pytest.fixture
@@ -37,7 +42,7 @@ async def test_disconnect_ends_the_session_it_named(drive: Drive, busy: FakeServ
     async with drive(busy, undo_seconds=60) as pilot:
         await pilot.press("2", "j", "x")
         await settle(pilot)
-        assert "Disconnecting 192.0.2.11:40100 from web-01" in text_of(pilot)
+        assert "Disconnecting ana 192.0.2.11:40100 at web-01" in text_of(pilot)
         busy.live.reverse()
         busy.changed()
         await settle(pilot)
@@ -46,6 +51,57 @@ async def test_disconnect_ends_the_session_it_named(drive: Drive, busy: FakeServ
     assert [what for what in busy.asked if what[0] == "disconnect"] == [
         ("disconnect", "k3f9a0b1c2d2")
     ]
+
+
+async def test_sessions_say_for_whom_they_are_and_what_they_may_do(
+    drive: Drive, busy: FakeService
+) -> None:
+    """In 80 columns a person counts more than how many channels they have."""
+    policy = LinkPolicy(view_only=True)
+    busy.live[1] = replace(busy.live[1], label="ben", policy=policy)
+    async with drive(busy, size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await settle(pilot)
+        shown = text_of(pilot)
+        assert "ana" in shown
+        assert "ben" in shown
+    async with drive(busy, size=(160, 24)) as pilot:
+        await pilot.press("2")
+        await settle(pilot)
+        shown = text_of(pilot)
+        assert "CHANNELS" in shown
+        assert "view-only" in shown
+
+
+async def test_what_is_marked_can_be_ended_when_the_cursor_rests_on_nothing(
+    drive: Drive, busy: FakeService
+) -> None:
+    async with drive(busy) as pilot:
+        await pilot.press("2", "j", "space", "k")
+        await settle(pilot)
+        del busy.live[0]
+        busy.changed()
+        await settle(pilot)
+        page = pilot.app.screen
+        assert isinstance(page, SessionsScreen)
+        assert page.selected is None
+        assert [page.dimmed(act) for act in (DISCONNECT, MESSAGE, SESSION_CONSOLE)] == [
+            False, False, True,
+        ]  # fmt: skip
+
+
+async def test_the_detail_says_who_is_there_and_leaves_out_their_channels(
+    drive: Drive, busy: FakeService
+) -> None:
+    for number in range(9):
+        busy.say(Kind.CHANNEL_OPENED, f"display.{number} opened", busy.named("demo"))
+    async with drive(busy, size=(120, 40)) as pilot:
+        await pilot.press("slash", *"demo", "enter")
+        await settle(pilot)
+        shown = text_of(pilot)
+        assert "ana 192.0.2.10:51344  12m00s" in shown
+        assert "ana opened demo" in shown
+        assert "display.8 opened" not in shown
 
 
 async def test_a_session_that_ended_meanwhile_is_a_toast(drive: Drive, busy: FakeService) -> None:
@@ -67,7 +123,7 @@ async def test_a_message_goes_to_the_session_it_was_typed_for(
         busy.changed()
         await pilot.press(*"Back at 5", "enter")
         await settle(pilot)
-        assert "Telling 192.0.2.11:40100 from web-01" in text_of(pilot)
+        assert "Telling ana 192.0.2.11:40100 at web-01" in text_of(pilot)
         assert not [what for what in busy.asked if what[0] == "message"]
         await pilot.press("m", *"Back at 5", "enter")
         await settle(pilot)

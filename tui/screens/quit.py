@@ -16,6 +16,7 @@ from broker import human
 from broker.human import counted
 from broker.model import Session
 from tui.life import Leave
+from tui.people import person
 
 _SHOWN = 6
 
@@ -39,7 +40,7 @@ class QuitScreen(ModalScreen[Leave]):
     def compose(self) -> ComposeResult:
         """Who is connected, and three buttons."""
         lines = [
-            f"{human.one_line(session.console)}  {human.one_line(session.client)}"
+            f"{human.one_line(session.console)}  {person(session)}"
             for session in self._sessions[:_SHOWN]
         ]
         if len(self._sessions) > _SHOWN:

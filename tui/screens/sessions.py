@@ -15,6 +15,7 @@ from broker.human import counted
 from broker.model import Session, SessionId
 from broker.service.port import MOST_SAID, Service
 from tui import keys
+from tui.people import person
 from tui.rows import Column, session_columns
 from tui.screens.ask_line import AskLineScreen
 from tui.screens.list_page import ListPage
@@ -38,14 +39,17 @@ class SessionsScreen(ListPage[SessionId, Session]):
         return [(session.id, session) for session in snapshot.sessions]
 
     def dimmed(self, act: keys.Act) -> bool:
-        """What is done to a session needs one."""
-        return act.needs and self.selected is None
+        """What is done to sessions needs one, or marked ones; going to its console needs one."""
+        if act is keys.SESSION_CONSOLE:
+            return self.selected is None
+        any_marked = any(id_ in self.table.marks for id_ in self.rows)
+        return act.needs and self.selected is None and not any_marked
 
     def _whom(self, sessions: Sequence[Session]) -> str:
         if len(sessions) > 1:
             return counted(len(sessions), "session")
         one = sessions[0]
-        return f"{human.one_line(one.client)} from {human.one_line(one.console)}"
+        return f"{person(one)} at {human.one_line(one.console)}"
 
     def action_message(self) -> None:
         """Say something to the selected or the marked sessions, in a moment; their ids are held."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -14,11 +14,13 @@ from textual.reactive import Reactive
 from textual.widgets import Static
 
 from broker import human
+from broker.events import Kind
 from broker.model import GivenTarget, HandOverTarget, TcpTarget, UnixTarget
 from tui import trends
 from tui.checkup import Verdict
 from tui.glyphs import ASCII, Glyphs
 from tui.live.preview import Preview
+from tui.people import person
 from tui.rows import moment, state_cell
 from tui.trends import Point
 
@@ -35,6 +37,10 @@ class _Text(Static):
     """A text as high as it is; what it measures itself is nothing to lay the screen out for."""
 
     virtual_size = Reactive(Size(0, 0), repaint=False)
+
+
+_OF_EVERY_SESSION: Final = (Kind.CHANNEL_OPENED, Kind.CHANNEL_CLOSED)
+"""A dozen of these come with each viewer; who it was would be out of sight behind them."""
 
 
 class DetailPanel(VerticalScroll, can_focus=False):
@@ -103,7 +109,9 @@ class DetailPanel(VerticalScroll, can_focus=False):
         text.append("\nConnected\n", "bold")
         for session in sessions:
             age = human.age((self._now() - session.started_at).total_seconds())
-            text.append(f"{human.one_line(session.client)}  {age}\n")
+            text.append(f"{person(session)}  {age}\n")
+            if session.policy.words:
+                text.append(f"  {human.one_line(', '.join(session.policy.words))}\n", "dim")
             down, up = human.size(session.bytes_to_client), human.size(session.bytes_to_server)
             text.append(f"  down {down}, up {up}\n", "dim")
 
@@ -114,10 +122,11 @@ class DetailPanel(VerticalScroll, can_focus=False):
             text.append(f"  {name:<5}", "dim").append(bars).append(f"  {newest}\n")
 
     def _events(self, text: Text, events: Sequence[Event]) -> None:
-        if not events:
+        told = [event for event in events if event.kind not in _OF_EVERY_SESSION]
+        if not told:
             return
         text.append("\nEvents\n", "bold")
-        for event in reversed(events[-_EVENTS_SHOWN:]):
+        for event in reversed(told[-_EVENTS_SHOWN:]):
             text.append(f"{moment(event.at)[-8:]}  ", "dim")
             text.append(f"{human.one_line(event.text)}\n")
 
