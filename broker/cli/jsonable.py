@@ -259,4 +259,5 @@ def proxy(status: ProxyStatus) -> Document:
         "pid": status.pid,
         "workers": list(status.workers),
         "metrics_port": status.metrics_port,
+        "draining": status.draining,
     }

@@ -132,6 +132,8 @@ def _page(call: Call, live: Sequence[Session], proxy: ProxyStatus, now: datetime
     to_client = sum(session.rate_to_client for session in live)
     to_server = sum(session.rate_to_server for session in live)
     where = f"serving on {proxy.host}:{proxy.tls_port}" if proxy.serving else "no proxy is serving"
+    if proxy.draining:
+        where += ", being stopped"
     lines = [
         call.out.paint("bold", f"broker top  {utc(now)}  {one_line(where)}"),
         f"{counted(len(live), 'session')}, {counted(channels, 'channel')}, "

@@ -154,6 +154,7 @@ class ProxyStatus:
         pid: The process that supervises the relay workers.
         workers: Process ids of the relay workers.
         metrics_port: Where /metrics is answered on the loopback, if it is.
+        draining: It is being stopped: sessions go on for a while, and nobody new is let in.
         ours: It is there because the face that asks hosts it, and goes with that face.
     """
 
@@ -164,3 +165,4 @@ class ProxyStatus:
     workers: tuple[int, ...] = ()
     ours: bool = False
     metrics_port: int | None = None
+    draining: bool = False

@@ -47,6 +47,7 @@ def read_status(path: Path) -> ProxyStatus:
             pid=int(document["pid"]),
             workers=tuple(int(pid) for pid in document["workers"]),
             metrics_port=document.get("metrics_port"),
+            draining=bool(document.get("draining", False)),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return NOT_SERVING

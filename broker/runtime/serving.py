@@ -161,6 +161,7 @@ class Supervisor:
     async def _drain(self, workers: Workers) -> None:
         """Let sessions end by themselves for a while, unless it is to be at once."""
         draining = owned(workers.drain(), name="drain")
+        await self._on_worker(None)  # whoever opens a console is told why it cannot be now
         hurry = owned(self._at_once.wait(), name="at once")
         await asyncio.wait(
             (draining, hurry),
@@ -223,6 +224,7 @@ class Supervisor:
             pid=os.getpid(),
             workers=self._workers.pids if self._workers else (),
             metrics_port=self._metrics_port,
+            draining=self._stopping.is_set(),
         )
 
     @contextlib.contextmanager

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 NO_PROXY = (
     "No proxy is serving now, so nobody can connect with this file yet; start one: broker serve"
 )
+DRAINING = "The proxy is being stopped, and lets nobody in with this file before it serves again"
 
 
 class ConsoleStore(Protocol):
@@ -166,8 +167,8 @@ class Consoles:
         if not 0 < ttl <= self._settings.token_ttl_max:
             longest = self._settings.token_ttl_max
             raise UsageError(
-                f"A token cannot live {ttl:g} seconds; up to {longest:g} are allowed",
-                fix="Ask for less, or raise proxy.token_ttl_max",
+                f"A file can be good for {human.age(longest)} at most",
+                fix="Ask for less with --ttl, or raise proxy.token_ttl_max",
             )
         return ttl
 
@@ -218,7 +219,7 @@ class Consoles:
             host=host,
             tls_port=tls_port,
             expires_at=expires_at,
-            notes=() if status.serving else (NO_PROXY,),
+            notes=(DRAINING,) if status.draining else () if status.serving else (NO_PROXY,),
         )
 
     def _keep(self, token: Token, machine: Machine, secret: str) -> None:

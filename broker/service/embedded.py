@@ -54,7 +54,7 @@ from broker.service.redeeming import redeem
 from broker.service.round_the_proxy import RoundTheProxy
 from broker.service.source_verbs import SourceVerbs
 from broker.service.telling import Teller
-from broker.service.viewer import see_that_it_is_free
+from broker.service.viewer import see_that_it_is_free, see_that_it_lets_in
 from broker.service.viewing import OpenView, ViewingVerbs
 
 if TYPE_CHECKING:
@@ -212,7 +212,10 @@ class EmbeddedService(
         await self._leaving.over(key)
         if request.policy.occupied is WhenOccupied.REFUSE:
             see_that_it_is_free(machine, await self.sessions())
-        exported = await self._round.door(machine, request) or await self.export_vv(key, request)
+        exported = await self._round.door(machine, request)
+        if exported is None:
+            see_that_it_lets_in(await self.proxy_status())
+            exported = await self.export_vv(key, request)
         return await asyncio.to_thread(self._viewers.start, exported, called, machine.protocol)
 
     # -- machines

@@ -20,8 +20,8 @@ from shlex import quote
 from typing import Final
 
 from broker import private_file
-from broker.errors import Occupied, StoreError, ViewerMissing
-from broker.model import Machine, Protocol, Session
+from broker.errors import Occupied, Refused, StoreError, ViewerMissing
+from broker.model import Machine, Protocol, ProxyStatus, Session
 from broker.service.port import Exported, Opened
 
 KNOWN_VIEWERS: Final = ("remote-viewer",)
@@ -76,6 +76,20 @@ def find_viewer(
         if found := which(name):
             return (found,)
     raise ViewerMissing("No viewer is installed", fix="Install one: apt install virt-viewer")
+
+
+def see_that_it_lets_in(proxy: ProxyStatus) -> None:
+    """Say here that the proxy is being stopped, for the same reason.
+
+    Raises:
+        Refused: It lets nobody new in.
+    """
+    if proxy.draining:
+        raise Refused(
+            "The proxy is being stopped, and lets nobody new in",
+            reason="draining",
+            fix="Wait until it has ended or serves again: broker status",
+        )
 
 
 def see_that_it_is_free(machine: Machine, live: Iterable[Session]) -> None:

@@ -121,6 +121,8 @@ class ProxyScreen(ListPage[int, Worker]):
                 text.append("Not serving yet.\n")
             return text
         text.append(f"{host.glyphs.on} serving  ", "bold").append(_listener(proxy))
+        if proxy.draining:
+            text.append(f"\n{host.glyphs.half} being stopped: nobody new is let in", "bold")
         whose = "hosted by this app; it goes with it" if proxy.ours else f"hosted by {proxy.pid}"
         text.append(f"\n{whose}; {counted(len(proxy.workers), 'relay worker')}")
         text.append(f"; {counted(len(host.snapshot.sessions), 'session')}\n")

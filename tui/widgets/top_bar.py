@@ -72,6 +72,8 @@ class TopBar(Line):
     def _proxy(self, port: str) -> Piece:
         host, glyphs = self._host, self._host.glyphs
         proxy = host.snapshot.proxy
+        if proxy is not None and proxy.draining:
+            return Piece(f"{glyphs.half} proxy stops ", "busy", keep=8)
         if proxy is not None and proxy.serving:
             return Piece(f"{glyphs.on} proxy{port} ", "ok", keep=6)
         if host.proxy_problem is not None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -20,8 +21,17 @@ def test_a_proxy_that_serves_exits_with_0() -> None:
 def test_json_has_the_documented_keys() -> None:
     assert json.loads(called("status --json", FakeService(proxy=SERVING)).out) == {
         "serving": True, "host": "gw", "tls_port": 5920, "pid": 12, "workers": [13, 14],
-        "metrics_port": None,
+        "metrics_port": None, "draining": False,
     }  # fmt: skip
+
+
+def test_a_proxy_that_is_being_stopped_lets_nobody_in_and_says_so() -> None:
+    stopping = FakeService(proxy=replace(SERVING, draining=True))
+    ran = called("status", stopping)
+    assert (ran.code, ran.out) == (4, "serving on gw:5920 (process 12)\n")
+    assert "nobody new is let in" in ran.err
+    assert json.loads(called("status --json", stopping).out)["draining"] is True
+    assert "being stopped" in called("top --once", stopping).out
 
 
 def test_no_proxy_exits_with_4_and_names_serve() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from broker.clock import SystemClock
 from broker.errors import StoreError
+from broker.runtime.proxy_file import read_status, serving_lock
 from broker.runtime.serving import Supervisor
 from broker.runtime.workers import Workers
 
@@ -38,7 +39,7 @@ class Store:
 def supervisor(directory: Path, store: Store) -> Supervisor:
     house: Any = SimpleNamespace(
         locations=SimpleNamespace(proxy_json=directory / "proxy.json"),
-        settings=SimpleNamespace(proxy=SimpleNamespace(public_host="")),
+        settings=SimpleNamespace(proxy=SimpleNamespace(public_host="", drain_grace=0)),
         clock=SystemClock(),
         store=store,
     )
@@ -60,6 +61,20 @@ async def test_a_worker_that_dies_while_the_database_is_locked_takes_nobody_alon
     await supervisor(tmp_path, store)._on_worker(4711)
     assert store.asked == 1
     assert (tmp_path / "proxy.json").exists()
+
+
+async def test_one_that_is_told_to_stop_tells_whoever_asks(tmp_path: Path) -> None:
+    one = supervisor(tmp_path, Store(failures=0))
+    path = tmp_path / "proxy.json"
+    with serving_lock(path):
+        await one._on_worker(None)
+        assert read_status(path).draining is False
+        one._on_signal()
+        one._on_signal()  # at once, or this would wait for workers that are not there
+        has_workers(one, ready=True)
+        assert one._workers is not None
+        await one._drain(one._workers)
+        assert read_status(path).draining is True
 
 
 async def test_a_runtime_directory_that_became_full_ends_nothing_that_serves(

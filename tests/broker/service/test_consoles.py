@@ -24,7 +24,7 @@ from broker.model import (
     UnixTarget,
 )
 from broker.model import Protocol as Spoken
-from broker.service.consoles import NO_PROXY, Certificate, Consoles
+from broker.service.consoles import DRAINING, NO_PROXY, Certificate, Consoles
 from broker.service.direct import REAL_TICKET
 from broker.service.port import ExportRequest
 
@@ -178,6 +178,11 @@ def test_without_a_proxy_the_file_is_made_all_the_same_and_says_so() -> None:
     assert exported.notes == (NO_PROXY,)
 
 
+def test_a_proxy_that_is_being_stopped_is_said_of_its_files() -> None:
+    desk, _ = consoles(WEB, status=ProxyStatus(serving=True, tls_port=5930, draining=True))
+    assert desk.export_vv(WEB.key, ExportRequest()).notes == (DRAINING,)
+
+
 def test_a_free_port_is_not_known_before_somebody_serves() -> None:
     desk, _ = consoles(WEB, settings=ProxySettings(tls_port=0), status=ProxyStatus(serving=False))
     with pytest.raises(UsageError, match="not known yet"):
@@ -210,7 +215,7 @@ def test_a_file_for_elsewhere_names_the_host_that_was_set(
 @pytest.mark.parametrize("ttl", [0.0, -1.0, float("nan"), 1e9])
 def test_a_life_that_is_not_allowed_mints_nothing(ttl: float) -> None:
     desk, shelf = consoles(WEB)
-    with pytest.raises(UsageError, match="cannot live"):
+    with pytest.raises(UsageError, match="7d00h at most"):
         desk.export_vv(WEB.key, ExportRequest(ttl=ttl))
     assert shelf.tokens == []
 
