@@ -206,19 +206,22 @@ class Handler(logging.StreamHandler[TextIO]):
         self.setFormatter(JsonLines() if form == "json" else text)
 
 
-def configure(verbose: int, *, form: str | None = None, minimum: int | None = None) -> None:
+def configure(
+    verbose: int, *, form: str | None = None, minimum: int | None = None, dated: bool = False
+) -> None:
     """Send the log to stderr.
 
     Args:
         verbose: How often `-v` was given.
         form: `text` or `json`, as somebody chose; None leaves it to `log.format`.
         minimum: A level that is shown without any `-v` (a proxy's own information).
+        dated: Lines begin with their time, level and logger without any `-v`, too.
     """
     level = LEVELS[min(verbose, len(LEVELS) - 1)]
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
-    root.addHandler(Handler(form, terse=not verbose))
+    root.addHandler(Handler(form, terse=not (verbose or dated)))
     root.setLevel(min(level, minimum or level))
     logging.captureWarnings(True)
 

@@ -41,6 +41,7 @@ def _run(call: Call, args: Namespace) -> Exit:
         call.verbose,
         form=call.log_format,
         minimum=logging.WARNING if call.talk.quiet else logging.INFO,
+        dated=True,  # as the workers' lines are, among which these stand
     )
     asyncio.run(
         runtime.serve(

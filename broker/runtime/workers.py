@@ -96,7 +96,7 @@ class Workers:
                 code = await process.wait()
                 if self._ending:
                     return
-                log.error("relay worker %d (process %d) ended with %d", number, process.pid, code)
+                _tell_end(number, process.pid, code)
                 await self._changed(process.pid)
             steady = self._clock.monotonic() - began > STEADY_SECONDS
             failures = 0 if steady else failures + 1
@@ -172,6 +172,13 @@ class Workers:
         finally:
             os.close(ready_write)
         return process, ready_read
+
+
+def _tell_end(number: int, pid: int, code: int) -> None:
+    from broker.vm.failures import how_it_ended  # here, because workers seldom end
+
+    how = how_it_ended(code)
+    log.error("relay worker %d (process %d) ended (%s); another is started", number, pid, how)
 
 
 async def _end(process: asyncio.subprocess.Process, number: signal.Signals) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -17,12 +18,19 @@ import pytest
 
 from broker.config.locations import Locations
 from tests.guests import needs_qemu
-from tests.integration.cli import BROKER, a_display, broker, environment, running
+from tests.integration.cli import BROKER, Said, a_display, broker, environment, running
 
 
 @pytest.fixture
 def any_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BROKER_PROXY_TLS_PORT", "0")
+
+
+def workers(status: Said) -> list[int]:
+    """The relay workers that `status --json` told of."""
+    pids = status.document["workers"]
+    assert isinstance(pids, list)
+    return pids
 
 
 def until(holds: Callable[[], bool], seconds: float = 90.0) -> None:
@@ -94,6 +102,20 @@ def test_every_process_of_serve_logs_json_when_it_is_told_to(
     assert slip["level"] == "warning"
     talk = [line for line in said.splitlines() if not line.startswith("{")]
     assert [line.partition(" on ")[0] for line in talk] == ["broker: serving"]
+
+
+@pytest.mark.usefixtures("any_port")
+def test_every_line_that_serve_logs_says_when_it_was() -> None:
+    """Those of the supervisor too, which tell of what one looks for by its time."""
+    with running("serve") as serving:
+        pids = workers(broker("status", "--wait", "90", "--json"))
+        os.kill(pids[0], signal.SIGKILL)
+        until(lambda: pids[0] not in workers(broker("status", "--json")))
+        serving.send_signal(signal.SIGTERM)
+        _, said = serving.communicate(timeout=90)
+    lines = [line for line in said.splitlines() if not line.startswith("broker: serving on ")]
+    assert [line for line in lines if not re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:", line)] == []
+    assert any(f"(process {pids[0]}) ended (killed by SIGKILL)" in line for line in lines)
 
 
 @needs_qemu
