@@ -69,11 +69,13 @@ class MainChannel:
         finally:
             session.end(ending.reason)
             session.main_has_closed()
-            await session.emptied(self._steps.limits.close_seconds)
-            self._steps.sessions.forget(session)
-            self._steps.gate.record(
-                SessionClosed(admission.session, session.end_reason, established, ending.text)
-            )
+            try:
+                await session.emptied(self._steps.limits.close_seconds)
+            finally:  # also when that is broken off
+                self._steps.sessions.forget(session)
+                self._steps.gate.record(
+                    SessionClosed(admission.session, session.end_reason, established, ending.text)
+                )
 
     async def _admit(self, viewer: Viewer) -> Admission:
         token = await viewer.ticket()

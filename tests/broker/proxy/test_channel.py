@@ -76,6 +76,23 @@ async def test_main_with_a_connection_id_never_reaches_the_server(
     assert fake.connected.empty()
 
 
+async def test_a_session_whose_end_is_cut_short_is_told_of_all_the_same(
+    tmp_path: Path, fake: FakeServer
+) -> None:
+    limits = Limits(drain_seconds=0.0, close_seconds=SECONDS)
+    async with proxying(tmp_path, limits=limits) as rig:
+        rig.gate.allow(fake.target)
+        main, session, main_served = await begin(rig, fake)
+        await open_later(rig, fake, ChannelType.INPUTS, session)
+        main.reset()
+        await main_served.is_closed()  # and now the server closes the rest: this one does not
+        assert not [n for n in rig.gate.notices if isinstance(n, SessionClosed)]
+        assert rig.proxy.session_count == 1
+    closed = await rig.gate.heard(SessionClosed)
+    assert (closed.session, closed.reason, closed.established) == (SESSION, "client-reset", True)
+    assert rig.proxy.session_count == 0
+
+
 async def test_the_viewer_is_told_yes_only_after_the_server_said_so(
     rig: Rig, fake: FakeServer
 ) -> None:
