@@ -40,6 +40,7 @@ from broker.runtime.worker_life import life_of
 from broker.service.admission import Admission
 from broker.unwrap import unwrapped
 from broker.vm.handover import hand_over
+from broker.within import within
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +141,7 @@ class Worker:
         if count := proxy.session_count:  # of none, each worker would say so
             log.info("%s may go on for %g s, nobody new", counted(count, "session"), grace)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace):
+            async with within(grace):
                 await proxy.drained()
         self._stopping.set()
 

@@ -21,6 +21,7 @@ import httpx
 from broker.clock import Clock, SystemClock
 from broker.errors import BrokerError, RightMissing, SourceDenied, SourceUnreachable
 from broker.model import SourceName
+from broker.within import within
 from sources._reply import Reply, spoken
 from sources._signing import Signed, SignIn, Signing
 from sources._trust import distrust, reason, tls_context
@@ -237,7 +238,7 @@ class Http:
 
     async def _once(self, method: str, url: str, asked: _Asked, **more: Any) -> Reply:
         try:
-            async with asyncio.timeout(self.seconds * WHOLE_TIMES):
+            async with within(self.seconds * WHOLE_TIMES):
                 return await self._read(method, url, asked, **more)
         except (httpx.TimeoutException, TimeoutError):
             raise SourceUnreachable(

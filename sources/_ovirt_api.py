@@ -6,7 +6,6 @@ is left out. A wrong password answers 400. Source: oVirt engine 4.5, restapi and
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import shlex
 from typing import Annotated, ClassVar, Final
@@ -24,6 +23,7 @@ from broker.errors import (
 )
 from broker.human import one_line
 from broker.model import SourceName
+from broker.within import within
 from sources._http import Http
 from sources._remote import RemoteDriver, RemoteOptions, split_url
 from sources._reply import Reply, Row
@@ -146,7 +146,7 @@ class OvirtApi(RemoteDriver[OvirtOptions]):
         if self._token:
             form = {"scope": SCOPE, "token": self._token}
             with contextlib.suppress(BrokerError, TimeoutError):
-                async with asyncio.timeout(LOGOUT_SECONDS):
+                async with within(LOGOUT_SECONDS):
                     await self.http.post("/services/sso-logout", form=form, signed=False)
         await super().aclose()
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from broker.errors import BrokerError
 from broker.model import State
+from broker.within import within
 from tui.bridge import Bridge
 from tui.snapshot import Snapshot
 
@@ -91,7 +92,7 @@ class Life:
             async with self._open_service() as service:
                 self.service.set_result(service)
                 leave = await self._follow(service)
-                async with asyncio.timeout(LEAVE_SECONDS):
+                async with within(LEAVE_SECONDS):
                     await service.leave_proxy(keep_sessions=leave is Leave.KEEP)
         except BrokerError as problem:
             self._lost(problem, None)

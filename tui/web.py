@@ -22,6 +22,8 @@ from aiohttp import web
 from textual_serve.app_service import AppService
 from textual_serve.server import Server, to_int
 
+from broker.within import within
+
 COOKIE: Final = "broker-web"
 HOST: Final = "127.0.0.1"
 LOCAL_NAMES: Final = frozenset({HOST, "localhost"})
@@ -60,7 +62,7 @@ class Tab(AppService):
         if process is None:
             return
         try:
-            async with asyncio.timeout(LEAVING_SECONDS):
+            async with within(LEAVING_SECONDS):
                 await super().stop()
                 await process.wait()
         except TimeoutError:

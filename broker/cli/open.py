@@ -21,6 +21,7 @@ from broker.model import Protocol, State, WhenOccupied
 from broker.service.naming import unmistakable
 from broker.service.port import VIEWER_LABEL, ExportRequest
 from broker.service.viewer import ended, from_elsewhere, has_display, see_that_it_is_free
+from broker.within import within
 
 if TYPE_CHECKING:
     from broker.model import Machine
@@ -147,7 +148,7 @@ def _say(call: Call, opened: Opened, *, ours: bool) -> None:
 async def _connected(service: Service, machine: Machine, opened: Opened) -> None:
     """Wait until the viewer has its session, which then keeps the proxy alive without us."""
     try:
-        async with asyncio.timeout(CONNECT_SECONDS):
+        async with within(CONNECT_SECONDS):
             async for _ in service.changes():
                 if any(live.key == machine.key for live in await service.sessions()):
                     return

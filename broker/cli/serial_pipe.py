@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from broker.cli.stdin import chunks
 from broker.errors import BrokerError, Unreachable
+from broker.within import within
 
 if TYPE_CHECKING:
     from broker.guest import SerialLine
@@ -66,7 +67,7 @@ async def converse(line: SerialLine, name: str, wish: Wish, say: Callable[[bytes
     """
     heard = Listener(wish.until, wish.begin)
     try:
-        async with asyncio.timeout(wish.timeout), asyncio.TaskGroup() as group:
+        async with within(wish.timeout), asyncio.TaskGroup() as group:
             typed = group.create_task(_pass_on(line, wish.takes_input), name="stdin to serial")
             async with contextlib.aclosing(line.follow(wish.begin)) as said:
                 async for data in said:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from broker.errors import Unreachable
+from broker.within import within
 
 LOOK_SECONDS: Final = 0.1
 LEAVING_SECONDS: Final = 5.0
@@ -48,7 +49,7 @@ async def ended(process: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         try:
-            async with asyncio.timeout(LEAVING_SECONDS):
+            async with within(LEAVING_SECONDS):
                 await process.wait()
         except TimeoutError:
             process.kill()

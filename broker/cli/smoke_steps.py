@@ -29,6 +29,7 @@ from broker.png import encode_png
 from broker.service.doctor import Check
 from broker.service.port import Service
 from broker.vm.paths import VmPaths
+from broker.within import within
 
 LABEL = "smoke"
 LOOK_SECONDS = 0.02
@@ -168,7 +169,7 @@ class Spine:
 
     async def _greeted(self) -> Finding:
         try:
-            async with asyncio.timeout(self._lane.boot_seconds):
+            async with within(self._lane.boot_seconds):
                 await self._serial_says(self._lane.banner)
         except TimeoutError:
             return broken(

@@ -21,6 +21,7 @@ from broker.cli.call import Call
 from broker.cli.diagnostics import Exit
 from broker.clock import SystemClock
 from broker.human import counted, one_line, size, utc
+from broker.within import within
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -122,7 +123,7 @@ async def _ticks(every: float, stir: _Stir) -> AsyncIterator[None]:
     while not stir.leaving:
         yield
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(every):
+            async with within(every):
                 await stir.called.wait()
         stir.called.clear()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ssl
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from broker.headless.inbox import Inbox
 from broker.spice.client import ChannelClient, Event
 from broker.spice.client_link import LinkRefused
 from broker.spice.constants import ChannelType, LinkError
+from broker.within import within
 
 ANSWER_SECONDS: Final = 10.0
 """How long the other side may take for one answer."""
@@ -106,7 +106,7 @@ async def close(channel: Channel) -> None:
     """Close it once that harms no machine; see `broker.headless.session`."""
     if channel.kind is ChannelType.DISPLAY and channel.client.linked:
         with contextlib.suppress(TimeoutError, Unreachable):
-            async with asyncio.timeout(SET_UP_SECONDS):
+            async with within(SET_UP_SECONDS):
                 while not channel.client.acknowledges and await channel.turn() is not None:
                     pass
     await channel.wire.close()
@@ -115,7 +115,7 @@ async def close(channel: Channel) -> None:
 async def wait_for(channel: Channel, kind: type[T]) -> T:
     """The next event of that kind; those before it are passed over."""
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with within(ANSWER_SECONDS):
             while True:
                 events = await channel.turn()
                 if events is None:

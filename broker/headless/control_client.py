@@ -17,6 +17,7 @@ from broker.errors import BrokerError, Unreachable, UsageError
 from broker.headless.control_words import PROTOCOL
 from broker.headless.probes import SETTLED_SECONDS
 from broker.owned import owned
+from broker.within import within
 
 ANSWER_SECONDS: Final = 10.0
 ANEW: Final = "Start the viewer anew, with --control-socket"
@@ -73,7 +74,7 @@ class ControlClient:
         request = {"id": number, "method": method, "params": params}
         try:
             self._writer.write(json.dumps(request).encode() + b"\n")
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with within(ANSWER_SECONDS):
                 await self._writer.drain()
                 await asyncio.wait((answer, self.gone), return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError as exc:
@@ -138,7 +139,7 @@ async def controlling(path: Path, *, name: str) -> AsyncIterator[ControlClient]:
         UsageError: It speaks another version of the protocol.
     """
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with within(ANSWER_SECONDS):
             reader, writer = await asyncio.open_unix_connection(path, limit=MAX_LINE)
     except (OSError, TimeoutError) as exc:
         raise Unreachable(

@@ -12,6 +12,8 @@ import ssl
 from collections.abc import Callable
 from typing import Final
 
+from broker.within import within
+
 BUFFER_BYTES: Final = 512 * 1024
 """The most that waits to be read; the other side is then left to wait."""
 ROOM_BYTES: Final = 64 * 1024
@@ -95,7 +97,7 @@ class Inbox(asyncio.BufferedProtocol):
             return
         self._transport.close()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GOODBYE_SECONDS):
+            async with within(GOODBYE_SECONDS):
                 await self._closed.wait()
         self.abort()
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from broker.headless.probes import SETTLED_SECONDS, Probe
+from broker.within import within
 
 WATCH_SECONDS: Final = 0.5
 """Before the first question of a path: what answers now was not asked."""
@@ -91,7 +92,7 @@ async def measure(paths: Sequence[Path], pace: Pace, told: Told) -> None:
     gc.freeze()
     try:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pace.limit):
+            async with within(pace.limit):
                 while any(path.asked < pace.samples for path in paths):
                     for path in paths:
                         size = pace.block if len(paths) > 1 else pace.samples

@@ -37,6 +37,7 @@ from broker.spice.pixels import Pixels
 from broker.spice.screen import Screen
 from broker.spice.wire import U32, release_of
 from broker.unwrap import unwrapped
+from broker.within import within
 
 QUIET_SECONDS: Final = 0.15
 """Five of the 30 ms between a server's looks at what has changed."""
@@ -124,7 +125,7 @@ class Session:
 
         self.ended.add_done_callback(has_ended)
         try:
-            async with asyncio.timeout(seconds):
+            async with within(seconds):
                 with self.listening(lambda _: changed.set()):
                     while (found := holds()) is None:
                         if self.ended.done():
@@ -142,7 +143,7 @@ class Session:
         now = asyncio.get_running_loop().time
         end, came = now() + limit, asyncio.Event()
         with self.listening(lambda _: came.set()), contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(min(quiet, limit)) as waiting:
+            async with within(min(quiet, limit)) as waiting:
                 while not self.ended.done():
                     await came.wait()
                     came.clear()

@@ -17,6 +17,7 @@ from broker.proxy import private
 from broker.proxy.dial import TargetDialer, check_certificate
 from broker.proxy.gate import HandOver
 from broker.vv import ANEW, VvFile
+from broker.within import within
 
 DIAL_SECONDS: Final = 10.0
 
@@ -57,7 +58,7 @@ def dialer(target: Target, hand_over: HandOver | None = None) -> Dial:
 
     async def dial() -> Inbox:
         try:
-            async with asyncio.timeout(DIAL_SECONDS):
+            async with within(DIAL_SECONDS):
                 return await _dialed(ways, target)
         except TimeoutError as exc:
             raise Unreachable(

@@ -6,7 +6,6 @@ shown to the viewer. VM rules (see `channel`) 1, 2, 3 and 5 are obeyed here.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hmac
 import socket
@@ -41,6 +40,7 @@ from broker.spice.policy import (
 )
 from broker.spice.usb_inspector import usb_inspectors
 from broker.spice.wire import DisplayInit, Header, LinkMess
+from broker.within import within
 
 FIRST_BODY_MAX: Final = 4096
 """More of a server's first message is not waited for; SET_ACK and PORT INIT are far smaller."""
@@ -242,7 +242,7 @@ class LaterChannel:
     async def _let_end(self, leg: Leg) -> None:
         """VM rule 5: say that nothing more comes, and let the server close."""
         with contextlib.suppress(TimeoutError, OSError):
-            async with asyncio.timeout(DEVICE_SECONDS):
+            async with within(DEVICE_SECONDS):
                 leg.sock.shutdown(socket.SHUT_WR)
                 await leg.drop_to_end()
 
@@ -250,7 +250,7 @@ class LaterChannel:
         """VM rule 2: the server closes this channel once MAIN is closed."""
         await session.main_closed.wait()
         try:
-            async with asyncio.timeout(self._steps.limits.close_seconds):
+            async with within(self._steps.limits.close_seconds):
                 await leg.drop_to_end()
         except TimeoutError:
             pass

@@ -15,6 +15,7 @@ from typing import Final
 from broker.proxy.tls import TlsEnded, TlsEngine, TlsFailed
 from broker.proxy.waiting import Wait
 from broker.proxy.watch import Watch, add_patient_reader, watch_of
+from broker.within import within
 
 CHUNK_BYTES: Final = 256 * 1024
 """Read at once; the most that a channel keeps for a peer that does not read, and its records."""
@@ -362,7 +363,7 @@ class Leg:
             self.close()
             return
         try:
-            async with asyncio.timeout(seconds):
+            async with within(seconds):
                 await self.drain()
                 if self.engine is not None:
                     self.engine.close()

@@ -42,6 +42,7 @@ from broker.proxy.words import (
     encoded,
 )
 from broker.spice.constants import LinkError
+from broker.within import within
 
 NUMBER_BITS: Final = 6
 WORKERS_MAX: Final = 1 << NUMBER_BITS
@@ -117,7 +118,7 @@ class Seats:
         path = self._place.socket(owner)
         seat = _FarSeat(join, self._away)
         try:
-            async with asyncio.timeout(self._answer_seconds):
+            async with within(self._answer_seconds):
                 try:
                     await asyncio.get_running_loop().create_unix_connection(
                         lambda: seat.wire, str(path)
@@ -260,7 +261,7 @@ class _FarSeat:
             TurnedAway: The owner is silent.
         """
         try:
-            async with asyncio.timeout(WORD_SECONDS):
+            async with within(WORD_SECONDS):
                 return await self.ask(word)
         except TimeoutError as exc:
             raise _silent() from exc

@@ -25,6 +25,7 @@ from broker.spice.constants import Base
 from broker.spice.errors import RemoteProtocolError
 from broker.spice.notify import to_people
 from broker.spice.ticket import TicketKey
+from broker.within import within
 
 
 class Proxy:
@@ -95,7 +96,7 @@ class Proxy:
                 self.stop_accepting()
                 self.end_all("proxy-stopped")
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._limits.drain_seconds):
+                    async with within(self._limits.drain_seconds):
                         await self._connections.gone()
                 await self._connections.cut()
                 report.cancel()

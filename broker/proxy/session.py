@@ -13,6 +13,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from broker.proxy.gate import Admission, Peer
+from broker.within import within
 
 
 class SessionOver(Exception):
@@ -189,7 +190,7 @@ class Session:
     async def emptied(self, seconds: float) -> None:
         """Wait until all channels beside MAIN are gone, or for `seconds`."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with within(seconds):
                 await self._empty.wait()
 
     @property

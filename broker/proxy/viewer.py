@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Sequence
 from typing import Final
@@ -15,6 +14,7 @@ from broker.spice.constants import LinkError
 from broker.spice.server_link import LinkRequested, ServerEvent, ServerLink, TicketReceived
 from broker.spice.ticket import TicketKey
 from broker.spice.wire import LinkMess
+from broker.within import within
 
 
 class TurnedAway(Exception):
@@ -157,7 +157,7 @@ class Viewer:
             TurnedAway: It closed, or spoke out of turn.
         """
         try:
-            async with asyncio.timeout(seconds):
+            async with within(seconds):
                 await self.leg.receive(1)
         except TimeoutError:
             return

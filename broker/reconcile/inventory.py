@@ -25,6 +25,7 @@ from broker.model import LOCAL_TYPE, Health, Machine, MachineKey, SourceName, So
 from broker.reconcile.health import HealthStore, SourceHealth
 from broker.reconcile.hearing import Hearing
 from broker.reconcile.loop import Loop
+from broker.within import within
 
 if TYPE_CHECKING:
     from broker.clock import Clock
@@ -170,7 +171,7 @@ class Inventory:
             return await self.refresh_source(key.source)
         async with self._looking.setdefault(key.source, asyncio.Lock()):
             try:
-                async with asyncio.timeout(self._time_out):
+                async with within(self._time_out):
                     machine = await driver.machine(key.uuid)
                 await asyncio.to_thread(self._store.put_machine, machine)
             except (NotFound, TimeoutError):  # gone, or new: its source's listing says which
@@ -373,7 +374,7 @@ class Inventory:
         try:
             driver = self._driver(name)
             try:
-                async with asyncio.timeout(self._time_out):
+                async with within(self._time_out):
                     machines = await driver.machines()
             except TimeoutError as exc:
                 raise SourceUnreachable(

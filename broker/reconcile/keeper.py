@@ -29,6 +29,7 @@ from broker.model import (
 )
 from broker.reconcile.loop import PAUSES, Loop
 from broker.reconcile.plan import IS_ON, NEEDS_A_START, Upkeep, plan_upkeep
+from broker.within import within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -151,7 +152,7 @@ class Keeper:
                         watching[name] = driver, task
                 await self._follow(drivers)
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(NEW_EVERY):
+                    async with within(NEW_EVERY):
                         await self._unknown.wait()
                 self._unknown.clear()
 

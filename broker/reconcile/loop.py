@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
 from broker.errors import BrokerError
+from broker.within import within
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ class Loop(Generic[K]):
                 failures += 1
                 log.exception("looking at %s failed; next look in %g s", key, pause)
             try:
-                async with asyncio.timeout(pause):
+                async with within(pause):
                     await woken.wait()
             except TimeoutError:
                 continue

@@ -6,7 +6,6 @@ by one at a time, in whatever relay worker.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import socket
 from dataclasses import replace
@@ -20,6 +19,7 @@ from broker.hypervisor import ChannelGiver, Dialing
 from broker.model import Console, GivenTarget, MachineKey, SourceName, TcpTarget
 from broker.vm import lock
 from broker.vm.handover import tcp_pair
+from broker.within import within
 
 ASK_SECONDS: Final = 15.0
 """The longest that a viewer waits for a source to say where its screen is."""
@@ -58,7 +58,7 @@ class Asking:
         driver = await self._drivers.driver(key.source)
         async with lock.action(self._lock(key), key.uuid, timeout=TURN_SECONDS):
             try:
-                async with asyncio.timeout(ASK_SECONDS):
+                async with within(ASK_SECONDS):
                     found = await driver.console(key.uuid)
             except TimeoutError as exc:
                 raise SourceUnreachable(

@@ -21,6 +21,7 @@ from broker.service.naming import unmistakable
 from broker.service.port import ConsoleInfo, ExportRequest
 from broker.service.viewer import find_viewer, from_elsewhere, has_display
 from broker.spice.constants import ChannelType
+from broker.within import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -175,7 +176,7 @@ class ConsolePath:
             host_subject=ours.host_subject,
         )
         try:
-            async with asyncio.timeout(DIAL_SECONDS):
+            async with within(DIAL_SECONDS):
                 dialed = await TargetDialer().dial(target)
         except (BrokerError, TimeoutError) as exc:
             why = exc.what if isinstance(exc, BrokerError) else "it does not accept a connection"
@@ -227,7 +228,7 @@ class ConsolePath:
 async def _shown(dialed: Dialed, target: TcpTarget) -> Finding:
     """Whether our proxy is at the other end, by its certificate; closes the connection."""
     try:
-        async with asyncio.timeout(DIAL_SECONDS):
+        async with within(DIAL_SECONDS):
             (await secured(dialed)).close()
     except (BrokerError, TimeoutError) as exc:
         why = exc.what if isinstance(exc, BrokerError) else "it says nothing"

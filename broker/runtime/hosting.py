@@ -19,6 +19,7 @@ from broker.errors import BrokerError, Unreachable
 from broker.model import ProxyStatus
 from broker.runtime import announce
 from broker.runtime.proxy_file import AlreadyServing, read_status
+from broker.within import within
 
 START_SECONDS = 60.0
 """How long a supervisor may take to serve: imports, keys, first worker; on a busy machine."""
@@ -65,7 +66,7 @@ class LeasedProxy:
                 return status
             self._forget()
             try:
-                async with asyncio.timeout(START_SECONDS):
+                async with within(START_SECONDS):
                     return await self._start()
             except TimeoutError as exc:
                 await self._end()

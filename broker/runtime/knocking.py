@@ -6,7 +6,6 @@ ticket, and the ticket is tried on a channel of a session that does not exist.
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import ssl
 from collections.abc import Iterator, Sequence
@@ -26,6 +25,7 @@ from broker.spice.client_link import ClientEvent, ClientLink, LinkOffered, LinkR
 from broker.spice.constants import COMMON_CAPS, MAX_TICKET_CHARS, ChannelType, LinkError
 from broker.spice.ticket import seal
 from broker.spice.wire import LinkMess
+from broker.within import within
 
 if TYPE_CHECKING:
     import socket
@@ -50,7 +50,7 @@ class Knock:
     async def leg(self) -> Leg:
         """A connection, its certificate checked where TLS is spoken; the caller closes it."""
         try:
-            async with asyncio.timeout(DIAL_SECONDS):
+            async with within(DIAL_SECONDS):
                 return await secured(await TargetDialer(_HandOver()).dial(self._target))
         except TimeoutError as exc:
             raise _silent() from exc
@@ -91,7 +91,7 @@ class Knock:
         engine = StdlibEngine(context, server_side=False, server_hostname=host)
         leg = Leg(await self._dial(), engine)
         try:
-            async with asyncio.timeout(DIAL_SECONDS):
+            async with within(DIAL_SECONDS):
                 await leg.handshake()
             return pki.facts_of(engine.peer_certificate() or b"")
         except (TimeoutError, LegClosed, ValueError) as exc:
@@ -104,7 +104,7 @@ class Knock:
 
     async def _dial(self) -> socket.socket:
         try:
-            async with asyncio.timeout(DIAL_SECONDS):
+            async with within(DIAL_SECONDS):
                 return (await TargetDialer(_HandOver()).dial(self._target)).sock
         except TimeoutError as exc:
             raise _silent() from exc
@@ -120,7 +120,7 @@ class _HandOver:
 async def _event(leg: Leg, link: ClientLink) -> ClientEvent:
     """The next thing that a server says in the link stage."""
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with within(ANSWER_SECONDS):
             while True:
                 data = await leg.receive(_READ_BYTES)
                 events = link.receive_data(data)

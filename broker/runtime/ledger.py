@@ -17,6 +17,7 @@ from broker.errors import BrokerError
 from broker.events import Event
 from broker.model import Session, SessionId
 from broker.owned import owned
+from broker.within import within
 
 if TYPE_CHECKING:
     from broker.store.store import Store
@@ -103,7 +104,7 @@ class Ledger:
         try:
             while True:
                 try:
-                    async with asyncio.timeout(WRITE_EVERY):
+                    async with within(WRITE_EVERY):
                         await self._wake.wait()
                     await asyncio.sleep(max(WRITE_SOON, not_before - loop.time()))
                 except TimeoutError:

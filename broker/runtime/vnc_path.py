@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 from broker.findings import Finding, broken, fine
 from broker.proxy.leg import LegClosed
 from broker.runtime.console_path import ConsolePath
 from broker.runtime.knocking import DIAL_SECONDS
+from broker.within import within
 
 GREETING: Final = b"RFB "
 """What every VNC server says first. Source: RFC 6143, 7.1.1."""
@@ -26,7 +26,7 @@ class VncPath(ConsolePath):
         """It greets as a VNC server does; nobody who is at it is disturbed by hanging up then."""
         leg = await self._knock.leg()
         try:
-            async with asyncio.timeout(DIAL_SECONDS):
+            async with within(DIAL_SECONDS):
                 said = await leg.receive(len(GREETING))
         except (TimeoutError, LegClosed):
             said = b""

@@ -14,6 +14,7 @@ from broker.clock import Clock
 from broker.errors import BrokerError
 from broker.runtime import announce
 from broker.runtime.spares import SpareHolder
+from broker.within import within
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +132,7 @@ class Workers:
                 fix="Free memory, or raise the limits of processes and of open files",
             ) from exc
         try:
-            async with asyncio.timeout(START_SECONDS):
+            async with within(START_SECONDS):
                 document = await announce.hear(ready_read)
                 if document is not None and "ready" in document:
                     log.info("relay worker %d is process %d", number, process.pid)
@@ -196,5 +197,5 @@ async def _told(process: asyncio.subprocess.Process, number: signal.Signals) -> 
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(number)
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(END_SECONDS):
+        async with within(END_SECONDS):
             await process.wait()

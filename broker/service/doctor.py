@@ -6,7 +6,6 @@ because the things looked at (QEMU, sockets, the database) belong to other rooms
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,6 +14,7 @@ from broker.clock import Clock
 from broker.errors import BrokerError
 from broker.findings import Finding, Mark, Step, broken
 from broker.model import MachineKey
+from broker.within import within
 
 STEP_SECONDS = 15.0
 """How long one step may take before it counts as broken."""
@@ -54,7 +54,7 @@ async def examine(
 
 async def _look(check: Check, step_seconds: float) -> Finding:
     try:
-        async with asyncio.timeout(step_seconds):
+        async with within(step_seconds):
             return await check.look()
     except TimeoutError:
         return broken(

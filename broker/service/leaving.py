@@ -13,6 +13,7 @@ from typing import Final
 
 from broker import tokens
 from broker.model import MachineKey, Session, Token
+from broker.within import within
 
 PATIENCE_SECONDS: Final = 5.0
 """A session that has not ended by then counts as anybody's; its worker may hang."""
@@ -48,7 +49,7 @@ class Leaving:
             return
         token = await asyncio.to_thread(self._token, digest)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with within(PATIENCE_SECONDS):
                 while token and token.session in await self._live():  # noqa: ASYNC110 - nobody tells
                     await asyncio.sleep(LOOK_EVERY)
         if self._left.get(key) == digest:

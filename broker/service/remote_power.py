@@ -11,6 +11,7 @@ from broker.errors import Refused, UsageError
 from broker.events import Kind
 from broker.hypervisor import Offering, Switching
 from broker.model import Ability, Machine, State
+from broker.within import within
 
 if TYPE_CHECKING:
     from broker.service.guests import Tell
@@ -71,7 +72,7 @@ async def _goes_off(driver: Driver, machine: Machine, grace: float) -> bool:
         )
 
     try:
-        async with asyncio.timeout(grace):
+        async with within(grace):
             while not await is_off():  # noqa: ASYNC110 - a hypervisor changes it
                 await asyncio.sleep(LOOK_EVERY)
     except TimeoutError:

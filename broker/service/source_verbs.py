@@ -12,6 +12,7 @@ from broker.errors import BrokerError
 from broker.findings import Step, broken, fine
 from broker.hypervisor import Checkable
 from broker.model import SourceName, SourceStatus
+from broker.within import within
 
 if TYPE_CHECKING:
     from broker.clock import Clock
@@ -73,7 +74,7 @@ async def look_into(driver: Driver, clock: Clock) -> Sequence[Step]:
     """Log in, list, and see what we may there, as far as the driver can tell; never an error."""
     began = clock.monotonic()
     try:
-        async with asyncio.timeout(CHECK_SECONDS):
+        async with within(CHECK_SECONDS):
             if isinstance(driver, Checkable):
                 return await driver.check()
             found = fine(human.counted(len(await driver.machines()), "machine"))

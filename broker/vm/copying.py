@@ -15,6 +15,7 @@ from typing import Final
 from broker.errors import BrokerError, StoreError, UsageError
 from broker.vm.disks import QEMU_IMG
 from broker.vm.paths import cannot_use
+from broker.within import within
 
 SILENT_SECONDS: Final = 300.0
 """How long `qemu-img` may say nothing; it tells every hundredth, so a slow disk is not cut off."""
@@ -89,7 +90,7 @@ async def _run(words: Sequence[str], to: Path, tell: Callable[[int], None]) -> N
 
 async def _chunks(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
     while True:
-        async with asyncio.timeout(SILENT_SECONDS):
+        async with within(SILENT_SECONDS):
             chunk = await stream.read(4096)
         if not chunk:
             return

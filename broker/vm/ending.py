@@ -6,7 +6,6 @@ not do. A signal goes to the very process that was found (its number and start t
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import signal
@@ -22,6 +21,7 @@ from broker.vm.look import LOOK_SECONDS, look
 from broker.vm.monitor import CommandRefused, MonitorGone
 from broker.vm.paths import VmPaths
 from broker.vm.process import Process
+from broker.within import within
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ class Switch:
         self.tell(f"pressing the power button; the guest has {grace:g} s")
         pause = _FIRST_PAUSE
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace):
+            async with within(grace):
                 while True:
                     with contextlib.suppress(*_NO_ANSWER):
                         await self._press()

@@ -6,7 +6,6 @@ What failed on this host before is not tried first again.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Collection
 from pathlib import Path
@@ -23,6 +22,7 @@ from broker.vm.process import Process
 from broker.vm.ready import clear_up, free_port, get_ready, plan
 from broker.vm.refused import Refused
 from broker.vm.tries import Died, Tries, answers
+from broker.within import within
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ async def finish(name: str, found: Process, paths: VmPaths, *, start_seconds: fl
         VmUnresponsive: It neither answers nor ends.
     """
     try:
-        async with asyncio.timeout(start_seconds):
+        async with within(start_seconds):
             found, status = await answers(name, found, paths, begin=0)
     except Died:
         return None

@@ -19,6 +19,7 @@ from weakref import WeakValueDictionary
 
 from broker.errors import Unreachable
 from broker.vm.paths import cannot_use
+from broker.within import within
 
 FIRST_PAUSE: Final = 0.001
 LONGEST_PAUSE: Final = 0.05
@@ -48,7 +49,7 @@ async def action(path: Path, name: str, *, timeout: float) -> AsyncIterator[None
         raise cannot_use(path, exc) from exc
     try:
         try:
-            async with asyncio.timeout(timeout):
+            async with within(timeout):
                 await _acquire(lambda: fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB))
         except TimeoutError as exc:
             raise Unreachable(

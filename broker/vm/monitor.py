@@ -23,6 +23,7 @@ from typing import Final
 
 from broker.errors import BrokerError, Unreachable, VmUnresponsive
 from broker.vm import lock
+from broker.within import within
 
 BUSY_SECONDS: Final = 0.02
 HEAR_OUT_SECONDS: Final = 2.0
@@ -144,7 +145,7 @@ async def _undone(end: socket.socket, lines: _Lines, undo: Command | None, numbe
 async def _heard_out(end: socket.socket, lines: _Lines, undo: Command | None, last: int) -> None:
     """Wait a little until QEMU has answered our last command, though nobody needs it any more."""
     with contextlib.suppress(TimeoutError, MonitorGone, OSError):
-        async with asyncio.timeout(HEAR_OUT_SECONDS):
+        async with within(HEAR_OUT_SECONDS):
             try:
                 await lines.answer(last)
             except CommandRefused:
@@ -212,7 +213,7 @@ async def _dial(path: Path) -> socket.socket:
 async def _turn(path: Path, name: str, timeout: float) -> AsyncIterator[None]:
     """Our turn at a monitor, within a time; what goes wrong in it told in our words."""
     try:
-        async with asyncio.timeout(timeout):
+        async with within(timeout):
             try:
                 async with lock.turn(path):
                     yield

@@ -22,6 +22,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from broker.within import within
+
 _FLOCK: Final = "hhqqi4x"
 """`struct flock` of 64-bit Linux: type, whence, start, length, pid."""
 _UCRED: Final = struct.Struct("iII")
@@ -188,7 +190,7 @@ async def wait_gone(process: Process, timeout: float) -> bool:
         gone = asyncio.Event()
         loop.add_reader(fd, gone.set)
         try:
-            async with asyncio.timeout(timeout):
+            async with within(timeout):
                 await gone.wait()
         except TimeoutError:
             return False

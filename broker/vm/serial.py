@@ -24,6 +24,7 @@ from broker.errors import Refused, Unreachable
 from broker.vm.asking import Asker
 from broker.vm.monitor import MonitorGone
 from broker.vm.paths import cannot_use
+from broker.within import within
 
 IDLE_SECONDS: Final = 2.0
 """How long the writer stays connected after the last key."""
@@ -113,7 +114,7 @@ class LoggedSerial:
     async def _wait(self, pause: float) -> float:
         """Wait for a stir on the socket or for a while; how long to wait the next time."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause):
+            async with within(pause):
                 await self._news.wait()
                 self._news.clear()
                 await asyncio.sleep(0)  # the log is written right after the socket
@@ -174,7 +175,7 @@ class LoggedSerial:
             MonitorGone, VmUnresponsive: As `Asker.ask`.
         """
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FREE_SECONDS):
+            async with within(FREE_SECONDS):
                 while await self._is_served():  # noqa: ASYNC110 - QEMU tells nobody
                     await asyncio.sleep(DRAIN_PAUSE)
                 return
@@ -228,7 +229,7 @@ class Typist:
     async def drained(self, timeout: float) -> bool:
         """Whether QEMU has taken all that was sent; it takes what the guest's port has room for."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
+            async with within(timeout):
                 while self._waiting():  # noqa: ASYNC110 - the kernel tells nobody
                     await asyncio.sleep(DRAIN_PAUSE)
         return not self._waiting()

@@ -21,6 +21,7 @@ from broker.guest import Snapshot
 from broker.human import did_you_mean
 from broker.vm.asking import Asker
 from broker.vm.media import blocks
+from broker.within import within
 
 JOB: Final = "broker-snapshot-"
 MAX_TAG_BYTES: Final = 127
@@ -230,7 +231,7 @@ async def _run(asker: Asker, command: str, said: Mapping[str, object], timeout: 
     job = f"{JOB}{secrets.token_hex(4)}"
     pause = FIRST_PAUSE
     try:
-        async with asyncio.timeout(timeout):
+        async with within(timeout):
             with contextlib.suppress(VmUnresponsive):  # it may have begun: the list of jobs tells
                 await asker.one(command, {"job-id": job, **said}, timeout=timeout)
             while (done := await _state(asker, job)) is None:

@@ -21,6 +21,7 @@ from broker.vm import monitor
 from broker.vm.cmdline import Outlet, Speaks
 from broker.vm.lock import turn
 from broker.vm.monitor import Command, CommandRefused, MonitorGone
+from broker.within import within
 
 PROMPT: Final = b"(qemu) "
 MAX_ANSWER_BYTES: Final = 1024 * 1024
@@ -143,7 +144,7 @@ async def _connection(
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection for one conversation, all of it within a time; brokers take turns."""
     try:
-        async with asyncio.timeout(timeout), contextlib.AsyncExitStack() as held:
+        async with within(timeout), contextlib.AsyncExitStack() as held:
             if at.path is not None:
                 await held.enter_async_context(turn(Path(at.path)))
             reader, writer = await _dial(at)

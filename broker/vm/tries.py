@@ -26,6 +26,7 @@ from broker.vm.monitor import MonitorGone, greet, query_status
 from broker.vm.paths import VmPaths, cannot_use
 from broker.vm.process import Process
 from broker.vm.ready import Ready, free_port, start_helpers
+from broker.within import within
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +157,7 @@ class Tries:
             raise cannot_use(Path(exc.filename or argv[0]), exc) from exc
         log.debug("%s: started as process %d: %s", name, spawned.qemu.pid, shlex.join(argv))
         try:
-            async with asyncio.timeout(self.seconds):
+            async with within(self.seconds):
                 waiter, runs = spawned.waiter, not _is_held(argv)
                 return await answers(name, spawned.qemu, paths, begin, waiter=waiter, runs=runs)
         except TimeoutError as exc:

@@ -19,6 +19,7 @@ from broker.view import CALM_SECONDS, Frame, Pointer
 from broker.vm import keyboard, screen
 from broker.vm.asking import Asker
 from broker.vm.monitor import Command
+from broker.within import within
 
 SHORTEST_REST: Final = 0.05
 REST_GROWS: Final = 1.5
@@ -56,7 +57,7 @@ class MonitorView:
                 self._size = (width, height)
                 return Frame(width, height, "RGB", bytes(rgb))
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._rest):
+                async with within(self._rest):
                     await self._stirred.wait()
                     continue
             self._rest = min(self._calm, self._rest * REST_GROWS)

@@ -20,6 +20,7 @@ import sys
 from typing import Final
 
 from broker.owned import owned
+from broker.within import within
 
 WAIT_SECONDS: Final = 60.0
 """For how long the viewer is awaited."""
@@ -108,12 +109,12 @@ async def serve(listener: socket.socket, path: str, password: bytes) -> None:
     """
     loop = asyncio.get_running_loop()
     for _ in range(TRIES):
-        async with asyncio.timeout(WAIT_SECONDS):
+        async with within(WAIT_SECONDS):
             accepted, _ = await loop.sock_accept(listener)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         viewer = await asyncio.open_connection(sock=accepted)
         try:
-            async with asyncio.timeout(SHAKE_SECONDS):
+            async with within(SHAKE_SECONDS):
                 await let_in(*viewer, password)
         except (Stranger, EOFError, OSError, TimeoutError):
             await _close(viewer[1])
@@ -128,7 +129,7 @@ async def _lead(viewer: tuple[asyncio.StreamReader, asyncio.StreamWriter], path:
     try:
         machine = await asyncio.open_unix_connection(path)
         try:
-            async with asyncio.timeout(SHAKE_SECONDS):
+            async with within(SHAKE_SECONDS):
                 await enter(*machine)
             both = [
                 owned(_pump(viewer[0], machine[1]), name="vnc to the machine"),

@@ -22,6 +22,7 @@ from broker.vm import process, record
 from broker.vm.look import find
 from broker.vm.paths import VmPaths
 from broker.vm.process import Process
+from broker.within import within
 
 log = logging.getLogger(__name__)
 # The library logs each error that it also raises; whether one is worth a line is for us to say.
@@ -128,7 +129,7 @@ async def _hear(vm: Vm, found: Process, changed: Callable[[], None]) -> None:
 
     with client.listener(TELLING, heard):
         try:
-            async with asyncio.timeout(GREETING_SECONDS):
+            async with within(GREETING_SECONDS):
                 await client.connect(str(vm.paths.evt))
             changed()  # whatever happened before we listened
             while client.runstate is Runstate.RUNNING:
@@ -142,5 +143,5 @@ async def _leave(client: QMPClient) -> None:
     if client.runstate is Runstate.IDLE:
         return
     with contextlib.suppress(OSError, EOFError, QMPError, TimeoutError):
-        async with asyncio.timeout(LEAVE_SECONDS):
+        async with within(LEAVE_SECONDS):
             await client.disconnect()

@@ -24,6 +24,7 @@ from broker.errors import (
     UsageError,
 )
 from broker.model import SourceName
+from broker.within import within
 from sources.libvirt.threads import Threads
 
 Connection = Any
@@ -136,7 +137,7 @@ class Link:
         self._threads.submit(drop)
         self._threads.end()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_SECONDS):
+            async with within(CLOSE_SECONDS):
                 await dropped.wait()
 
     def _ask(self, ask: Callable[[Connection], T], again: bool, right: str) -> T:

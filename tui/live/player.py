@@ -15,6 +15,7 @@ from typing import Final
 from broker.errors import BrokerError, Refused, UsageError
 from broker.unwrap import unwrapped
 from broker.view import Frame, Pointer, Spoken, View
+from broker.within import within
 from tui.live.cells import Row
 from tui.live.frame_view import FrameView
 from tui.live.keyboard import Move
@@ -126,7 +127,7 @@ class Player:
         while (left := self._pace.left(now()) - 2 * self._took - AHEAD_SECONDS) > 0:
             self._free.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(left):
+                async with within(left):
                     await self._free.wait()
 
     async def again(self) -> None:
@@ -224,7 +225,7 @@ class Player:
                 continue
             self._answer.clear()
             try:
-                async with asyncio.timeout(left):
+                async with within(left):
                     await self._answer.wait()
             except TimeoutError:
                 pass
@@ -279,7 +280,7 @@ class Player:
     async def _let_go(self, view: View) -> None:
         """Leave no key down, if there still is somebody to be told."""
         with contextlib.suppress(BrokerError, TimeoutError):
-            async with asyncio.timeout(LETTING_GO_SECONDS):
+            async with within(LETTING_GO_SECONDS):
                 while self._held:
                     await view.key(self._held.popitem()[0], down=False)
 

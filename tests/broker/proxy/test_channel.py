@@ -90,7 +90,7 @@ async def test_a_session_whose_end_is_cut_short_is_told_of_all_the_same(
         assert rig.proxy.session_count == 1
     closed = await rig.gate.heard(SessionClosed)
     assert (closed.session, closed.reason, closed.established) == (SESSION, "client-reset", True)
-    assert rig.proxy.session_count == 0
+    assert rig.proxy.session_count == rig.proxy.connection_count == 0
 
 
 async def test_the_viewer_is_told_yes_only_after_the_server_said_so(
