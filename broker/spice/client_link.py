@@ -9,16 +9,14 @@ Source: spice-gtk 0.42 `spice-channel.c`; trials on spice-server 0.15.1.
 from dataclasses import dataclass
 
 from broker.spice.constants import (
-    MAGIC,
     MAX_LINK_BYTES,
     SEALED_TICKET_BYTES,
-    VERSION_MAJOR,
     CommonCap,
     LinkError,
     Mechanism,
 )
-from broker.spice.errors import LocalProtocolError, RemoteProtocolError
-from broker.spice.link_stage import LinkStage
+from broker.spice.errors import LocalProtocolError
+from broker.spice.link_stage import LinkStage, size_behind
 from broker.spice.wire import U32, LinkHeader, LinkMess, LinkReply
 
 _REPLY_MAX = MAX_LINK_BYTES - LinkHeader.SIZE
@@ -98,7 +96,8 @@ class ClientLink(LinkStage[ClientEvent]):
 
     def _take(self, piece: bytes) -> ClientEvent | None:
         if self._at == _HEADER:
-            self._at, self._needs, self._then = _REPLY, _size_of(piece), 0
+            size = size_behind(piece, LinkReply.SIZE, "link reply", "answers")
+            self._at, self._needs, self._then = _REPLY, size, 0
             return None
         if self._at == _REPLY:
             reply = LinkReply.decode(piece)
@@ -111,21 +110,3 @@ class ClientLink(LinkStage[ClientEvent]):
         self._end()
         (result,) = U32.unpack(piece)
         return LinkAccepted() if result == LinkError.OK else LinkRefused(result, ticket_judged=True)
-
-
-def _size_of(header: bytes) -> int:
-    """Bytes of the reply behind its header.
-
-    Raises:
-        RemoteProtocolError: It is none.
-    """
-    magic, major, _, size = LinkHeader.FORMAT.unpack(header)
-    if magic != MAGIC:
-        raise RemoteProtocolError(f"not SPICE: answers with {magic!r}")
-    if major != VERSION_MAJOR:
-        raise RemoteProtocolError(f"protocol version {major}, expected {VERSION_MAJOR}")
-    if not LinkReply.SIZE <= size <= MAX_LINK_BYTES:
-        raise RemoteProtocolError(
-            f"link reply of {size} bytes, expected {LinkReply.SIZE} to {MAX_LINK_BYTES}"
-        )
-    return int(size)

@@ -9,7 +9,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
 
+from broker.spice.constants import MAGIC, MAX_LINK_BYTES, VERSION_MAJOR, LinkError
 from broker.spice.errors import RemoteProtocolError
+from broker.spice.wire import LinkHeader
 
 Event = TypeVar("Event")
 
@@ -93,3 +95,26 @@ class LinkStage(ABC, Generic[Event]):
             if event is not None:
                 events.append(event)
         return events
+
+
+def size_behind(header: bytes, least: int, kind: str, begins: str) -> int:
+    """Bytes of what a link header announces.
+
+    Args:
+        least: It has so many at least.
+        kind: What it is, for people: `link message`.
+        begins: How that is said of it: `starts`.
+
+    Raises:
+        RemoteProtocolError: It is none.
+    """
+    magic, major, _, size = LinkHeader.FORMAT.unpack(header)
+    if magic != MAGIC:
+        raise RemoteProtocolError(f"not SPICE: {begins} with {magic!r}", LinkError.INVALID_MAGIC)
+    if major != VERSION_MAJOR:
+        raise RemoteProtocolError(
+            f"protocol version {major}, expected {VERSION_MAJOR}", LinkError.VERSION_MISMATCH
+        )
+    if not least <= size <= MAX_LINK_BYTES:
+        raise RemoteProtocolError(f"{kind} of {size} bytes, expected {least} to {MAX_LINK_BYTES}")
+    return int(size)

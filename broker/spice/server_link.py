@@ -10,17 +10,14 @@ from functools import lru_cache
 from typing import Final
 
 from broker.spice.constants import (
-    MAGIC,
-    MAX_LINK_BYTES,
     SEALED_TICKET_BYTES,
-    VERSION_MAJOR,
     ChannelType,
     CommonCap,
     LinkError,
     Mechanism,
 )
 from broker.spice.errors import LocalProtocolError, RemoteProtocolError
-from broker.spice.link_stage import LinkStage
+from broker.spice.link_stage import LinkStage, size_behind
 from broker.spice.wire import U32, LinkHeader, LinkMess, LinkReply
 
 
@@ -109,7 +106,8 @@ class ServerLink(LinkStage[ServerEvent]):
     def _take(self, piece: bytes) -> ServerEvent | None:
         at = self._at
         if at == _HEADER:
-            self._at, self._needs, self._then = _REQUEST, _size_of(piece), 0
+            size = size_behind(piece, LinkMess.SIZE, "link message", "starts")
+            self._at, self._needs, self._then = _REQUEST, size, 0
             return None
         if at == _REQUEST:
             mess = LinkMess.decode(piece)
@@ -131,26 +129,6 @@ class ServerLink(LinkStage[ServerEvent]):
             return None
         self._at, self._needs = _WORD, 0
         return TicketReceived(piece)
-
-
-def _size_of(header: bytes) -> int:
-    """Bytes of the request behind its header.
-
-    Raises:
-        RemoteProtocolError: It is none.
-    """
-    magic, major, _, size = LinkHeader.FORMAT.unpack(header)
-    if magic != MAGIC:
-        raise RemoteProtocolError(f"not SPICE: starts with {magic!r}", LinkError.INVALID_MAGIC)
-    if major != VERSION_MAJOR:
-        raise RemoteProtocolError(
-            f"protocol version {major}, expected {VERSION_MAJOR}", LinkError.VERSION_MISMATCH
-        )
-    if not LinkMess.SIZE <= size <= MAX_LINK_BYTES:
-        raise RemoteProtocolError(
-            f"link message of {size} bytes, expected {LinkMess.SIZE} to {MAX_LINK_BYTES}"
-        )
-    return int(size)
 
 
 @lru_cache(64)

@@ -38,12 +38,6 @@ class LinkHeader:
     SIZE: ClassVar = 16
     FORMAT: ClassVar = struct.Struct("<4sIII")
 
-    @classmethod
-    def decode(cls, data: bytes) -> "LinkHeader":
-        """From 16 bytes."""
-        magic, major, minor, size = cls.FORMAT.unpack(data)
-        return cls(size, magic, major, minor)
-
     def encode(self) -> bytes:
         """To 16 bytes."""
         return self.FORMAT.pack(self.magic, self.major, self.minor, self.size)
