@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,9 +42,13 @@ class Looks:
         if self._host.readonly:
             self._show(info, Way.WATCH)
         elif info.sessions and not self._only_ours(info):
-            self._ask(info)
+            self.ask(info, partial(self._show, info))
         else:
             self._show(info, Way.USE)
+
+    def watch(self, info: ConsoleInfo) -> None:
+        """Look on, which disturbs nobody."""
+        self._show(info, Way.WATCH)
 
     def _only_ours(self, info: ConsoleInfo) -> bool:
         """Whether who is listed there is only ourselves, by a view that was left here just now.
@@ -72,7 +77,7 @@ class Looks:
                     self._left[key] = screen
                 return
             if problem.code == "occupied" and way is Way.USE:
-                self._ask(info)  # somebody came between the list and us
+                self.ask(info, partial(self._show, info))  # somebody came between the list and us
                 return
             self._app.notify(
                 "\n".join(
@@ -85,12 +90,13 @@ class Looks:
 
         self._app.push_screen(screen, left)
 
-    def _ask(self, info: ConsoleInfo) -> None:
+    def ask(self, info: ConsoleInfo, chosen: Callable[[Way], None]) -> None:
+        """Say who is there, and do what is chosen: to watch, or to take over."""
         from tui.screens.occupied import OccupiedScreen
 
         def answered(way: Way | None) -> None:
             if way is not None:
-                self._show(info, way)
+                chosen(way)
 
         self._app.push_screen(
             OccupiedScreen(info.machine.name, self._there(info), can_watch=info.watchable),

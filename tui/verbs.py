@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from textual.app import App
 
 from broker import human
-from broker.errors import ViewerMissing
-from broker.model import LinkPolicy, MachineKey
+from broker.errors import Occupied, ViewerMissing
+from broker.model import LinkPolicy, MachineKey, WhenOccupied
 from broker.service.port import VIEWER_LABEL, ConsoleInfo, Exported, ExportRequest, Opened, Service
+from broker.view import Way
 from tui import keys, vvfile
 from tui.allowed import why_not
 from tui.host import Host
@@ -29,6 +30,8 @@ from tui.undo import Undo
 if TYPE_CHECKING:
     from broker.provisioning import VmDraft
     from tui.screens.export import Answer
+
+TAKE_OVER = ExportRequest(label=VIEWER_LABEL, policy=LinkPolicy(occupied=WhenOccupied.TAKE_OVER))
 
 
 class Verbs:
@@ -55,13 +58,18 @@ class Verbs:
     def _say(self, title: str, text: str) -> None:
         self._app.notify(text, title=title, markup=False)
 
-    def _open(self, info: ConsoleInfo) -> None:
+    def _open(self, info: ConsoleInfo, request: ExportRequest | None = None) -> None:
         name = human.one_line(info.machine.name)
 
         asked_from = self._app.screen
 
-        def opened(viewer: Opened | ViewerMissing) -> None:
-            if not isinstance(viewer, ViewerMissing):
+        def opened(viewer: Opened | ViewerMissing | Occupied) -> None:
+            if isinstance(viewer, Occupied):
+                if self._app.screen is asked_from:
+                    self._looks.ask(info, answered)
+                else:
+                    self._say(viewer.what, f"{keys.OPEN.sign} on it takes it over")
+            elif not isinstance(viewer, ViewerMissing):
                 self._say(f"{name} is open", f"{viewer.command[0]} runs as process {viewer.pid}")
             elif self._app.screen is asked_from:  # a person who went on is not called back
                 self._say("Shown here", viewer.what)
@@ -70,9 +78,19 @@ class Verbs:
                 here = f"{keys.LIVE.sign} shows it here"
                 self._say(viewer.what, f"{here}. {viewer.fix}")
 
-        async def open_(service: Service) -> Opened | ViewerMissing:
+        def answered(way: Way) -> None:
+            if way is Way.WATCH:
+                self._looks.watch(info)
+            else:
+                self._open(info, TAKE_OVER)
+
+        async def open_(service: Service) -> Opened | ViewerMissing | Occupied:
             try:
-                return await service.open_viewer(info.machine.key, self._request())
+                return await service.open_viewer(info.machine.key, request or self._request())
+            except Occupied as problem:
+                if self._host.readonly:
+                    raise
+                return problem
             except ViewerMissing as problem:
                 if why_not("live", info):
                     raise

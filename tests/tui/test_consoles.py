@@ -13,14 +13,15 @@ from textual.events import Key
 from textual.keys import key_to_character
 from textual.widgets import Input
 
-from broker.errors import SourceUnreachable, ViewerMissing
+from broker.errors import Occupied, SourceUnreachable, ViewerMissing
 from broker.model import ProxyStatus, State
 from broker.service.port import ExportRequest
 from broker.view import Way
-from tests.fakes.service import SECRET, FakeService, console
+from tests.fakes.service import SECRET, FakeService, console, session
 from tests.tui import cells
 from tests.tui.conftest import Drive, settle, text_of, until
 from tui.screens.consoles import ConsolesScreen
+from tui.verbs import TAKE_OVER
 
 
 async def test_the_list_given_at_the_start_is_painted_before_the_service_is_there(
@@ -413,6 +414,62 @@ async def test_who_has_no_display_is_shown_the_screen_here(
         await pilot.press("enter")
         await until(pilot, "There is no display here", "keyboard: guest")
     assert ("view", service.named("demo").machine.key, Way.USE) in service.asked
+
+
+OCCUPIED = Occupied("demo is in use by ana", in_turn=False, fix="broker open demo --take-over")
+
+
+@pytest.mark.parametrize(
+    ("key", "asked"),
+    [
+        ("t", [("open_viewer",), ("open_viewer", TAKE_OVER)]),
+        ("w", [("open_viewer",), ("view", Way.WATCH)]),
+        ("escape", [("open_viewer",)]),
+    ],
+)
+async def test_a_viewer_for_a_console_that_somebody_is_at_takes_a_question(
+    drive: Drive, service: FakeService, key: str, asked: list[tuple[object, ...]]
+) -> None:
+    """In here an advice to type a command is none."""
+    demo = service.named("demo")
+    service.live = [session(demo, "k3f9a0b1c2d1", "192.0.2.10:51344")]
+    service.failing["open_viewer"] = OCCUPIED
+    async with drive(service, size=(80, 24)) as pilot:
+        assert isinstance(pilot.app.screen, ConsolesScreen)
+        pilot.app.screen.select(demo.machine.key)
+        await pilot.press("enter")
+        await until(pilot, "demo is in use", "ana  192.0.2.10:51344", "Take over")
+        del service.failing["open_viewer"]
+        await pilot.press(key)
+        await settle(pilot)
+    of_screens = [what for what in service.asked if what[0] in ("open_viewer", "view")]
+    assert [(verb, *rest) for verb, _, *rest in of_screens] == asked
+
+
+async def test_who_went_on_meanwhile_is_told_whose_it_is(
+    drive: Drive, service: FakeService
+) -> None:
+    service.failing["open_viewer"] = OCCUPIED
+    gate = service.slow["open_viewer"] = asyncio.Event()
+    async with drive(service, size=(120, 30)) as pilot:
+        assert isinstance(pilot.app.screen, ConsolesScreen)
+        pilot.app.screen.select(service.named("demo").machine.key)
+        await pilot.press("enter", "3")
+        await until(pilot, "LAST READ")
+        gate.set()
+        await until(pilot, "demo is in use by ana", "on it takes it over")
+        assert "LAST READ" in text_of(pilot)
+
+
+async def test_who_may_only_look_is_offered_nobody_s_place(
+    drive: Drive, service: FakeService
+) -> None:
+    service.failing["open_viewer"] = OCCUPIED
+    async with drive(service, size=(120, 30), readonly=True) as pilot:
+        assert isinstance(pilot.app.screen, ConsolesScreen)
+        pilot.app.screen.select(service.named("demo").machine.key)
+        await pilot.press("enter")
+        await until(pilot, "demo is in use by ana", gone=("Take over  t",))
 
 
 async def test_who_went_on_meanwhile_is_told_of_the_live_view(
