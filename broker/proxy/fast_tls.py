@@ -16,7 +16,14 @@ from typing import Any
 from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 
-from broker.proxy.tls import RECORDS_BYTES, TlsEnded, TlsEngine, TlsFailed, unusable
+from broker.proxy.tls import (
+    RECORDS_AT_ONCE,
+    RECORDS_BYTES,
+    TlsEnded,
+    TlsEngine,
+    TlsFailed,
+    unusable,
+)
 from broker.proxy.tls_keys import SUITES
 from broker.proxy.tls_records import PLAIN_MOST, RecordEngine
 
@@ -124,6 +131,8 @@ class FastServer:
 
 class FastEngine:
     """One TLS connection on two memory buffers of OpenSSL."""
+
+    reads_at_once = RECORDS_AT_ONCE
 
     __slots__ = (
         "_heard",

@@ -119,7 +119,9 @@ class Leg:
                 engine.receive(ciphertext[:count])
             filled = engine.read_into(view)
             # One record at a time comes out; fill the view, so that little is written often.
-            while engine.has_more and filled < len(view):
+            for _ in range(1, engine.reads_at_once):
+                if not engine.has_more or filled == len(view):
+                    break
                 count = engine.read_into(view[filled:])
                 if not count:
                     break

@@ -7,6 +7,7 @@ server, not us. No logging, no counting and no calls to the house in here.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from time import monotonic
 from typing import Final
@@ -26,7 +27,8 @@ _chunk: Final = buffer[:CHUNK_BYTES]
 class Pump:
     """One direction."""
 
-    __slots__ = ("_ended", "_inspector", "_sink", "_source", "_watch", "paused", "sample")
+    __slots__ = ("_ended", "_goes_on", "_inspector", "_sink", "_source", "_watch", "paused",
+                 "sample")  # fmt: skip
 
     def __init__(
         self,
@@ -41,6 +43,7 @@ class Pump:
         self._sink = sink
         self._inspector = inspector
         self._ended = ended
+        self._goes_on = False
         self.paused = True
         self.sample: Callable[[float], None] | None = None
         """Told how many seconds the next run takes, from being woken to having written; once."""
@@ -83,22 +86,34 @@ class Pump:
             self._run_timed()
             return
         source, inspector = self._source, self._inspector
+        if self.paused:
+            return
         try:
-            while not self.paused:
-                if held := inspector.held:
-                    start = len(held)
-                    buffer[:start] = held
-                    count = source.read_into(buffer[start : start + CHUNK_BYTES])
-                    if not count:
-                        return
-                    count += start
-                elif not (count := source.read_into(_chunk)):
+            if held := inspector.held:
+                start = len(held)
+                buffer[:start] = held
+                count = source.read_into(buffer[start : start + CHUNK_BYTES])
+                if not count:
                     return
-                self._pass_on(inspector.scan(buffer[:count]))
-                if not source.has_more:
-                    return
+                count += start
+            elif not (count := source.read_into(_chunk)):
+                return
+            self._pass_on(inspector.scan(buffer[:count]))
+            if source.has_more:
+                self._go_on()
         except LegClosed as closed:
             self._ended(closed)
+
+    def _go_on(self) -> None:
+        """Run once more when others have had their turn: TLS holds more, which wakes no loop."""
+        if not (self._goes_on or self.paused):
+            self._goes_on = True
+            asyncio.get_running_loop().call_soon(self._run_on)
+
+    def _run_on(self) -> None:
+        self._goes_on = False
+        if not self.paused:
+            self.run()
 
     def _pass_on(self, passed: memoryview | bytes) -> None:
         """Send what the inspector let pass; pause when that is too much, end when it says so.

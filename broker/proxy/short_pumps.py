@@ -161,4 +161,4 @@ class ToServer(_ShortPump):
         if sent < count:
             self._wait_with(chunk[sent:])
         elif engine.has_more:
-            Pump.run(self)
+            self._go_on()

@@ -10,11 +10,14 @@ from __future__ import annotations
 import contextlib
 import ssl
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from broker.errors import StoreError
 from broker.pki import make_again
 
+RECORDS_AT_ONCE: Final = 512
+"""The most that are opened before others have their turn: with a byte in each, a chunk has twenty
+times as many, and takes 15 ms."""
 RECORDS_BYTES = 1072 * 1024
 """Room for as TLS records as much as a relay moves at once."""
 
@@ -29,6 +32,9 @@ class TlsEnded(Exception):
 
 class TlsEngine(Protocol):
     """One TLS connection in memory."""
+
+    reads_at_once: int
+    """`read_into` may be asked so often before others have their turn."""
 
     def receive(self, ciphertext: bytes | memoryview) -> None:
         """Take what came from the socket."""
@@ -83,6 +89,8 @@ class TlsEngine(Protocol):
 
 class StdlibEngine:
     """`ssl.SSLObject` on two memory buffers."""
+
+    reads_at_once = RECORDS_AT_ONCE
 
     def __init__(
         self, context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None = None

@@ -12,7 +12,7 @@ from typing import Final
 
 from cryptography.exceptions import InvalidTag
 
-from broker.proxy.tls import RECORDS_BYTES, TlsEnded, TlsFailed
+from broker.proxy.tls import RECORDS_AT_ONCE, RECORDS_BYTES, TlsEnded, TlsFailed
 from broker.proxy.tls_keys import Direction, Suite
 
 PLAIN_MOST: Final = 16 * 1024
@@ -51,6 +51,8 @@ _piece: Final = memoryview(bytearray(PLAIN_MOST + 1))
 
 class RecordEngine:
     """One connection, from the end of its handshake on."""
+
+    reads_at_once = 1  # each opens as many records as may be
 
     __slots__ = ("_answered", "_message", "_over", "_plain", "_said", "has_more", "inward",
                  "outward", "rest", "waiting")  # fmt: skip
@@ -166,7 +168,7 @@ class RecordEngine:
         )
 
     def open(self, source: memoryview, out: memoryview) -> int:
-        """Open all whole records in `source`, and keep the rest of it.
+        """Open whole records in `source`, `RECORDS_AT_ONCE` at most, and keep the rest of it.
 
         Args:
             out: At least as long.
@@ -183,6 +185,7 @@ class RecordEngine:
         end = len(source)
         inward = self.inward
         at = filled = idle = 0
+        left = RECORDS_AT_ONCE
         while (start := at + HEAD_BYTES) <= end:
             size = source[at + 3] << 8 | source[at + 4]
             after = start + size
@@ -208,15 +211,20 @@ class RecordEngine:
             at = after
             if out[last] == _DATA and last > filled and not self._message:
                 filled = last
-                continue
-            before, filled = filled, self._unusual(out, filled, last)
-            if filled == before and (idle := idle + 1) > IDLE_RECORDS_MOST:
-                self._fail(_UNEXPECTED_MESSAGE)
-            if self._over is not None:
+                if at == end:
+                    break
+            else:
+                before, filled = filled, self._unusual(out, filled, last)
+                if filled == before and (idle := idle + 1) > IDLE_RECORDS_MOST:
+                    self._fail(_UNEXPECTED_MESSAGE)
+                if self._over is not None:
+                    break
+            left -= 1
+            if not left:
                 break
         over = self._over is not None
         self.rest = bytes(source[at:]) if at < end and not over else b""
-        self.has_more = over
+        self.has_more = over or (not left and at < end)
         if over and not filled:
             raise self._end()
         return filled

@@ -8,6 +8,7 @@ import random
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from broker.proxy.leg import CHUNK_BYTES, Leg, LegClosed
 from broker.proxy.pump import BULK_BYTES, Pump
 from broker.proxy.relay import Ending
 from broker.proxy.short_pumps import ToServer, ToViewer, pump_class
-from broker.proxy.tls import StdlibServer, TlsServer, stdlib_context
+from broker.proxy.tls import RECORDS_AT_ONCE, StdlibServer, TlsServer, stdlib_context
 from broker.spice.inspector import Inspector, Verdict
 from broker.spice.policy import Rules
 from broker.spice.wire import message
@@ -180,6 +181,28 @@ async def test_a_goodbye_in_tls_is_the_end(secured: Secured) -> None:
     secured.viewer.engine.close()
     secured.wire.viewer.send(bytes(secured.viewer.engine.take()))
     assert (await secured.running).reason == "client-closed"
+
+
+async def test_a_flood_of_tiny_records_leaves_others_their_turn(secured: Secured) -> None:
+    wire, engine = secured.wire, secured.viewer.engine
+    assert engine is not None
+    for sock in (wire.viewer, wire.backend.sock):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CHUNK_BYTES)
+    said = message(1, random.Random(6).randbytes(8 * RECORDS_AT_ONCE))
+    for number in range(len(said)):
+        engine.write(said[number : number + 1])  # a record of its own
+    engine.close()
+    wire.viewer.send(bytes(engine.take()))
+    turns = [0]
+    async with asyncio.timeout(SECONDS):
+        while not secured.running.done():
+            await asyncio.sleep(0)
+            turns.append(wire.relay.carried[1])
+    assert (await secured.running).reason == "client-closed"
+    assert await receive(wire.server, len(said)) == said
+    # A turn is one because bytes came, and one because there were more.
+    most = max(after - before for before, after in pairwise(turns))
+    assert most <= 2 * RECORDS_AT_ONCE
 
 
 @pytest.mark.parametrize("first", [0, 3], ids=["whole", "in parts"])
