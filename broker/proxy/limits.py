@@ -16,8 +16,10 @@ class Limits:
     """For connecting to a hypervisor, and for each answer of its link stage."""
     close_seconds: float = 5.0
     """For the last bytes to a viewer, and for a hypervisor to close the rest of a session."""
-    drain_seconds: float = 10.0
-    """For all sessions to end in the safe order when the proxy stops."""
+    drain_seconds: float = 6.0
+    """For all sessions to end in the safe order when the proxy stops; less than a supervisor waits
+    for its worker (`runtime.workers.END_SECONDS`), who would kill it before it can say how they
+    ended."""
     turn_seconds: float = 60.0
     """That a viewer waits for a console which somebody else is at, when it was told to wait."""
     settle_seconds: float = 1.5

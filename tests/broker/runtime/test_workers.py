@@ -11,7 +11,9 @@ import pytest
 
 from broker.clock import SystemClock
 from broker.errors import BrokerError
-from broker.runtime.workers import Workers
+from broker.proxy.limits import Limits
+from broker.runtime import hosting
+from broker.runtime.workers import END_SECONDS, Workers
 
 
 async def nobody(_: int | None) -> None:
@@ -144,6 +146,11 @@ async def test_one_that_hangs_while_it_starts_goes_with_its_supervisor(
     keeping.cancel()
     await asyncio.wait([keeping])
     assert await slow.ended() == -by
+
+
+def test_each_that_ends_another_waits_longer_than_that_one_does() -> None:
+    """Else a session that does not end is written down as that of a worker which died."""
+    assert Limits().drain_seconds < END_SECONDS < hosting.END_SECONDS
 
 
 async def test_one_that_is_ready_only_when_all_are_ended_is_ended_too(slow: Slow) -> None:
