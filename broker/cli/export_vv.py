@@ -141,8 +141,8 @@ def path_for(output: str | None, name: str) -> Path:
 
     A machine's name comes from elsewhere, so only harmless characters of it are kept.
     """
-    if output and not is_directory(Path(output)):
-        return Path(output)
+    if output and not output.endswith("/") and not is_directory(Path(output)):
+        return Path(output)  # what ends in a slash was meant as a directory, though none is there
     stem = _UNFIT.sub("_", name).lstrip(".-_")[:100] or "console"
     return Path(output or "") / f"{stem}.vv"
 

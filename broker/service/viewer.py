@@ -103,7 +103,8 @@ def see_that_it_is_free(machine: Machine, live: Iterable[Session]) -> None:
             raise Occupied(
                 f"{machine.name} is in use by {session.label or session.client}",
                 in_turn=False,
-                fix=f"Take it over: broker open {quote(machine.full_name)} --take-over",
+                fix=f"Take it over: broker open {quote(machine.full_name)} --take-over, "
+                "or wait for its end with --wait-turn",
             )
 
 

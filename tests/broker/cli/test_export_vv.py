@@ -80,8 +80,10 @@ def test_a_directory_takes_the_file_under_its_usual_name(tmp_path: Path) -> None
     assert (tmp_path / "files" / "web-01.vv").exists()
 
 
-def test_a_missing_directory_is_said(tmp_path: Path) -> None:
-    ran = called("export-vv web-01 -o no/such/place.vv", FakeService())
+@pytest.mark.parametrize("where", ["no/such/place.vv", "missing/"])
+def test_a_missing_directory_is_said(tmp_path: Path, where: str) -> None:
+    """What ends in a slash is no name of a file."""
+    ran = called(f"export-vv web-01 -o {where}", FakeService())
     assert ran.code == 1
     assert "Make the directory first" in ran.err
     assert list(tmp_path.iterdir()) == []

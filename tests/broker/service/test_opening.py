@@ -6,11 +6,13 @@ import pytest
 import yaml
 
 from broker.config.locations import Locations
-from broker.errors import Refused
+from broker.errors import Occupied, Refused
 from broker.events import Kind
 from broker.model import ProxyStatus
 from broker.runtime import open_service
 from broker.runtime.proxy_file import serving_lock, write_status
+from broker.service.viewer import see_that_it_is_free
+from tests.broker.store.nouns import machine, session
 
 WEB = {
     "uuid": "6f4e2c1a-0000-4000-8000-000000000001",
@@ -20,6 +22,14 @@ WEB = {
     "insecure_port": 5900,
     "ticket": "not-shown",
 }
+
+
+def test_who_is_told_of_a_console_in_use_hears_of_both_ways_on() -> None:
+    with pytest.raises(Occupied) as caught:
+        see_that_it_is_free(machine(), [session(label="Ada")])
+    assert caught.value.what == "name-u1 is in use by Ada"
+    assert "broker open lab/name-u1 --take-over" in caught.value.fix
+    assert "--wait-turn" in caught.value.fix
 
 
 async def test_a_proxy_that_is_being_stopped_is_named_before_a_viewer_is_started(
