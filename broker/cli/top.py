@@ -50,7 +50,8 @@ def _arguments(parser: Parser) -> None:
 
 def _run(call: Call, args: Namespace) -> Exit:
     looks = 1 if args.once else args.count
-    if call.out.is_terminal and not call.out.json:
+    can_draw = call.out.is_terminal and os.environ.get("TERM", "") not in ("", "dumb")
+    if can_draw and looks != 1 and not call.out.json:  # one look would be gone with the screen
         return call.ask(lambda service: _watch(call, service, args.every, looks))
     return call.ask(lambda service: _print(call, service, args.every, looks))
 

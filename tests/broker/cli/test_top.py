@@ -52,7 +52,7 @@ def test_nobody_there_is_no_table() -> None:
 class Terminal:
     """`broker top` on a pseudo-terminal."""
 
-    def __init__(self, home: Path, *words: str) -> None:
+    def __init__(self, home: Path, *words: str, term: str) -> None:
         self.master, slave = pty.openpty()
         self.before = termios.tcgetattr(slave)
         self.process = subprocess.Popen(
@@ -60,7 +60,7 @@ class Terminal:
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env=os.environ | {"BROKER_HOME": str(home), "TERM": "xterm"},
+            env=os.environ | {"BROKER_HOME": str(home), "TERM": term},
             process_group=0,  # one of our session, or nothing could stop it
         )
         self.slave = slave
@@ -81,8 +81,8 @@ class Terminal:
 
 
 @contextmanager
-def terminal(home: Path, *words: str) -> Iterator[Terminal]:
-    on = Terminal(home, *words)
+def terminal(home: Path, *words: str, term: str = "xterm") -> Iterator[Terminal]:
+    on = Terminal(home, *words, term=term)
     try:
         yield on
     finally:
@@ -90,6 +90,17 @@ def terminal(home: Path, *words: str) -> Iterator[Terminal]:
         on.process.wait()
         on.hang_up()
         os.close(on.slave)
+
+
+@pytest.mark.parametrize(("words", "term"), [(("--once",), "xterm"), (("-n", "2"), "dumb")])
+def test_what_would_not_stay_or_cannot_be_drawn_is_printed(
+    tmp_path: Path, words: tuple[str, ...], term: str
+) -> None:
+    """A look at the terminal's other screen is gone when that is left."""
+    with terminal(tmp_path, *words, "--every", "0.01", term=term) as on:
+        on.until("0 sessions")
+        assert on.process.wait(SECONDS) == 0
+        assert ENTER not in on.seen
 
 
 @pytest.mark.parametrize(("how", "code"), [(b"q", 0), (signal.SIGTERM, 130)])
