@@ -70,6 +70,8 @@ def _places(count: int, turn: int) -> list[int]:
 class Memory:
     """As much of the service as the application needs to show a list."""
 
+    notes: tuple[str, ...] = ()
+
     def __init__(self, infos: list[ConsoleInfo]) -> None:
         self.rows = infos
         self.turn = 0

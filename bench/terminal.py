@@ -72,6 +72,7 @@ class Terminal:
         self.tap: Callable[[float, bytes], None] | None = None
         """Told of what is read instead of the emulator, which is too slow for a video."""
         self._unplayed: deque[tuple[float, bytes]] = deque()
+        self._is_gone = False
         self._tail = b""
         self._free = 0.0
         self._screen = pyte.Screen(columns, rows)
@@ -112,8 +113,9 @@ class Terminal:
                 break
             while self.rate is None and self._read(time.perf_counter() + SETTLED):
                 pass
-        shown = "\n".join(line.rstrip() for line in self.lines[:SAID] if line.strip())
-        raise RuntimeError(f"that did not show within {seconds:.0f} s; the screen was:\n{shown}")
+        raise RuntimeError(
+            f"that did not show within {seconds:.0f} s; the screen was:\n{self._shown}"
+        )
 
     def listen(self, seconds: float, *, quiet: bool = False) -> None:
         """Read for that long; with `quiet` until nothing has come for so long, if it ever rests."""
@@ -133,17 +135,27 @@ class Terminal:
         cell = self._screen.buffer[row][column]
         return cell.fg, cell.bg
 
+    @property
+    def _shown(self) -> str:
+        return "\n".join(line.rstrip() for line in self.lines[:SAID] if line.strip())
+
     def catch_up(self) -> None:
         """Play what was read."""
         while self._unplayed:
             self._play()
 
     def cost(self, seconds: float) -> tuple[float, float]:
-        """Per cent of a core that its threads took over that time, and the bytes a second."""
+        """Per cent of a core that its threads took over that time, and the bytes a second.
+
+        Raises:
+            RuntimeError: It has ended: nothing costs nothing.
+        """
         before, begun, spent = self.written, time.perf_counter(), self.cpu()
         self.listen(seconds)
         took = time.perf_counter() - begun
         self.catch_up()
+        if self._is_gone:
+            raise RuntimeError(f"it ended while it was measured; the screen was:\n{self._shown}")
         return (self.cpu() - spent) / took * 100, (self.written - before) / took
 
     def cpu(self) -> float:
@@ -179,6 +191,7 @@ class Terminal:
         try:
             data = os.read(self._master, READ if self.rate is None else self._slice)
         except OSError:  # the program is gone
+            self._is_gone = True
             return False
         self.written += len(data)
         if self.rate is not None:

@@ -70,3 +70,8 @@ def test_what_never_shows_is_an_error_that_says_what_did() -> None:
         seen.until(has("something else"))
         with pytest.raises(RuntimeError, match="something else"):
             seen.until(has("expected"), 2)
+
+
+def test_what_has_ended_costs_nothing_and_that_is_said() -> None:
+    with running("say('goodbye')") as seen, pytest.raises(RuntimeError, match="goodbye"):
+        seen.cost(60.0)
