@@ -432,18 +432,47 @@ OF_POWER: Final = (START, STOP, PAUSE, RESUME, RESET, KILL, DELETE)
 """In the order of the menus."""
 
 SETTINGS_CHANGE: Final = Act(
-    "settings.change", "change", "enter", "Change", "Choose it, show it, or press another key"
+    "settings.change",
+    "change",
+    "enter",
+    "Change",
+    "Choose it, show it, or press another key",
+    needs=True,
 )
 SETTINGS_EARLIER: Final = Act(
-    "settings.earlier", "shift(-1)", "K,shift+up", "Earlier", "That column further left"
+    "settings.earlier",
+    "shift(-1)",
+    "K,shift+up",
+    "Earlier",
+    "That column further left",
+    needs=True,
 )
 SETTINGS_LATER: Final = Act(
-    "settings.later", "shift(1)", "J,shift+down", "Later", "That column further right"
+    "settings.later",
+    "shift(1)",
+    "J,shift+down",
+    "Later",
+    "That column further right",
+    needs=True,
 )
 SETTINGS_KEYS: Final = (
     SETTINGS_CHANGE,
-    Act("settings.more", "more", "plus", "One more key", "Give it another key beside those it has"),
-    Act("settings.default", "default", "backspace,delete", "As it comes", "Forget what was chosen"),
+    Act(
+        "settings.more",
+        "more",
+        "plus",
+        "One more key",
+        "Give it another key beside those it has",
+        needs=True,
+    ),
+    Act(
+        "settings.default",
+        "default",
+        "backspace,delete",
+        "As it comes",
+        "Forget what was chosen",
+        needs=True,
+    ),
     SETTINGS_EARLIER,
     SETTINGS_LATER,
     FIND,

@@ -121,6 +121,17 @@ async def test_other_pages_have_one_too(drive: Drive, page: str, line: str) -> N
             assert ("disconnect", "s1") in service.asked
 
 
+async def test_a_setting_has_a_menu_as_well(drive: Drive, service: FakeService) -> None:
+    async with drive(service) as pilot:
+        await pilot.press("comma")
+        await settle(pilot)
+        await pilot.press("full_stop")
+        await settle(pilot)
+        shown = text_of(pilot)
+    assert "Choose it, show it, or press another key" in shown
+    assert "Forget what was chosen" in shown
+
+
 def test_every_line_has_a_letter_of_its_own() -> None:
     for acts in keys.SCREENS.values():
         letters = letters_for([act for act in acts if act.needs])
