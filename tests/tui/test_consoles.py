@@ -13,7 +13,7 @@ from textual.events import Key
 from textual.keys import key_to_character
 from textual.widgets import Input
 
-from broker.errors import Occupied, SourceUnreachable, ViewerMissing
+from broker.errors import BrokerError, Occupied, SourceUnreachable, ViewerMissing
 from broker.model import ProxyStatus, State
 from broker.service.port import ExportRequest
 from broker.view import Way
@@ -417,6 +417,7 @@ async def test_who_has_no_display_is_shown_the_screen_here(
 
 
 OCCUPIED = Occupied("demo is in use by ana", in_turn=False, fix="broker open demo --take-over")
+NO_DISPLAY = ViewerMissing("There is no display here", fix="Elsewhere: ssh")
 
 
 @pytest.mark.parametrize(
@@ -446,10 +447,18 @@ async def test_a_viewer_for_a_console_that_somebody_is_at_takes_a_question(
     assert [(verb, *rest) for verb, _, *rest in of_screens] == asked
 
 
-async def test_who_went_on_meanwhile_is_told_whose_it_is(
-    drive: Drive, service: FakeService
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        (OCCUPIED, ("demo is in use by ana", "on it takes it over")),
+        (NO_DISPLAY, ("There is no display here", "l shows it here. Elsewhere: ssh")),
+    ],
+    ids=["in-use", "no-display"],
+)
+async def test_who_went_on_meanwhile_is_told_what_could_be_done(
+    problem: BrokerError, said: tuple[str, ...], drive: Drive, service: FakeService
 ) -> None:
-    service.failing["open_viewer"] = OCCUPIED
+    service.failing["open_viewer"] = problem
     gate = service.slow["open_viewer"] = asyncio.Event()
     async with drive(service, size=(120, 30)) as pilot:
         assert isinstance(pilot.app.screen, ConsolesScreen)
@@ -457,7 +466,7 @@ async def test_who_went_on_meanwhile_is_told_whose_it_is(
         await pilot.press("enter", "3")
         await until(pilot, "LAST READ")
         gate.set()
-        await until(pilot, "demo is in use by ana", "on it takes it over")
+        await until(pilot, *said)
         assert "LAST READ" in text_of(pilot)
 
 
@@ -470,21 +479,6 @@ async def test_who_may_only_look_is_offered_nobody_s_place(
         pilot.app.screen.select(service.named("demo").machine.key)
         await pilot.press("enter")
         await until(pilot, "demo is in use by ana", gone=("Take over  t",))
-
-
-async def test_who_went_on_meanwhile_is_told_of_the_live_view(
-    drive: Drive, service: FakeService
-) -> None:
-    service.failing["open_viewer"] = ViewerMissing("There is no display here", fix="Elsewhere: ssh")
-    gate = service.slow["open_viewer"] = asyncio.Event()
-    async with drive(service, size=(120, 30)) as pilot:
-        assert isinstance(pilot.app.screen, ConsolesScreen)
-        pilot.app.screen.select(service.named("demo").machine.key)
-        await pilot.press("enter", "3")
-        await until(pilot, "LAST READ")
-        gate.set()
-        await until(pilot, "There is no display here", "l shows it here. Elsewhere: ssh")
-        assert "LAST READ" in text_of(pilot)
 
 
 async def test_a_list_that_was_there_before_the_service_gets_its_picture_too(

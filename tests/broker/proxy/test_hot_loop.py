@@ -49,6 +49,14 @@ def hot() -> Any:
     return loop.hot
 
 
+def let_go(pairs: list[tuple[socket.socket, socket.socket]]) -> None:
+    """Watch none of them any more, and close both ends."""
+    for near, far in pairs:
+        hot().remove_reader(near.fileno())
+        near.close()
+        far.close()
+
+
 @pytest.mark.parametrize("debug", [False, True])
 def test_a_callback_wakes_a_task_though_nothing_else_is_ready(pair: Pair, debug: bool) -> None:
     async def main() -> bytes:
@@ -273,10 +281,7 @@ def test_links_that_are_ready_together_leave_relays_their_turn_between_them(
         for _, far in pairs:
             far.send(b"x")
         await done.wait()
-        for near, far in pairs:
-            hot().remove_reader(near.fileno())
-            near.close()
-            far.close()
+        let_go(pairs)
         return Counter(called.values())
 
     per_round = run(main())
@@ -299,10 +304,7 @@ def test_patient_readers_that_are_always_ready_leave_the_others_their_turn() -> 
             hot().add_patient_reader(near.fileno(), partial(never_reads, index))
             far.send(b"x")
         await done.wait()
-        for near, far in pairs:
-            hot().remove_reader(near.fileno())
-            near.close()
-            far.close()
+        let_go(pairs)
         return called
 
     assert max(run(main())) <= 2  # in turn
